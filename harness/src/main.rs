@@ -1,0 +1,2 @@
+//! The verdict command (skeleton).
+fn main() {}

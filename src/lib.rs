@@ -1,0 +1,28 @@
+//! A replicated log broker and client that speak the Kafka wire protocol.
+//!
+//! Modules are ranked; a module names only modules of lower rank (`tests/tidy.rs` checks it).
+//! Ranks 0 to 6 are deterministic cores: they never read a clock, spawn, open a socket or a file,
+//! or draw randomness. `shell` performs their effects.
+
+pub mod error;
+pub mod id;
+pub mod offset;
+pub mod time;
+
+pub mod config;
+pub mod record;
+
+pub mod protocol;
+
+pub mod log;
+pub mod storage;
+
+pub mod quorum;
+pub mod replica;
+
+pub mod metadata;
+
+pub mod broker;
+
+pub mod client;
+pub mod shell;
