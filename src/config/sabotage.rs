@@ -1,0 +1,106 @@
+//! Planted bugs: switched on by name at start, compiled out without the `sabotage` feature.
+//!
+//! A core asks `planted` at the one place where the bug sits. Invariant: without the feature every
+//! question is answered `false` at compile time.
+
+/// A bug planted on purpose, so that the harness can prove that it finds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The leader answers acks=all as soon as its own log has the batch.
+    AckBeforeReplication,
+    /// A restarted replica truncates its log to its checkpointed high watermark.
+    TruncateToHighWatermarkOnRestart,
+    /// The leader ignores the epochs in a fetch and never reports divergence.
+    IgnoreLeaderEpochInFetch,
+    /// A new leader forgets the producers' windows, so that retries are appended twice.
+    NoDuplicateWindowAfterFailover,
+}
+
+impl Sabotage {
+    /// Every planted bug.
+    pub const ALL: [Self; 4] = [
+        Self::AckBeforeReplication,
+        Self::TruncateToHighWatermarkOnRestart,
+        Self::IgnoreLeaderEpochInFetch,
+        Self::NoDuplicateWindowAfterFailover,
+    ];
+
+    /// The name that `--sabotage` takes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AckBeforeReplication => "ack-before-replication",
+            Self::TruncateToHighWatermarkOnRestart => "truncate-to-high-watermark-on-restart",
+            Self::IgnoreLeaderEpochInFetch => "ignore-leader-epoch-in-fetch",
+            Self::NoDuplicateWindowAfterFailover => "no-duplicate-window-after-failover",
+        }
+    }
+
+    /// The bug called `name`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|bug| bug.name() == name)
+    }
+
+    /// One line that says what the bug does.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::AckBeforeReplication => "acks=all answers after the leader's own append",
+            Self::TruncateToHighWatermarkOnRestart => {
+                "a restarted replica cuts its log at the checkpointed high watermark"
+            }
+            Self::IgnoreLeaderEpochInFetch => "the leader skips epoch and divergence checks",
+            Self::NoDuplicateWindowAfterFailover => "a new leader forgets producer sequences",
+        }
+    }
+}
+
+#[cfg(feature = "sabotage")]
+static PLANTED: std::sync::OnceLock<Sabotage> = std::sync::OnceLock::new();
+
+/// Whether `which` is planted in this process.
+#[cfg(feature = "sabotage")]
+pub fn planted(which: Sabotage) -> bool {
+    PLANTED.get() == Some(&which)
+}
+
+/// Whether `which` is planted in this process: never, in this build.
+#[cfg(not(feature = "sabotage"))]
+pub const fn planted(_which: Sabotage) -> bool {
+    false
+}
+
+/// Plants `which` for the life of the process. Only the shell calls it, before the node starts.
+///
+/// Errors: a message if this build has no planted bugs, or if another one is already planted.
+#[cfg(feature = "sabotage")]
+pub fn plant(which: Sabotage) -> Result<(), String> {
+    if *PLANTED.get_or_init(|| which) == which {
+        Ok(())
+    } else {
+        Err(format!(
+            "cannot plant {}: another bug is planted already",
+            which.name()
+        ))
+    }
+}
+
+/// Plants `which`: refused, because this build has no planted bugs.
+#[cfg(not(feature = "sabotage"))]
+pub fn plant(which: Sabotage) -> Result<(), String> {
+    Err(format!(
+        "cannot plant {}: build with --features sabotage",
+        which.name()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for bug in Sabotage::ALL {
+            assert_eq!(Sabotage::from_name(bug.name()), Some(bug));
+        }
+        assert_eq!(Sabotage::from_name("none"), None);
+    }
+}

@@ -1,0 +1,127 @@
+//! The table of the broker's keys: Kafka's names and defaults (`KafkaConfig`), one row a key.
+
+use super::key::INT_MAX;
+use super::{Key, Kind};
+
+const MS: Kind = Kind::Long(0, i64::MAX);
+const POSITIVE_MS: Kind = Kind::Long(1, i64::MAX);
+const POSITIVE_INT: Kind = Kind::Int(1, INT_MAX);
+
+const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key::new(name, kind, Some(default), doc)
+}
+
+/// Every key that a broker's configuration may set.
+#[rustfmt::skip]
+pub const SETTINGS_KEYS: &[Key] = &[
+    // Identity and places.
+    Key::new("node.id", Kind::Int(0, INT_MAX), None,
+        "The id of this node, unique in the cluster."),
+    Key::new("log.dirs", Kind::List, None, "The directories that hold the partitions' logs."),
+    key("cluster.id", Kind::Text, "verdict", "The id of the cluster; all nodes have the same."),
+    key("listeners", Kind::Text, "PLAINTEXT://127.0.0.1:9092",
+        "The address to listen on; port 0 takes a free one."),
+    key("advertised.listeners", Kind::Text, "",
+        "The address that clients and brokers are told; the listener's if empty."),
+    key("controller.quorum.voters", Kind::List, "",
+        "The voters of the metadata quorum, id@host:port; this node alone if empty."),
+    key("metadata.log.dir", Kind::Text, "",
+        "The directory of the metadata log; the first of log.dirs if empty."),
+    key("broker.rack", Kind::Text, "", "The rack of this broker, for placement."),
+    // Topics.
+    key("auto.create.topics.enable", Kind::Bool, "true",
+        "Whether a Metadata request creates an unknown topic."),
+    key("delete.topic.enable", Kind::Bool, "true", "Whether topics can be deleted."),
+    key("num.partitions", POSITIVE_INT, "1", "Partitions of a topic created without a count."),
+    key("default.replication.factor", Kind::Int(1, 32767), "1",
+        "Replicas of a topic created without a replication factor."),
+    key("min.insync.replicas", POSITIVE_INT, "1", "In-sync replicas that acks=all needs."),
+    key("unclean.leader.election.enable", Kind::Bool, "false",
+        "Whether a replica outside the ISR may become leader."),
+    // Replication.
+    key("replica.lag.time.max.ms", POSITIVE_MS, "30000",
+        "How long a follower may lag before it leaves the ISR."),
+    key("replica.fetch.wait.max.ms", MS, "500",
+        "How long a leader holds a follower's fetch without data."),
+    key("replica.fetch.min.bytes", Kind::Int(0, INT_MAX), "1",
+        "Bytes that complete a follower's fetch."),
+    key("replica.fetch.max.bytes", POSITIVE_INT, "1048576",
+        "Bytes a follower fetches from one partition at a time."),
+    key("replica.fetch.response.max.bytes", POSITIVE_INT, "10485760",
+        "Bytes of one response to a follower."),
+    key("replica.fetch.backoff.ms", MS, "1000",
+        "How long a follower waits after a partition's fetch failed."),
+    key("replica.socket.timeout.ms", POSITIVE_MS, "30000",
+        "How long a request to another broker may take."),
+    key("replica.high.watermark.checkpoint.interval.ms", POSITIVE_MS, "5000",
+        "Time between checkpoints of the high watermarks."),
+    // Broker lifecycle.
+    key("broker.heartbeat.interval.ms", POSITIVE_MS, "2000",
+        "Time between heartbeats to the controller."),
+    key("broker.session.timeout.ms", POSITIVE_MS, "9000",
+        "Silence after which the controller fences a broker."),
+    key("controlled.shutdown.enable", Kind::Bool, "true",
+        "Whether SIGTERM hands leaderships over first."),
+    key("initial.broker.registration.timeout.ms", POSITIVE_MS, "60000",
+        "How long a start may wait for its registration."),
+    // Metadata quorum.
+    key("controller.quorum.election.timeout.ms", POSITIVE_MS, "1000",
+        "Time without a leader before a voter campaigns; drawn from 1 to 2 times this."),
+    key("controller.quorum.fetch.timeout.ms", POSITIVE_MS, "2000",
+        "Time without a successful fetch before a voter campaigns, or a leader resigns."),
+    key("controller.quorum.election.backoff.max.ms", POSITIVE_MS, "1000",
+        "The longest wait after a lost election."),
+    key("controller.quorum.request.timeout.ms", POSITIVE_MS, "2000",
+        "How long a quorum request may take."),
+    key("metadata.log.max.record.bytes.between.snapshots", POSITIVE_MS, "20971520",
+        "Bytes of metadata log that cause a snapshot."),
+    key("auto.leader.rebalance.enable", Kind::Bool, "true",
+        "Whether leadership returns to preferred replicas."),
+    key("leader.imbalance.check.interval.seconds", POSITIVE_MS, "300",
+        "Time between checks of the leaders' balance."),
+    // The log.
+    key("log.segment.bytes", Kind::Int(1024, INT_MAX), "1073741824", "Size of a segment."),
+    key("log.roll.ms", POSITIVE_MS, "604800000", "Age at which a segment is rolled."),
+    key("log.retention.ms", Kind::Long(-1, i64::MAX), "604800000",
+        "Age at which a segment may go; -1 keeps it."),
+    key("log.retention.bytes", Kind::Long(-1, i64::MAX), "-1",
+        "Size of a partition above which old segments go; -1 is no limit."),
+    key("log.retention.check.interval.ms", POSITIVE_MS, "300000",
+        "Time between checks of retention."),
+    key("log.segment.delete.delay.ms", MS, "60000",
+        "Time before a removed segment's files go."),
+    key("log.cleanup.policy", Kind::OneOf(&["delete"]), "delete",
+        "What happens to old segments; compaction is not built yet."),
+    key("log.flush.interval.messages", POSITIVE_MS, "9223372036854775807",
+        "Records after which a partition is flushed; 1 flushes before every acknowledgement."),
+    key("log.flush.interval.ms", POSITIVE_MS, "9223372036854775807",
+        "Age at which unflushed records are flushed."),
+    key("log.flush.offset.checkpoint.interval.ms", POSITIVE_MS, "60000",
+        "Time between checkpoints of the recovery points."),
+    key("log.index.interval.bytes", Kind::Int(1, INT_MAX), "4096",
+        "Bytes of log for one index entry."),
+    key("log.index.size.max.bytes", Kind::Int(12, INT_MAX), "10485760",
+        "Size of an index that rolls its segment."),
+    key("log.message.timestamp.type", Kind::OneOf(&["CreateTime", "LogAppendTime"]), "CreateTime",
+        "Whose clock stamps records."),
+    key("log.message.timestamp.before.max.ms", MS, "9223372036854775807",
+        "How far a timestamp may lie in the past."),
+    key("log.message.timestamp.after.max.ms", MS, "3600000",
+        "How far a timestamp may lie in the future."),
+    key("log.dir.stall.timeout.ms", POSITIVE_MS, "30000",
+        "Age of the oldest disk operation at which a directory is declared offline."),
+    key("compression.type", Kind::OneOf(&["producer"]), "producer",
+        "The compression of stored batches: the producer's."),
+    key("message.max.bytes", Kind::Int(0, INT_MAX), "1048588", "Largest record batch."),
+    key("producer.id.expiration.ms", POSITIVE_MS, "86400000",
+        "How long an idle producer's sequence window is kept."),
+    // Serving.
+    key("fetch.max.bytes", Kind::Int(1024, INT_MAX), "57671680",
+        "Bytes of one fetch response."),
+    key("queued.max.requests", POSITIVE_INT, "500",
+        "Requests that wait for the core before reading stops."),
+    key("socket.request.max.bytes", Kind::Int(1024, INT_MAX), "104857600", "Largest request."),
+    key("connections.max.idle.ms", POSITIVE_MS, "600000",
+        "Silence after which a connection is closed."),
+    key("request.timeout.ms", POSITIVE_MS, "30000", "How long a forwarded request may take."),
+];
