@@ -40,13 +40,7 @@ pub enum Compression {
 
 impl Compression {
     /// Every codec.
-    pub const ALL: [Self; 5] = [
-        Self::None,
-        Self::Gzip,
-        Self::Snappy,
-        Self::Lz4,
-        Self::Zstd,
-    ];
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
     /// The codec with number `codec` in the attributes.
     pub fn from_codec(codec: i16) -> Option<Self> {

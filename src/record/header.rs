@@ -148,7 +148,8 @@ impl BatchHeader {
 
     /// The offset of the batch's last record. Saturates on a damaged header.
     pub const fn last_offset(&self) -> Offset {
-        self.base_offset.saturating_add(self.last_offset_delta as i64)
+        self.base_offset
+            .saturating_add(self.last_offset_delta as i64)
     }
 
     /// The offset after the batch: the base offset of the next one.

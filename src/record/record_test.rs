@@ -8,7 +8,12 @@ use crate::error::ErrorCode;
 
 const NOW: i64 = 1_700_000_000_000;
 
-type Fields = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);
+type Fields = (
+    i64,
+    Option<Vec<u8>>,
+    Option<Vec<u8>>,
+    Vec<(Vec<u8>, Option<Vec<u8>>)>,
+);
 
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(any::<u8>(), 0..max)
@@ -175,7 +180,10 @@ fn stamping_shared_bytes_leaves_the_others_alone() {
     let original = one(Compression::None, b"value");
     let stamped = stamp(original.clone(), 42, 7);
     assert_ne!(original, stamped);
-    assert_eq!(RecordBatch::first(&original).unwrap().header().base_offset, 0);
+    assert_eq!(
+        RecordBatch::first(&original).unwrap().header().base_offset,
+        0
+    );
 }
 
 #[test]
@@ -216,11 +224,19 @@ fn raw_snappy_is_read_as_librdkafka_writes_it() {
 
 #[test]
 fn decompression_stops_at_the_limit() {
-    for compression in [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+    for compression in [
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ] {
         let batch = RecordBatch::first(&one(compression, &vec![0; 1 << 20])).unwrap();
         assert!(batch.bytes().len() < 100_000, "{compression:?} compresses");
         let limit = 1000;
-        assert_eq!(batch.records(limit).err(), Some(BatchError::TooLarge { limit }));
+        assert_eq!(
+            batch.records(limit).err(),
+            Some(BatchError::TooLarge { limit })
+        );
         let records: Vec<_> = batch.records(2 << 20).unwrap().collect();
         assert!(records.iter().all(Result::is_ok));
     }
@@ -233,18 +249,66 @@ fn bad_batches_are_refused_with_the_right_code() {
     let cases = [
         ("two batches", twice, ErrorCode::InvalidRecord),
         ("no batch", Bytes::new(), ErrorCode::InvalidRecord),
-        ("cut off", batch.slice(..batch.len() - 1), ErrorCode::InvalidRecord),
-        ("old format", altered(&batch, |b| b[16] = 1), ErrorCode::InvalidRecord),
-        ("no records", altered(&batch, |b| b[60] = 0), ErrorCode::InvalidRecord),
-        ("more records", altered(&batch, |b| b[60] = 2), ErrorCode::InvalidRecord),
-        ("claimed delta", altered(&batch, |b| b[26] = 1), ErrorCode::InvalidRecord),
-        ("record delta", altered(&batch, |b| b[64] = 2), ErrorCode::InvalidRecord),
-        ("control", altered(&batch, |b| b[22] |= 1 << 5), ErrorCode::InvalidRecord),
-        ("transactional", altered(&batch, |b| b[22] |= 1 << 4), ErrorCode::InvalidTxnState),
-        ("log append time", altered(&batch, |b| b[22] |= 1 << 3), ErrorCode::InvalidTimestamp),
-        ("codec", altered(&batch, |b| b[22] |= 7), ErrorCode::UnsupportedCompressionType),
-        ("future", altered(&batch, |b| b[27] = 1), ErrorCode::InvalidTimestamp),
-        ("no sequence", altered(&batch, |b| b[43..51].fill(0)), ErrorCode::InvalidRecord),
+        (
+            "cut off",
+            batch.slice(..batch.len() - 1),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "old format",
+            altered(&batch, |b| b[16] = 1),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "no records",
+            altered(&batch, |b| b[60] = 0),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "more records",
+            altered(&batch, |b| b[60] = 2),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "claimed delta",
+            altered(&batch, |b| b[26] = 1),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "record delta",
+            altered(&batch, |b| b[64] = 2),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "control",
+            altered(&batch, |b| b[22] |= 1 << 5),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "transactional",
+            altered(&batch, |b| b[22] |= 1 << 4),
+            ErrorCode::InvalidTxnState,
+        ),
+        (
+            "log append time",
+            altered(&batch, |b| b[22] |= 1 << 3),
+            ErrorCode::InvalidTimestamp,
+        ),
+        (
+            "codec",
+            altered(&batch, |b| b[22] |= 7),
+            ErrorCode::UnsupportedCompressionType,
+        ),
+        (
+            "future",
+            altered(&batch, |b| b[27] = 1),
+            ErrorCode::InvalidTimestamp,
+        ),
+        (
+            "no sequence",
+            altered(&batch, |b| b[43..51].fill(0)),
+            ErrorCode::InvalidRecord,
+        ),
     ];
     for (name, records, code) in cases {
         assert_eq!(rejection(&records), code, "{name}");
@@ -260,12 +324,23 @@ fn the_rules_of_the_topic_are_kept() {
     let code = |change: fn(&mut ProduceRules)| {
         let mut rules = ProduceRules::default();
         change(&mut rules);
-        validate_produce(&batch, &rules, NOW).err().map(|rejection| rejection.code)
+        validate_produce(&batch, &rules, NOW)
+            .err()
+            .map(|rejection| rejection.code)
     };
     assert_eq!(code(|_| ()), None);
-    assert_eq!(code(|rules| rules.batch_bytes_max = 60), Some(ErrorCode::MessageTooLarge));
-    assert_eq!(code(|rules| rules.segment_bytes = 60), Some(ErrorCode::RecordListTooLarge));
-    assert_eq!(code(|rules| rules.decompressed_bytes_max = 9), Some(ErrorCode::MessageTooLarge));
+    assert_eq!(
+        code(|rules| rules.batch_bytes_max = 60),
+        Some(ErrorCode::MessageTooLarge)
+    );
+    assert_eq!(
+        code(|rules| rules.segment_bytes = 60),
+        Some(ErrorCode::RecordListTooLarge)
+    );
+    assert_eq!(
+        code(|rules| rules.decompressed_bytes_max = 9),
+        Some(ErrorCode::MessageTooLarge)
+    );
     let zstd = code(|rules| rules.zstd_allowed = false);
     assert_eq!(zstd, Some(ErrorCode::UnsupportedCompressionType));
 }

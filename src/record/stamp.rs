@@ -44,7 +44,11 @@ pub fn stamp_log_append_time(batch: &mut [u8], wall_millis: i64) {
 pub fn stamp_producer(batch: &mut [u8], producer: ProducerFields) {
     put(batch, PRODUCER_ID_AT, &producer.id.to_be_bytes());
     put(batch, PRODUCER_ID_AT + 8, &producer.epoch.to_be_bytes());
-    put(batch, PRODUCER_ID_AT + 10, &producer.base_sequence.to_be_bytes());
+    put(
+        batch,
+        PRODUCER_ID_AT + 10,
+        &producer.base_sequence.to_be_bytes(),
+    );
     refresh_crc(batch);
 }
 

@@ -95,7 +95,10 @@ pub fn validate_produce(
     let codec = batch.header().attributes.compression()?;
     if codec == Compression::Zstd && !rules.zstd_allowed {
         let message = "zstd needs produce version 7 or later";
-        return Err(Rejection::new(ErrorCode::UnsupportedCompressionType, message));
+        return Err(Rejection::new(
+            ErrorCode::UnsupportedCompressionType,
+            message,
+        ));
     }
     check_timestamp(batch.header().base_timestamp, rules, wall_millis)?;
     check_timestamp(batch.header().max_timestamp, rules, wall_millis)?;
