@@ -1,1 +1,8 @@
-//! Checkers (skeleton).
+//! Checkers for the histories of Kafka-like logs: pure functions of (history, contract).
+//!
+//! In: a `History` (operations recorded by a harness) and a `Contract` (what the configuration
+//! promised under the faults that happened). Out: a `Verdict` with minimal witnesses.
+//! Nothing here reads a clock, a file, a socket or the state of a broker, so that a stored history
+//! can be judged again at any time, by a better checker.
+
+pub mod history;

@@ -1,0 +1,236 @@
+//! What an operation does and sees: `f` and `value`, in the shapes of Jepsen's kafka workload.
+//!
+//! | f | value of the invocation | value of the `ok` completion |
+//! |---|---|---|
+//! | `send` | `[["send", "t-0", 17]]` | `[["send", "t-0", [42, 17]]]` (acks=0: `[null, 17]`) |
+//! | `poll` | `[["poll"]]` | `[["poll", {"t-0": [[42, 17], [43, 9]]}]]` |
+//! | `list-offsets` | `[["end", "t-0"]]` | `[["end", "t-0", 44]]` |
+//! | `assign` | `["t-0", "t-1"]` | the same |
+//! | `seek` | `{"t-0": "beginning", "t-1": 17}` | the same |
+//! | `crash` | `null` or a reason | never `ok`: the process ends |
+//! | `admin`, `nemesis` | free, see `NemesisEvent` | free |
+//!
+//! A completion that is not `ok` repeats the value of its invocation, or what is known of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::history::key::Key;
+use crate::history::nemesis::NemesisEvent;
+use crate::history::record::Record;
+
+/// `f` and `value` of an operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "f", content = "value", rename_all = "kebab-case")]
+pub enum Action {
+    /// A producer sends records, in this order.
+    Send(Vec<Send>),
+    /// A consumer asks for the next records of its assignment.
+    Poll(Poll),
+    /// The bounds of partitions are read.
+    ListOffsets(Vec<ListOffset>),
+    /// A consumer takes exactly these partitions; positions of others are forgotten, and those of
+    /// newly taken partitions are unknown until a seek.
+    Assign(Vec<Key>),
+    /// A consumer moves to these positions.
+    Seek(BTreeMap<Key, Position>),
+    /// The client process dies; its successor has another process number.
+    Crash(Option<String>),
+    /// A change or question to the cluster, for the reader of the report.
+    Admin(serde_json::Value),
+    /// An event of a fault.
+    Nemesis(Box<NemesisEvent>),
+}
+
+impl Action {
+    /// The text of `f`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Send(_) => "send",
+            Self::Poll(_) => "poll",
+            Self::ListOffsets(_) => "list-offsets",
+            Self::Assign(_) => "assign",
+            Self::Seek(_) => "seek",
+            Self::Crash(_) => "crash",
+            Self::Admin(_) => "admin",
+            Self::Nemesis(_) => "nemesis",
+        }
+    }
+}
+
+/// One record of a send: `["send", key, value]`, acknowledged `["send", key, [offset, value]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Send {
+    /// Where it goes.
+    pub key: Key,
+    /// The value, unique in the run.
+    pub value: u64,
+    /// The offset of the acknowledgement, if one came.
+    pub offset: Option<i64>,
+}
+
+impl Serialize for Send {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.offset {
+            None => ("send", &self.key, self.value).serialize(serializer),
+            Some(offset) => ("send", &self.key, (offset, self.value)).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Send {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Sent {
+            Value(u64),
+            Acknowledged(Option<i64>, u64),
+        }
+
+        let (name, key, sent) = <(Box<str>, Key, Sent)>::deserialize(deserializer)?;
+        expect_name(&name, "send")?;
+        Ok(match sent {
+            Sent::Value(value) => Self {
+                key,
+                value,
+                offset: None,
+            },
+            Sent::Acknowledged(offset, value) => Self { key, value, offset },
+        })
+    }
+}
+
+/// The one micro-operation of a poll: `[["poll"]]`, answered `[["poll", {key: records}]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Poll {
+    /// What came back, in the order in which the client delivered it; empty before an answer.
+    pub records: BTreeMap<Key, Vec<Record>>,
+}
+
+impl Serialize for Poll {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_tuple(1)?;
+        if self.records.is_empty() {
+            list.serialize_element(&("poll",))?;
+        } else {
+            list.serialize_element(&("poll", &self.records))?;
+        }
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Poll {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (named,) = <(Named<BTreeMap<Key, Vec<Record>>>,)>::deserialize(deserializer)?;
+        expect_name(&named.name, "poll")?;
+        Ok(Self {
+            records: named.rest.unwrap_or_default(),
+        })
+    }
+}
+
+/// One bound of one partition: `["end", key]`, answered `["end", key, offset]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListOffset {
+    /// Which bound.
+    pub bound: Bound,
+    /// Of which partition.
+    pub key: Key,
+    /// The answer, if one came: the offset of the next record (end) or of the first one (start).
+    pub offset: Option<i64>,
+}
+
+/// A bound of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bound {
+    /// `log_start_offset`.
+    Start,
+    /// `high_watermark`: what a consumer may read ends here, exclusive.
+    End,
+}
+
+impl Serialize for ListOffset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.offset {
+            None => (self.bound, &self.key).serialize(serializer),
+            Some(offset) => (self.bound, &self.key, offset).serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ListOffset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Listed {
+            Answered(Bound, Key, Option<i64>),
+            Asked(Bound, Key),
+        }
+
+        Ok(match Listed::deserialize(deserializer)? {
+            Listed::Answered(bound, key, offset) => Self { bound, key, offset },
+            Listed::Asked(bound, key) => Self {
+                bound,
+                key,
+                offset: None,
+            },
+        })
+    }
+}
+
+/// Where a seek goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Position {
+    /// The first record that is still there.
+    Beginning,
+    /// Behind the last record.
+    End,
+    /// This offset.
+    #[serde(untagged)]
+    Offset(i64),
+}
+
+/// A list that begins with a name and may hold one thing more.
+struct Named<T> {
+    name: Box<str>,
+    rest: Option<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<T>(std::marker::PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list such as [\"poll\"] or [\"poll\", {\"t-0\": [[0, 17]]}]")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Named<T>, A::Error> {
+                let name = list.next_element()?;
+                let name = name.ok_or_else(|| de::Error::invalid_length(0, &self))?;
+                Ok(Named {
+                    name,
+                    rest: list.next_element()?,
+                })
+            }
+        }
+
+        deserializer.deserialize_seq(Visitor(std::marker::PhantomData))
+    }
+}
+
+fn expect_name<E: de::Error>(found: &str, wanted: &str) -> Result<(), E> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(E::custom(format_args!(
+        "micro-operation {found:?} where {wanted:?} is due"
+    )))
+}

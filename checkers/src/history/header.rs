@@ -1,0 +1,89 @@
+//! The first line of a history: the version of the format and what the run was configured with.
+//!
+//! `{"verdict-history":1,"settings":{…},"run":{…}}`. The settings are all that the contract needs,
+//! so that a stored history can be judged on its own.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The version of the format that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// The first line of a history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Must be `FORMAT_VERSION`.
+    #[serde(rename = "verdict-history")]
+    pub version: u32,
+    /// What the promises depend on.
+    #[serde(default)]
+    pub settings: Settings,
+    /// Free for the harness: seed, profile, times, versions.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub run: Value,
+}
+
+impl Header {
+    /// A header of this version.
+    pub fn new(settings: Settings, run: Value) -> Self {
+        Self {
+            version: FORMAT_VERSION,
+            settings,
+            run,
+        }
+    }
+}
+
+/// The settings that promises depend on, under Kafka's names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `acks` of the producers.
+    pub acks: Acks,
+    /// `enable.idempotence` of the producers.
+    #[serde(rename = "enable.idempotence")]
+    pub idempotence: bool,
+    /// `max.in.flight.requests.per.connection` of the producers.
+    #[serde(rename = "max.in.flight.requests.per.connection")]
+    pub max_in_flight: u32,
+    /// Copies of each partition.
+    #[serde(rename = "replication.factor")]
+    pub replication_factor: u32,
+    /// `min.insync.replicas` of the topic.
+    #[serde(rename = "min.insync.replicas")]
+    pub min_insync_replicas: u32,
+    /// `unclean.leader.election.enable` of the topic.
+    #[serde(rename = "unclean.leader.election.enable")]
+    pub unclean_leader_election: bool,
+    /// Whether offsets of a partition may be missing: transactions, compaction, retention.
+    #[serde(rename = "offset-gaps")]
+    pub offset_gaps: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            acks: Acks::All,
+            idempotence: true,
+            max_in_flight: 5,
+            replication_factor: 3,
+            min_insync_replicas: 2,
+            unclean_leader_election: false,
+            offset_gaps: false,
+        }
+    }
+}
+
+/// When a produce request counts as acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Acks {
+    /// As soon as it was sent; no offset comes back.
+    #[serde(rename = "0")]
+    Zero,
+    /// As soon as the leader has appended it.
+    #[serde(rename = "1")]
+    One,
+    /// As soon as every in-sync replica has it.
+    #[serde(rename = "all")]
+    All,
+}

@@ -1,0 +1,20 @@
+//! Histories: what clients did, in the order in which the recorder saw it.
+//!
+//! One JSON object a line, keys as in Jepsen (`index time process type f value error`), after one
+//! header line. See `docs/history.md` for every form of `value`.
+
+mod action;
+mod header;
+mod key;
+mod nemesis;
+mod op;
+mod read;
+mod record;
+
+pub use action::{Action, Bound, ListOffset, Poll, Position, Send};
+pub use header::{Acks, FORMAT_VERSION, Header, Settings};
+pub use key::Key;
+pub use nemesis::{FaultClass, NemesisEvent, Phase};
+pub use op::{Op, OpError, OpType};
+pub use read::{History, ReadError, Reader};
+pub use record::{Record, RecordValue};
