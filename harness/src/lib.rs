@@ -1,1 +1,5 @@
-//! Harness (skeleton).
+//! A Jepsen-style harness: real clusters of Kafka-like brokers, broken on purpose, judged by
+//! their histories.
+
+pub mod roles;
+pub mod sandbox;

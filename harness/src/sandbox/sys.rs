@@ -1,0 +1,112 @@
+//! The few system calls of the sandbox that Rust cannot check: fork, SIOCSIFFLAGS and the hook
+//! between fork and exec.
+//!
+//! In: plain values and file descriptors that the caller owns. Out: errors as `io::Error`.
+//! Keeps: every `unsafe` block of the harness lives in this file and states why it is sound.
+//! Source: fork(2), netdevice(7), setns(2).
+
+#![expect(
+    unsafe_code,
+    reason = "the one module of the harness that may; each block says why"
+)]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::libc;
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{ForkResult, Pid};
+
+/// Which side of a fork the caller is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The process that called; holds the new child's pid.
+    Parent(Pid),
+    /// The new process.
+    Child,
+}
+
+/// Forks this process, which must have exactly one thread.
+///
+/// # Errors
+/// `EINVAL` when a second thread exists (its locks would stay taken in the child), or fork's own.
+pub(crate) fn fork_single_threaded() -> io::Result<Side> {
+    if thread_count()? != 1 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: this process has one thread (checked above), so no lock of the allocator or of the
+    // standard library can be held by a thread that the child lacks.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Side::Parent(child)),
+        ForkResult::Child => Ok(Side::Child),
+    }
+}
+
+/// The number of threads of this process.
+pub(crate) fn thread_count() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}
+
+/// Brings the loopback interface of the calling thread's network namespace up.
+pub(crate) fn loopback_up() -> io::Result<()> {
+    let socket = nix::sys::socket::socket(
+        nix::sys::socket::AddressFamily::Inet,
+        nix::sys::socket::SockType::Datagram,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    // SAFETY: `ifreq` is plain old data for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo\0") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives across the call and names `lo`.
+    let code = unsafe {
+        libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS as _,
+            &raw const request,
+        )
+    };
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Makes `command` start with an empty signal mask and, if given, inside network namespace `ns`.
+pub(crate) fn before_exec(command: &mut Command, ns: Option<OwnedFd>) {
+    let hook = move || {
+        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+        if let Some(ns) = &ns {
+            setns(ns, CloneFlags::CLONE_NEWNET)?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the hook makes two async-signal-safe system calls and neither
+    // allocates nor takes a lock; the descriptor it names is owned by the hook.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// Ends this process at once, without destructors or buffered output: the way out of a fork.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// The number of bytes that wait unread in the receive queue of socket `fd`.
+pub(crate) fn bytes_waiting(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: FIONREAD writes one `int`, which lives across the call.
+    let code = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
+    if code == 0 {
+        Ok(waiting as usize)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
