@@ -1,1 +1,35 @@
-//! (skeleton)
+//! The client that an application uses: `Producer`, `Consumer` (assign mode) and `Admin`.
+//!
+//! In: records to send, partitions to read, administrative wishes. Out: acknowledgements, records,
+//! and errors that never let an unknown outcome pass for a failure.
+//! The client speaks only the wire protocol: it shares no state machine with the broker, so that a
+//! bug of one cannot hide a bug of the other.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `error` | `ClientError`: coarse, prescriptive kinds |
+//! | `outcome` | which produce error proves that nothing was appended |
+//! | `connection` | one TCP connection: pipelined calls with deadlines |
+//! | `cluster` | metadata cache and the connections to every broker |
+//! | `producer` | batching, retries, idempotence |
+//! | `consumer` | positions, fetches, offset resets |
+//! | `admin` | topics, configurations, offsets |
+
+mod admin;
+mod cluster;
+mod connection;
+mod consumer;
+mod error;
+mod outcome;
+mod partitioner;
+mod producer;
+mod types;
+
+pub use admin::{
+    Admin, AdminConfig, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+};
+pub use consumer::{AutoOffsetReset, Consumer, ConsumerConfig};
+pub use error::{ClientError, ErrorKind};
+pub use outcome::proves_not_appended;
+pub use producer::{Acks, Producer, ProducerConfig};
+pub use types::{ConsumerRecord, ProducerRecord, RecordMetadata};
