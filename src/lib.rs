@@ -24,5 +24,15 @@ pub mod metadata;
 
 pub mod broker;
 
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a client for applications lives on tokio"
+)]
 pub mod client;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the shell is the only I/O of the server"
+)]
 pub mod shell;

@@ -322,7 +322,6 @@ async fn read_frame(socket: &mut OwnedReadHalf) -> std::io::Result<(i32, Bytes)>
         }
     }
     let frame = frame.freeze();
-    let mut id = [0; 4];
-    id.copy_from_slice(&frame[..4]);
+    let id = frame.first_chunk::<4>().copied().unwrap_or_default();
     Ok((i32::from_be_bytes(id), frame))
 }

@@ -56,15 +56,15 @@ impl Batch {
         }
     }
 
-    /// Adds a record, or gives it back if the batch would exceed `limit` bytes.
-    pub(super) fn add(&mut self, record: Pending, limit: usize) -> Result<(), Pending> {
-        let bytes = size_of_record(&record);
-        if self.bytes + bytes > limit {
-            return Err(record);
-        }
-        self.bytes += bytes;
+    /// Whether the batch would stay within `limit` bytes with `record`.
+    pub(super) fn has_room_for(&self, record: &Pending, limit: usize) -> bool {
+        self.bytes + size_of_record(record) <= limit
+    }
+
+    /// Adds a record.
+    pub(super) fn add(&mut self, record: Pending) {
+        self.bytes += size_of_record(&record);
         self.records.push(record);
-        Ok(())
     }
 
     /// The number of records.

@@ -91,7 +91,7 @@ impl Default for ProducerConfig {
             batch_bytes: 16_384,
             compression: Compression::None,
             request_timeout: Duration::from_secs(30),
-            delivery_timeout: Duration::from_secs(120),
+            delivery_timeout: Duration::from_mins(2),
             retry_backoff: Duration::from_millis(100),
             max_in_flight: 5,
         }

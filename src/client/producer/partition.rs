@@ -128,13 +128,11 @@ impl PartitionSender {
 
     fn accept(&mut self, record: Pending) {
         let limit = self.shared.config.batch_bytes;
-        let record = match &mut self.open {
-            Some(batch) => match batch.add(record, limit) {
-                Ok(()) => return,
-                Err(record) => record,
-            },
-            None => record,
-        };
+        if let Some(batch) = &mut self.open
+            && batch.has_room_for(&record, limit)
+        {
+            return batch.add(record);
+        }
         self.queue.extend(self.open.take());
         let sealed_at = Instant::now() + self.shared.config.linger;
         self.open = Some(Batch::new(self.next_id, record, sealed_at));
