@@ -1,0 +1,101 @@
+//! Every fault by name: what `verdict list faults` prints, and how a spec becomes a fault.
+//!
+//! Keeps: each variant of [`FaultSpec`] has exactly one line here.
+
+use std::time::Duration;
+
+use crate::nemesis::crash::Crash;
+use crate::nemesis::frame::Frame;
+use crate::nemesis::kill::Kill;
+use crate::nemesis::link_faults::{Kind, LinkFault};
+use crate::nemesis::partition::Partition;
+use crate::nemesis::pause::Pause;
+use crate::nemesis::terminate::Terminate;
+use crate::nemesis::{Fault, FaultSpec};
+
+/// Names and descriptions, in the order in which people should read them.
+pub const FAULTS: &[(&str, &str)] = &[
+    (
+        "kill",
+        "SIGKILL, then a restart: the peers see the connections close",
+    ),
+    (
+        "terminate",
+        "SIGTERM, a controlled shutdown, then a restart",
+    ),
+    (
+        "pause",
+        "SIGSTOP, then SIGCONT: a zombie that neither answers nor dies",
+    ),
+    (
+        "crash",
+        "the links go silent, then SIGKILL: a machine that lost power without a goodbye",
+    ),
+    (
+        "partition",
+        "cut links: isolated, one-way, partial, minority against majority, ring",
+    ),
+    ("hold", "links queue everything and release it at once"),
+    ("delay", "links add latency with jitter, order kept"),
+    ("bandwidth", "links pass a limited number of bytes a second"),
+    ("reset", "established connections are reset once"),
+    (
+        "refuse",
+        "established connections are reset and new ones refused",
+    ),
+    (
+        "mute",
+        "established connections are reset and new ones accepted but never answered",
+    ),
+    (
+        "frame",
+        "one kind of Kafka frame is dropped, held, delayed or answered with a reset",
+    ),
+];
+
+/// The fault that a spec describes.
+pub fn build(spec: &FaultSpec) -> Box<dyn Fault> {
+    let link = |kind| Box::new(LinkFault::new(kind));
+    let ms = Duration::from_millis;
+    match spec {
+        FaultSpec::Kill { .. } => Box::<Kill>::default(),
+        FaultSpec::Terminate { .. } => Box::<Terminate>::default(),
+        FaultSpec::Pause { .. } => Box::<Pause>::default(),
+        FaultSpec::Crash { .. } => Box::<Crash>::default(),
+        FaultSpec::Partition { shape, .. } => Box::new(Partition::new(*shape)),
+        FaultSpec::Delay {
+            mean_ms, jitter_ms, ..
+        } => link(Kind::Delay {
+            mean: ms(*mean_ms),
+            jitter: ms(*jitter_ms),
+        }),
+        FaultSpec::Bandwidth {
+            bytes_per_second, ..
+        } => link(Kind::Bandwidth {
+            bytes_per_second: *bytes_per_second,
+        }),
+        FaultSpec::Reset { .. } => link(Kind::Reset),
+        FaultSpec::Refuse { .. } => link(Kind::Refuse),
+        FaultSpec::Mute { .. } => link(Kind::Mute),
+        FaultSpec::Hold { .. } => link(Kind::Hold),
+        FaultSpec::Frame { rule, .. } => Box::new(Frame::new(rule.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nemesis::Target;
+
+    #[test]
+    fn names_are_unique_and_specs_use_them() {
+        let mut names: Vec<_> = FAULTS.iter().map(|(name, _)| *name).collect();
+        let spec = FaultSpec::Kill {
+            target: Target::Random,
+        };
+        assert!(names.contains(&spec.name()));
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), FAULTS.len());
+    }
+}

@@ -1,0 +1,192 @@
+//! Faults of whole links: slow, narrow, held, reset, refusing, mute.
+//!
+//! In: the links to and from the targets. Effect: what the journal counted on them since, and
+//! where traffic may be missing, a probe. Healing: the layer is lifted and probes are answered.
+//! Source: `faults.md` §1.2 N7, N12, N13, N15, N16.
+
+use std::time::Duration;
+
+use broker::id::BrokerId;
+use tokio::time::{sleep, timeout};
+
+use crate::link::{AtHeal, Count, Cut, Layer, LinkCounts, LinkId, Policy, Probe};
+use crate::nemesis::{Arena, BoxFuture, Effect, Fault, PROBE_LIMIT, PROBE_PAUSE, RECOVERY_LIMIT};
+use crate::sandbox::{Endpoint, Status};
+
+/// What happens to the links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Delay { mean: Duration, jitter: Duration },
+    Bandwidth { bytes_per_second: u64 },
+    Hold,
+    Reset,
+    Refuse,
+    Mute,
+}
+
+/// The faults `delay`, `bandwidth`, `hold`, `reset`, `refuse` and `mute`.
+#[derive(Debug)]
+pub(crate) struct LinkFault {
+    kind: Kind,
+    links: Vec<LinkId>,
+    before: LinkCounts,
+    layer: Option<Layer>,
+}
+
+impl LinkFault {
+    pub(crate) fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            links: Vec::new(),
+            before: LinkCounts::default(),
+            layer: None,
+        }
+    }
+
+    fn policy(&self) -> Option<Policy> {
+        match self.kind {
+            Kind::Delay { mean, jitter } => Some(Policy::Delay { mean, jitter }),
+            Kind::Bandwidth { bytes_per_second } => Some(Policy::Bandwidth { bytes_per_second }),
+            Kind::Hold => Some(Policy::Cut(Cut::BOTH, AtHeal::Release)),
+            Kind::Refuse => Some(Policy::Refuse),
+            Kind::Mute => Some(Policy::Mute),
+            Kind::Reset => None,
+        }
+    }
+
+    async fn evidence(&self, arena: &Arena) -> Effect {
+        let counts = arena.links.sum(&self.links).since(&self.before);
+        match self.kind {
+            Kind::Delay { .. } => counted(&counts, Count::BytesDelayed, "bytes delayed"),
+            Kind::Bandwidth { .. } => counted(&counts, Count::BytesPaced, "bytes paced"),
+            Kind::Hold => prove_withheld(arena, &self.links, self.before).await,
+            Kind::Reset => counted(&counts, Count::Reset, "ends of connections reset"),
+            Kind::Refuse => {
+                self.expect_probe(arena, Probe::Refused, "new connections")
+                    .await
+            }
+            Kind::Mute => {
+                self.expect_probe(arena, Probe::Silent, "new connections")
+                    .await
+            }
+        }
+    }
+
+    async fn expect_probe(&self, arena: &Arena, wanted: Probe, what: &str) -> Effect {
+        for link in &self.links {
+            match arena.links.probe(*link, PROBE_LIMIT).await {
+                Ok(answer) if answer == wanted => {}
+                other => return Effect::Vacuous(format!("{link}: {what} are {other:?}")),
+            }
+        }
+        Effect::Seen(format!(
+            "{what} are {wanted:?} on {} links",
+            self.links.len()
+        ))
+    }
+}
+
+impl Fault for LinkFault {
+    fn setup(&mut self, arena: &Arena, targets: &[BrokerId]) {
+        let mut links: Vec<_> = targets
+            .iter()
+            .flat_map(|node| arena.links.of(Endpoint::of(*node)))
+            .collect();
+        if matches!(self.kind, Kind::Refuse | Kind::Mute) {
+            links.retain(|link| targets.iter().any(|node| link.to == Endpoint::of(*node)));
+        }
+        links.sort_unstable();
+        links.dedup();
+        self.links = links;
+    }
+
+    fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async {
+            self.before = arena.links.sum(&self.links);
+            if let Some(policy) = self.policy() {
+                let layer = arena.links.layer();
+                self.layer = Some(layer);
+                for link in &self.links {
+                    arena.links.impose(layer, *link, policy.clone());
+                }
+            }
+            if matches!(self.kind, Kind::Reset | Kind::Refuse | Kind::Mute) {
+                self.links.iter().for_each(|link| arena.links.reset(*link));
+            }
+            Ok(())
+        })
+    }
+
+    fn prove_effect<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Effect> {
+        Box::pin(self.evidence(arena))
+    }
+
+    fn heal<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async {
+            if let Some(layer) = self.layer.take() {
+                arena.links.lift(layer);
+            }
+            Ok(())
+        })
+    }
+
+    fn prove_recovered<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(prove_links_answer(arena, &self.links))
+    }
+}
+
+/// Something was withheld on `links`; if nothing tried to pass, a probe tries.
+pub(crate) async fn prove_withheld(arena: &Arena, links: &[LinkId], before: LinkCounts) -> Effect {
+    let counts = arena.links.sum(links).since(&before);
+    let (streams, connects) = (
+        counts.get(Count::StreamsWithheld),
+        counts.get(Count::ConnectsWithheld),
+    );
+    if streams + connects > 0 {
+        let bytes = counts.get(Count::BytesWithheld);
+        return Effect::Seen(format!(
+            "{streams} streams ({bytes} bytes) and {connects} new connections withheld"
+        ));
+    }
+    for link in links {
+        if let Ok(Probe::Silent) = arena.links.probe(*link, PROBE_LIMIT).await {
+            return Effect::Seen(format!("a probe over {link} stayed unanswered"));
+        }
+    }
+    Effect::Vacuous("nothing was withheld and a probe was answered on every link".into())
+}
+
+/// Every link answers, except where another fault still acts or the node is down.
+pub(crate) async fn prove_links_answer(arena: &Arena, links: &[LinkId]) -> Result<(), String> {
+    let deadline = tokio::time::Instant::now() + RECOVERY_LIMIT;
+    for link in links {
+        let answered = async {
+            while is_undisturbed(arena, *link)
+                && !matches!(
+                    arena.links.probe(*link, PROBE_LIMIT).await,
+                    Ok(Probe::Answered)
+                )
+            {
+                sleep(PROBE_PAUSE).await;
+            }
+        };
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        let late = |_| format!("{link} does not answer {RECOVERY_LIMIT:?} after the fault");
+        timeout(left.max(PROBE_LIMIT), answered)
+            .await
+            .map_err(late)?;
+    }
+    Ok(())
+}
+
+fn is_undisturbed(arena: &Arena, link: LinkId) -> bool {
+    let is_running = matches!(arena.supervisor.status(link.to), Some(Status::Running(_)));
+    is_running && arena.links.policy(link) == Policy::Open
+}
+
+fn counted(counts: &LinkCounts, count: Count, what: &str) -> Effect {
+    match counts.get(count) {
+        0 => Effect::Vacuous(format!("no {what}: nothing passed")),
+        number => Effect::Seen(format!("{number} {what}")),
+    }
+}

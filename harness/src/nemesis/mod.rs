@@ -1,0 +1,203 @@
+//! The nemesis: injects faults, proves that they act, heals them, proves that they are gone.
+//!
+//! In: fault specs from the plan. Out: a report for each fault, honest about having had no effect.
+//! Keeps: every fault is healed, whatever happens in between; a fault undoes only what it did
+//! itself, so faults may overlap. Source: DESIGN §4.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::id::BrokerId;
+use serde::{Deserialize, Serialize};
+use tokio::time::{sleep, timeout};
+
+use crate::link::{Links, Probe, probe_locally};
+use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
+
+pub mod catalogue;
+mod crash;
+mod frame;
+mod kill;
+mod link_faults;
+mod partition;
+mod pause;
+pub mod spec;
+pub mod target;
+mod terminate;
+
+pub use spec::{FaultSpec, PartitionShape};
+pub use target::{BoxFuture, ClusterState, ClusterView, PartitionState, Target};
+
+/// How long the cluster may take to tell who is who.
+const OBSERVE_LIMIT: Duration = Duration::from_secs(3);
+/// How long a healed fault may take to show it.
+const RECOVERY_LIMIT: Duration = Duration::from_secs(15);
+/// One try of a question to a node.
+const PROBE_LIMIT: Duration = Duration::from_millis(500);
+/// Between two tries.
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
+
+/// All that faults act on. Cheap to clone.
+#[derive(Clone)]
+pub struct Arena {
+    /// The processes.
+    pub supervisor: Supervisor,
+    /// The network.
+    pub links: Links,
+    /// The namespaces.
+    pub sandbox: Sandbox,
+    /// Who is who.
+    pub view: Arc<dyn ClusterView>,
+}
+
+/// Whether a fault had an effect, with the evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "effect", content = "evidence")]
+pub enum Effect {
+    /// It had; this shows it.
+    Seen(String),
+    /// It had none, and why that is believed.
+    Vacuous(String),
+}
+
+/// One fault while it acts. The methods are called in this order, each once.
+pub trait Fault: Send {
+    /// Takes the resolved targets and what is needed to compare with later.
+    fn setup(&mut self, arena: &Arena, targets: &[BrokerId]);
+    /// Breaks things.
+    fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>>;
+    /// Looks for evidence, at the end of the time that the fault acts.
+    fn prove_effect<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Effect>;
+    /// Undoes what `inject` did; called after a failed injection, too.
+    fn heal<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>>;
+    /// Waits for evidence that nothing of it is left.
+    fn prove_recovered<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// What became of one fault of the plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaultReport {
+    /// What was asked for.
+    pub fault: FaultSpec,
+    /// The nodes that the target meant when it fired.
+    pub targets: Vec<i32>,
+    /// Whether it had an effect.
+    pub effect: Effect,
+    /// Why the fault was not gone in time, if it was not.
+    pub not_recovered: Option<String>,
+}
+
+/// A step of a fault, for the history and the progress line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// It acts now, on these nodes.
+    Injected(Vec<BrokerId>),
+    /// It acts no longer.
+    Healed(Effect),
+    /// Its trace is gone, or why not.
+    Recovered(Result<(), String>),
+}
+
+/// Lets one fault act for `hold` and heals it. `draw` picks among several possible targets.
+pub async fn run_fault(
+    arena: &Arena,
+    spec: &FaultSpec,
+    hold: Duration,
+    draw: u64,
+    on_step: &(dyn Fn(Step) + Sync),
+) -> FaultReport {
+    let report = |targets: &[BrokerId], effect, not_recovered| FaultReport {
+        fault: spec.clone(),
+        targets: targets.iter().map(|node| node.0).collect(),
+        effect,
+        not_recovered,
+    };
+    let targets = match resolve(arena, spec.target(), draw).await {
+        Ok(targets) => targets,
+        Err(reason) => return report(&[], Effect::Vacuous(reason), None),
+    };
+    let mut fault = catalogue::build(spec);
+    fault.setup(arena, &targets);
+    let injected = fault.inject(arena).await;
+    on_step(Step::Injected(targets.clone()));
+    let effect = match injected {
+        Ok(()) => {
+            sleep(hold).await;
+            fault.prove_effect(arena).await
+        }
+        Err(reason) => Effect::Vacuous(reason),
+    };
+    let healed = fault.heal(arena).await;
+    on_step(Step::Healed(effect.clone()));
+    let recovered = match healed {
+        Ok(()) => fault.prove_recovered(arena).await,
+        Err(reason) => Err(reason),
+    };
+    on_step(Step::Recovered(recovered.clone()));
+    report(&targets, effect, recovered.err())
+}
+
+/// Whatever any fault did: opens every link, resumes paused nodes, restarts those that ended.
+///
+/// # Errors
+/// The first node that could not be started or does not answer.
+pub async fn heal_everything(arena: &Arena) -> Result<(), String> {
+    arena.links.heal_all();
+    let nodes: Vec<_> = arena
+        .sandbox
+        .endpoints()
+        .filter_map(Endpoint::broker)
+        .collect();
+    for node in &nodes {
+        let endpoint = Endpoint::of(*node);
+        let healed = match arena.supervisor.status(endpoint) {
+            Some(Status::Paused(_)) => arena.supervisor.resume(endpoint),
+            Some(Status::Exited(_)) => arena.supervisor.restart(endpoint).map(drop),
+            Some(Status::Running(_)) | None => Ok(()),
+        };
+        healed.map_err(|error| error.to_string())?;
+    }
+    for node in nodes {
+        wait_until_it_answers(arena, node).await?;
+    }
+    Ok(())
+}
+
+async fn resolve(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<BrokerId>, String> {
+    if !target.needs_view() {
+        let nodes = arena
+            .sandbox
+            .endpoints()
+            .filter_map(Endpoint::broker)
+            .collect();
+        return target.resolve(
+            &ClusterState {
+                nodes,
+                ..ClusterState::default()
+            },
+            draw,
+        );
+    }
+    match timeout(OBSERVE_LIMIT, arena.view.observe()).await {
+        Ok(state) => target.resolve(&state?, draw),
+        Err(_) => Err(format!(
+            "no node told within {OBSERVE_LIMIT:?} who is {target}"
+        )),
+    }
+}
+
+/// Waits until `node` answers inside its own namespace.
+async fn wait_until_it_answers(arena: &Arena, node: BrokerId) -> Result<(), String> {
+    let answers = async {
+        while !answers_locally(arena, node).await {
+            sleep(PROBE_PAUSE).await;
+        }
+    };
+    let late = |_| format!("node {node} does not answer {RECOVERY_LIMIT:?} after the fault");
+    timeout(RECOVERY_LIMIT, answers).await.map_err(late)
+}
+
+async fn answers_locally(arena: &Arena, node: BrokerId) -> bool {
+    let probe = probe_locally(&arena.sandbox, node, PROBE_LIMIT).await;
+    matches!(probe, Ok(Probe::Answered))
+}

@@ -1,0 +1,191 @@
+//! A fault as plain data: what `plan.json` says about it.
+//!
+//! In: a plan. Out: a value from which `catalogue::build` makes the fault that acts.
+//! Keeps: complete, so that a plan replays; only the target's name is resolved when it fires.
+
+use serde::{Deserialize, Serialize};
+
+use crate::link::FrameRule;
+use crate::nemesis::target::Target;
+
+/// A fault and its parameters; times in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fault", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum FaultSpec {
+    /// SIGKILL; healed by a restart.
+    Kill {
+        /// Whom.
+        target: Target,
+    },
+    /// SIGTERM, a controlled shutdown; healed by a restart.
+    Terminate {
+        /// Whom.
+        target: Target,
+    },
+    /// SIGSTOP; healed by SIGCONT.
+    Pause {
+        /// Whom.
+        target: Target,
+    },
+    /// The links go silent, then SIGKILL: peers hear no goodbye. Healed by a restart.
+    Crash {
+        /// Whom.
+        target: Target,
+    },
+    /// Links between nodes, and between clients and nodes, that carry nothing.
+    Partition {
+        /// Whom the partition is about.
+        target: Target,
+        /// Which links of it.
+        shape: PartitionShape,
+    },
+    /// Every link to and from the target is slow.
+    Delay {
+        /// Whom.
+        target: Target,
+        /// Added to each direction.
+        mean_ms: u64,
+        /// Drawn evenly from `mean ± jitter`, order kept.
+        jitter_ms: u64,
+    },
+    /// Every link to and from the target is narrow, in each direction.
+    Bandwidth {
+        /// Whom.
+        target: Target,
+        /// What passes a second.
+        bytes_per_second: u64,
+    },
+    /// Every established connection to and from the target is reset once.
+    Reset {
+        /// Whom.
+        target: Target,
+    },
+    /// New connections to the target are refused; established ones are reset.
+    Refuse {
+        /// Whom.
+        target: Target,
+    },
+    /// New connections to the target are accepted and never answered; established ones are reset.
+    Mute {
+        /// Whom.
+        target: Target,
+    },
+    /// Every link to and from the target holds its bytes and releases them at heal.
+    Hold {
+        /// Whom.
+        target: Target,
+    },
+    /// One kind of Kafka frame is singled out on every link to the target.
+    Frame {
+        /// Whom.
+        target: Target,
+        /// Which frames, and what happens to them.
+        rule: FrameRule,
+    },
+}
+
+/// Which links a partition cuts. Cut bytes arrive late or never, and nothing says goodbye.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartitionShape {
+    /// The target against all other nodes; clients still reach both sides.
+    IsolateFromNodes,
+    /// The target against all other nodes and all clients.
+    IsolateFromAll,
+    /// The target against the clients only; nodes still reach each other.
+    IsolateFromClients,
+    /// Nothing that the target sends arrives at other nodes; it still hears them.
+    MuteTarget,
+    /// Nothing that other nodes send arrives at the target; they still hear it.
+    DeafTarget,
+    /// The target with just under half of the nodes against the rest; the clients stay with the
+    /// majority.
+    MinorityWithTarget,
+    /// The target and one other node do not reach each other; everyone else reaches both.
+    Partial,
+    /// Every node hears only its two neighbours in a ring; from four nodes on.
+    Ring,
+}
+
+impl FaultSpec {
+    /// The name in `verdict list faults` and in the plan.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Kill { .. } => "kill",
+            Self::Terminate { .. } => "terminate",
+            Self::Pause { .. } => "pause",
+            Self::Crash { .. } => "crash",
+            Self::Partition { .. } => "partition",
+            Self::Delay { .. } => "delay",
+            Self::Bandwidth { .. } => "bandwidth",
+            Self::Reset { .. } => "reset",
+            Self::Refuse { .. } => "refuse",
+            Self::Mute { .. } => "mute",
+            Self::Hold { .. } => "hold",
+            Self::Frame { .. } => "frame",
+        }
+    }
+
+    /// Whom it is aimed at.
+    pub fn target(&self) -> &Target {
+        match self {
+            Self::Kill { target }
+            | Self::Terminate { target }
+            | Self::Pause { target }
+            | Self::Crash { target }
+            | Self::Partition { target, .. }
+            | Self::Delay { target, .. }
+            | Self::Bandwidth { target, .. }
+            | Self::Reset { target }
+            | Self::Refuse { target }
+            | Self::Mute { target }
+            | Self::Hold { target }
+            | Self::Frame { target, .. } => target,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::{FrameAction, FramePick, FrameSide};
+
+    #[test]
+    fn specs_read_back_as_printed() {
+        let rule = FrameRule {
+            side: FrameSide::Response,
+            api: Some(0),
+            pick: FramePick::Nth(2),
+            action: FrameAction::Reset,
+        };
+        let leader = Target::Leader {
+            topic: "t".into(),
+            partition: 3,
+        };
+        for spec in [
+            FaultSpec::Kill {
+                target: Target::Random,
+            },
+            FaultSpec::Pause {
+                target: Target::Node { id: 2 },
+            },
+            FaultSpec::Partition {
+                target: leader,
+                shape: PartitionShape::Partial,
+            },
+            FaultSpec::Delay {
+                target: Target::All,
+                mean_ms: 50,
+                jitter_ms: 10,
+            },
+            FaultSpec::Frame {
+                target: Target::Controller,
+                rule,
+            },
+        ] {
+            let text = serde_json::to_string(&spec).unwrap();
+            assert!(text.contains(spec.name()), "{text}");
+            assert_eq!(serde_json::from_str::<FaultSpec>(&text).unwrap(), spec);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Whom a fault hits: named by role in the plan, resolved when it fires.
+//!
+//! In: a [`Target`] and what the cluster looks like now. Out: the nodes, or why there are none.
+//! Keeps: resolution is a pure function of the picture and one drawn number, so that a report can
+//! repeat it. Source: `faults.md` §1.9.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use broker::id::BrokerId;
+use serde::{Deserialize, Serialize};
+
+/// A future in a box, because faults are called through trait objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whom a fault is aimed at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Target {
+    /// Any node.
+    Random,
+    /// The leader of a partition.
+    Leader {
+        /// Its topic.
+        topic: String,
+        /// Its index.
+        partition: i32,
+    },
+    /// A replica of a partition that is in sync and does not lead it.
+    Follower {
+        /// Its topic.
+        topic: String,
+        /// Its index.
+        partition: i32,
+    },
+    /// The active controller.
+    Controller,
+    /// The last in-sync replica of some partition.
+    OnlyReplicaInIsr,
+    /// Every node.
+    All,
+    /// This node.
+    Node {
+        /// Its broker id.
+        id: i32,
+    },
+}
+
+/// What the cluster looks like at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterState {
+    /// Every node of the run, alive or not, in order.
+    pub nodes: Vec<BrokerId>,
+    /// The active controller, if one is known.
+    pub controller: Option<BrokerId>,
+    /// The partitions of the topics under test.
+    pub partitions: Vec<PartitionState>,
+}
+
+/// Who holds a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionState {
+    /// Its topic.
+    pub topic: String,
+    /// Its index.
+    pub partition: i32,
+    /// Its leader, if it has one.
+    pub leader: Option<BrokerId>,
+    /// Its replicas.
+    pub replicas: Vec<BrokerId>,
+    /// Those in sync.
+    pub isr: Vec<BrokerId>,
+}
+
+/// Looks at the cluster from outside, as a client.
+pub trait ClusterView: Send + Sync {
+    /// The newest state that any node tells within a short time.
+    ///
+    /// # Errors
+    /// A sentence that says which node was asked and what it said.
+    fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>>;
+}
+
+impl Target {
+    /// True if resolving needs to look at the cluster.
+    pub fn needs_view(&self) -> bool {
+        !matches!(self, Self::Random | Self::All | Self::Node { .. })
+    }
+
+    /// The nodes that are meant now; `draw` picks among several.
+    ///
+    /// # Errors
+    /// Why nobody has the role at this moment.
+    pub fn resolve(&self, state: &ClusterState, draw: u64) -> Result<Vec<BrokerId>, String> {
+        let one = match self {
+            Self::All => return Ok(state.nodes.clone()),
+            Self::Random => pick(&state.nodes, draw),
+            Self::Node { id } => state.nodes.iter().copied().find(|node| node.0 == *id),
+            Self::Controller => state.controller,
+            Self::Leader { topic, partition } => state.partition(topic, *partition)?.leader,
+            Self::Follower { topic, partition } => {
+                pick(&state.partition(topic, *partition)?.followers(), draw)
+            }
+            Self::OnlyReplicaInIsr => {
+                let alone = state.partitions.iter().filter(|held| held.isr.len() == 1);
+                pick(
+                    &alone.flat_map(|held| held.isr.clone()).collect::<Vec<_>>(),
+                    draw,
+                )
+            }
+        };
+        one.map(|node| vec![node])
+            .ok_or_else(|| format!("nobody is {self} now"))
+    }
+}
+
+impl ClusterState {
+    fn partition(&self, topic: &str, index: i32) -> Result<&PartitionState, String> {
+        let wanted = |held: &&PartitionState| held.topic == topic && held.partition == index;
+        let missing = || format!("the cluster does not know partition {topic}-{index}");
+        self.partitions.iter().find(wanted).ok_or_else(missing)
+    }
+}
+
+impl PartitionState {
+    fn followers(&self) -> Vec<BrokerId> {
+        self.isr
+            .iter()
+            .copied()
+            .filter(|node| Some(*node) != self.leader)
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Random => f.write_str("a random node"),
+            Self::Leader { topic, partition } => write!(f, "leader of {topic}-{partition}"),
+            Self::Follower { topic, partition } => write!(f, "follower of {topic}-{partition}"),
+            Self::Controller => f.write_str("controller"),
+            Self::OnlyReplicaInIsr => f.write_str("only replica in the ISR"),
+            Self::All => f.write_str("all nodes"),
+            Self::Node { id } => write!(f, "node {id}"),
+        }
+    }
+}
+
+fn pick<T: Copy>(from: &[T], draw: u64) -> Option<T> {
+    let index = draw.checked_rem(from.len() as u64)?;
+    from.get(index as usize).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(ids: &[i32]) -> Vec<BrokerId> {
+        ids.iter().copied().map(BrokerId).collect()
+    }
+
+    #[test]
+    fn roles_resolve_to_who_holds_them() {
+        let held = |partition, leader: Option<i32>, isr: &[i32]| PartitionState {
+            topic: "t".into(),
+            partition,
+            leader: leader.map(BrokerId),
+            replicas: ids(&[1, 2, 3]),
+            isr: ids(isr),
+        };
+        let state = ClusterState {
+            nodes: ids(&[1, 2, 3]),
+            controller: Some(BrokerId(2)),
+            partitions: vec![held(0, Some(1), &[1, 2, 3]), held(1, None, &[3])],
+        };
+        let leader = |partition| Target::Leader {
+            topic: "t".into(),
+            partition,
+        };
+        let follower = Target::Follower {
+            topic: "t".into(),
+            partition: 0,
+        };
+        for (target, draw, expected) in [
+            (Target::All, 0, Some(ids(&[1, 2, 3]))),
+            (Target::Random, 4, Some(ids(&[2]))),
+            (Target::Node { id: 3 }, 0, Some(ids(&[3]))),
+            (Target::Node { id: 4 }, 0, None),
+            (Target::Controller, 9, Some(ids(&[2]))),
+            (leader(0), 0, Some(ids(&[1]))),
+            (leader(1), 0, None),
+            (leader(2), 0, None),
+            (follower.clone(), 0, Some(ids(&[2]))),
+            (follower, 1, Some(ids(&[3]))),
+            (Target::OnlyReplicaInIsr, 7, Some(ids(&[3]))),
+        ] {
+            assert_eq!(target.resolve(&state, draw).ok(), expected, "{target}");
+        }
+        assert!(Target::Random.resolve(&ClusterState::default(), 1).is_err());
+    }
+}
