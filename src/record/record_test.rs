@@ -140,7 +140,7 @@ proptest! {
         let batch = build(compression, &wanted);
         let mut flipped = BytesMut::from(batch.as_ref());
         let place = 16 + place.index(flipped.len() - 16);
-        flipped[place] ^= 1 << bit;
+        flipped[place] ^= 1u8 << bit;
         prop_assert!(validate_produce(&flipped.freeze(), &ProduceRules::default(), NOW).is_err());
     }
 
