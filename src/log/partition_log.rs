@@ -5,6 +5,8 @@
 //! `log_start_offset <= flushed_offset <= appended_offset <= log_end_offset`.
 //! `docs/offsets.md` has the picture.
 
+use std::time::Duration;
+
 use crate::log::{BatchSummary, EpochCache, LogState, ProducerState};
 use crate::offset::{LeaderEpoch, Offset};
 
@@ -59,9 +61,14 @@ impl PartitionLog {
         &self.state.producers
     }
 
-    /// Replaces the producers; only a planted bug and their expiration do.
-    pub fn producers_mut(&mut self) -> &mut ProducerState {
-        &mut self.state.producers
+    /// Forgets the producers that were idle for `expiration` at `wall_millis`.
+    pub fn expire_producers(&mut self, wall_millis: i64, expiration: Duration) {
+        self.state.producers.expire(wall_millis, expiration);
+    }
+
+    /// Forgets all producers; only a planted bug does.
+    pub fn forget_producers(&mut self) {
+        self.state.producers.clear();
     }
 
     /// Whether an append has been asked for and not completed.
