@@ -26,7 +26,9 @@ impl LogBatch {
         let mut batches = Vec::new();
         for batch in Batches::new(bytes.clone()) {
             let batch = batch?;
-            batch.check_crc().map_err(|error| PositionedError { position, error })?;
+            batch
+                .check_crc()
+                .map_err(|error| PositionedError { position, error })?;
             position += batch.bytes().len();
             batches.push(Self::from(batch));
         }
@@ -44,7 +46,10 @@ impl LogBatch {
 
 impl From<RecordBatch> for LogBatch {
     fn from(batch: RecordBatch) -> Self {
-        Self { summary: BatchSummary::from(batch.header()), bytes: batch.into_bytes() }
+        Self {
+            summary: BatchSummary::from(batch.header()),
+            bytes: batch.into_bytes(),
+        }
     }
 }
 

@@ -75,7 +75,10 @@ impl FollowerState {
         if sabotage::planted(Sabotage::IgnoreLeaderEpochInFetch) {
             position.last_fetched_epoch = NO_LEADER_EPOCH;
         }
-        Some(NextFetch { leader: self.leader?, position })
+        Some(NextFetch {
+            leader: self.leader?,
+            position,
+        })
     }
 
     /// Takes the leader's answer to the fetch at `position`.
@@ -92,7 +95,11 @@ impl FollowerState {
         match answer {
             FetchedPartition::Error(code) => self.fetch_failed(core, now, code),
             FetchedPartition::Diverging(end) => self.diverged(core, now, end),
-            FetchedPartition::Records { batches, high_watermark, log_start_offset } => {
+            FetchedPartition::Records {
+                batches,
+                high_watermark,
+                log_start_offset,
+            } => {
                 if !self.append(core, batches) {
                     self.back_off(core, now);
                 }
@@ -143,8 +150,8 @@ impl FollowerState {
         let (before, epoch_before) = (core.log.log_end_offset(), core.log.epochs().latest_epoch());
         let target = truncation_target(core.log.epochs(), before, end);
         core.truncate(target.max(core.log.log_start_offset()));
-        let is_stuck = core.log.log_end_offset() == before
-            && core.log.epochs().latest_epoch() == epoch_before;
+        let is_stuck =
+            core.log.log_end_offset() == before && core.log.epochs().latest_epoch() == epoch_before;
         if is_stuck {
             self.back_off(core, now);
         }
@@ -155,7 +162,10 @@ impl FollowerState {
             (ErrorCode::OffsetOutOfRange, Some(leader)) => {
                 self.progress = Progress::AskingOffsets;
                 let leader_epoch = self.leader_epoch;
-                core.push(Effect::ListLeaderOffsets { leader, leader_epoch });
+                core.push(Effect::ListLeaderOffsets {
+                    leader,
+                    leader_epoch,
+                });
             }
             (ErrorCode::FencedLeaderEpoch, _) => self.progress = Progress::AwaitingMetadata,
             _ => self.back_off(core, now),

@@ -37,7 +37,9 @@ impl Electorate<'_> {
         remotes
             .iter()
             .filter(|&(&id, remote)| self.waits_for(now, id, remote))
-            .try_fold(own, |low, (_, remote)| Some(low.min(remote.log_end_offset?)))
+            .try_fold(own, |low, (_, remote)| {
+                Some(low.min(remote.log_end_offset?))
+            })
     }
 
     /// Members, and those who have kept up and are about to become members.

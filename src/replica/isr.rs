@@ -71,7 +71,11 @@ impl PartitionState {
     /// controller confirms.
     pub(super) fn maximal_isr(&self) -> BTreeSet<BrokerId> {
         let mut isr = self.committed().isr.clone();
-        if let Self::Pending(PendingChange { proposal: Proposal::Expand { joining }, .. }) = self {
+        if let Self::Pending(PendingChange {
+            proposal: Proposal::Expand { joining },
+            ..
+        }) = self
+        {
             isr.insert(*joining);
         }
         isr
@@ -88,7 +92,10 @@ impl PartitionState {
     /// When a lost request is due again.
     pub(super) fn repeat_at(&self) -> Option<Time> {
         match self {
-            Self::Pending(PendingChange { delivery: Delivery::RepeatAt(time), .. }) => Some(*time),
+            Self::Pending(PendingChange {
+                delivery: Delivery::RepeatAt(time),
+                ..
+            }) => Some(*time),
             _ => None,
         }
     }

@@ -108,14 +108,19 @@ impl LeaderState {
     /// which would commit everything (KAFKA-10301).
     fn assign_replicas(&mut self, core: &Core, now: Time, registration: &PartitionRegistration) {
         let own = core.settings.broker_id;
-        for &replica in registration.replicas.iter().filter(|&&replica| replica != own) {
+        for &replica in registration
+            .replicas
+            .iter()
+            .filter(|&&replica| replica != own)
+        {
             self.remotes.entry(replica).or_insert_with(|| {
                 let mut remote = RemoteReplica::default();
                 remote.reset(now, registration.isr.contains(&replica), false);
                 remote
             });
         }
-        self.remotes.retain(|replica, _| registration.replicas.contains(replica));
+        self.remotes
+            .retain(|replica, _| registration.replicas.contains(replica));
         self.replicas.clone_from(&registration.replicas);
     }
 
@@ -180,7 +185,9 @@ impl LeaderState {
         let is_caught_up = |remote: &RemoteReplica| {
             remote.log_end_offset.is_some_and(|end| end >= needed)
                 && self.eligible.get(&replica).is_some_and(|&epoch| {
-                    remote.broker_epoch.is_none_or(|fetched_in| fetched_in == epoch)
+                    remote
+                        .broker_epoch
+                        .is_none_or(|fetched_in| fetched_in == epoch)
                 })
         };
         if now >= self.propose_not_before
@@ -205,7 +212,10 @@ impl LeaderState {
                 remote.log_end_offset != Some(end) && !remote.caught_up_within(now, lag_max)
             })
         };
-        let others = committed.isr.iter().filter(|&&id| id != core.settings.broker_id);
+        let others = committed
+            .isr
+            .iter()
+            .filter(|&&id| id != core.settings.broker_id);
         let leaving: BTreeSet<_> = others.copied().filter(lags).collect();
         if !leaving.is_empty() {
             self.propose(core, Proposal::Shrink { leaving });
@@ -230,7 +240,10 @@ impl LeaderState {
             Proposal::Recover => {}
         }
         let own = core.settings.broker_id;
-        let new_isr = isr.into_iter().map(|id| (id, self.known_broker_epoch(own, id))).collect();
+        let new_isr = isr
+            .into_iter()
+            .map(|id| (id, self.known_broker_epoch(own, id)))
+            .collect();
         let request = AlterPartitionRequest {
             token: core.next_alter_partition_token(),
             leader_epoch: self.leader_epoch,
@@ -240,7 +253,12 @@ impl LeaderState {
         };
         core.push(Effect::AlterPartition(request.clone()));
         let delivery = Delivery::InFlight;
-        let change = PendingChange { committed, proposal, request, delivery };
+        let change = PendingChange {
+            committed,
+            proposal,
+            request,
+            delivery,
+        };
         self.partition = PartitionState::Pending(change);
     }
 
@@ -302,7 +320,10 @@ impl LeaderState {
             self.waiting_for_append.next_deadline(),
             self.waiting_for_commit.next_deadline(),
         ];
-        times.into_iter().flatten().fold(self.next_shrink_check, Time::min)
+        times
+            .into_iter()
+            .flatten()
+            .fold(self.next_shrink_check, Time::min)
     }
 
     /// Does what is due at `now`.

@@ -84,7 +84,10 @@ impl Replica {
         if sabotage::planted(Sabotage::TruncateToHighWatermarkOnRestart) {
             core.truncate(core.high_watermark());
         }
-        Self { core, role: Role::Unassigned }
+        Self {
+            core,
+            role: Role::Unassigned,
+        }
     }
 
     /// Obeys `registration`, unless it is older than what the replica already knows.
@@ -95,7 +98,8 @@ impl Replica {
         eligible: &Arc<EligibleBrokers>,
     ) {
         let known = (self.leader_epoch(), self.partition_epoch());
-        let is_older = registration.leader_epoch < known.0 || registration.partition_epoch < known.1;
+        let is_older =
+            registration.leader_epoch < known.0 || registration.partition_epoch < known.1;
         if is_older || matches!(self.role, Role::Offline) {
             return;
         }
@@ -387,7 +391,8 @@ impl Replica {
 
     /// The committed ISR as the leader knows it; `None` if it does not lead.
     pub fn isr(&self) -> Option<&BTreeSet<BrokerId>> {
-        self.leading().map(|leader| &leader.partition.committed().isr)
+        self.leading()
+            .map(|leader| &leader.partition.committed().isr)
     }
 
     /// The ISR that the high watermark waits for; `None` if it does not lead.

@@ -26,18 +26,33 @@ impl LeaderState {
         let log_start_offset = core.log.log_start_offset();
         match core.log.producers().check(&summary, AppendOrigin::Client) {
             ProducerCheck::Reject(code) => reject(core, &request, code),
-            ProducerCheck::Duplicate { base_offset, last_offset, timestamp } => {
+            ProducerCheck::Duplicate {
+                base_offset,
+                last_offset,
+                timestamp,
+            } => {
                 // The earlier batch may still be on its way to the followers: wait for it too.
-                let produced = Produced { base_offset, timestamp, log_start_offset };
+                let produced = Produced {
+                    base_offset,
+                    timestamp,
+                    log_start_offset,
+                };
                 self.wait(core, &request, produced, last_offset + 1);
             }
             ProducerCheck::Append => {
                 let base_offset = core.log.log_end_offset();
-                let batch = request.batch.clone().stamped(base_offset, self.leader_epoch);
+                let batch = request
+                    .batch
+                    .clone()
+                    .stamped(base_offset, self.leader_epoch);
                 let required = batch.summary.next_offset();
                 core.append(vec![batch]);
                 let timestamp = summary.max_timestamp;
-                let produced = Produced { base_offset, timestamp, log_start_offset };
+                let produced = Produced {
+                    base_offset,
+                    timestamp,
+                    log_start_offset,
+                };
                 self.wait(core, &request, produced, required);
             }
         }
@@ -79,7 +94,10 @@ impl LeaderState {
 
     /// Answers the requests whose offset is reached.
     pub(super) fn complete_waiting(&mut self, core: &mut Core) {
-        while let Some(done) = self.waiting_for_append.pop_covered(core.replicated_offset()) {
+        while let Some(done) = self
+            .waiting_for_append
+            .pop_covered(core.replicated_offset())
+        {
             core.complete_produce(done.token, Ok(done.produced));
         }
         let has_enough = self.partition.maximal_isr().len() >= self.effective_min_isr(core);

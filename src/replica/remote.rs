@@ -62,6 +62,7 @@ impl RemoteReplica {
 
     /// Whether it kept up at some time in the last `lag_max`.
     pub(super) fn caught_up_within(&self, now: Time, lag_max: Duration) -> bool {
-        self.last_caught_up.is_some_and(|time| now.since(time) <= lag_max)
+        self.last_caught_up
+            .is_some_and(|time| now.since(time) <= lag_max)
     }
 }

@@ -38,7 +38,11 @@ impl LeaderState {
         }
         self.maybe_expand(core, now, fetch.replica);
         self.advance(core, now);
-        FetchAnswer::Read { start, upper, bounds: core.bounds() }
+        FetchAnswer::Read {
+            start,
+            upper,
+            bounds: core.bounds(),
+        }
     }
 
     /// Answers a follower without taking note, as when its waiting fetch is looked at again.
@@ -123,8 +127,14 @@ impl LeaderState {
         epoch: LeaderEpoch,
     ) -> Result<EpochEnd, ErrorCode> {
         self.check_epoch(current_leader_epoch)?;
-        let end = core.log.epochs().end_offset_for(epoch, core.log.log_end_offset());
-        Ok(end.unwrap_or(EpochEnd { epoch: NO_LEADER_EPOCH, end_offset: -1 }))
+        let end = core
+            .log
+            .epochs()
+            .end_offset_for(epoch, core.log.log_end_offset());
+        Ok(end.unwrap_or(EpochEnd {
+            epoch: NO_LEADER_EPOCH,
+            end_offset: -1,
+        }))
     }
 
     fn check_epoch(&self, epoch: LeaderEpoch) -> Result<(), ErrorCode> {
@@ -151,17 +161,27 @@ fn locate(core: &Core, position: &FetchPosition, upper: Offset) -> FetchAnswer {
     let fetched_epoch = position.last_fetched_epoch;
     let ignores_epochs = sabotage::planted(Sabotage::IgnoreLeaderEpochInFetch);
     if fetched_epoch != NO_LEADER_EPOCH && !ignores_epochs {
-        let Some(end) = log.epochs().end_offset_for(fetched_epoch, log.log_end_offset()) else {
+        let Some(end) = log
+            .epochs()
+            .end_offset_for(fetched_epoch, log.log_end_offset())
+        else {
             return FetchAnswer::Error(ErrorCode::OffsetOutOfRange);
         };
         if end.epoch < fetched_epoch || end.end_offset < start {
-            return FetchAnswer::Diverging { end, bounds: core.bounds() };
+            return FetchAnswer::Diverging {
+                end,
+                bounds: core.bounds(),
+            };
         }
     }
     if start > log.log_end_offset() {
         return FetchAnswer::Error(ErrorCode::OffsetOutOfRange);
     }
-    FetchAnswer::Read { start, upper: upper.max(start), bounds: core.bounds() }
+    FetchAnswer::Read {
+        start,
+        upper: upper.max(start),
+        bounds: core.bounds(),
+    }
 }
 
 /// The end of what a consumer may see, and the disk has.
@@ -175,6 +195,13 @@ fn visible_end(core: &Core, isolation: Isolation) -> Offset {
 }
 
 fn found(core: &Core, offset: Offset) -> OffsetAnswer {
-    let leader_epoch = core.log.epochs().epoch_of(offset).unwrap_or(NO_LEADER_EPOCH);
-    OffsetAnswer::Found { offset, leader_epoch }
+    let leader_epoch = core
+        .log
+        .epochs()
+        .epoch_of(offset)
+        .unwrap_or(NO_LEADER_EPOCH);
+    OffsetAnswer::Found {
+        offset,
+        leader_epoch,
+    }
 }

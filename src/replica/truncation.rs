@@ -20,7 +20,10 @@ pub(super) fn truncation_target(
     match epochs.end_offset_for(diverging.epoch, log_end_offset) {
         None => diverging.end_offset.min(log_end_offset),
         Some(local) if local.epoch != diverging.epoch => local.end_offset.min(log_end_offset),
-        Some(local) => local.end_offset.min(diverging.end_offset).min(log_end_offset),
+        Some(local) => local
+            .end_offset
+            .min(diverging.end_offset)
+            .min(log_end_offset),
     }
 }
 
@@ -32,11 +35,17 @@ mod tests {
     #[test]
     fn kip279_targets_follow_the_table() {
         let entries = [(2, 10), (4, 20), (7, 35)];
-        let entries = entries.map(|(epoch, start_offset)| EpochEntry { epoch, start_offset });
+        let entries = entries.map(|(epoch, start_offset)| EpochEntry {
+            epoch,
+            start_offset,
+        });
         let epochs = EpochCache::from_entries(entries);
         let check = |epoch, end_offset, expected| {
             let target = truncation_target(&epochs, 50, EpochEnd { epoch, end_offset });
-            assert_eq!(target, expected, "diverging at epoch {epoch} end {end_offset}");
+            assert_eq!(
+                target, expected,
+                "diverging at epoch {epoch} end {end_offset}"
+            );
         };
         check(7, 40, 40);
         check(7, 60, 50);

@@ -19,7 +19,11 @@ pub(super) struct Waiting {
 
 impl Waiting {
     pub(super) fn new(token: ProduceToken, produced: Produced, deadline: Time) -> Self {
-        Self { token, produced, deadline }
+        Self {
+            token,
+            produced,
+            deadline,
+        }
     }
 }
 
