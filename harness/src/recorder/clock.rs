@@ -1,0 +1,31 @@
+//! The one clock of a run: nanoseconds since its start, monotonic.
+//!
+//! Every operation, fault and sample of a run is stamped by a copy of the same clock, so that the
+//! files of a result directory share one axis.
+
+use std::time::{Duration, Instant};
+
+/// Tells the time since the run began. Copies agree.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts a run's clock at zero.
+    pub fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    /// The time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Nanoseconds since the start.
+    pub fn now_nanos(&self) -> u64 {
+        u64::try_from(self.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}

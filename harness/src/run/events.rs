@@ -1,0 +1,193 @@
+//! `events.jsonl`: what the harness did and saw, on the clock of the history.
+//!
+//! The report draws its timeline from this file and the history alone. One JSON object a line,
+//! `time` in nanoseconds since the start of the run, `event` names the kind. Lines are in the
+//! order of their times, but for lines of the same instant.
+
+use serde::{Deserialize, Serialize};
+
+use crate::recorder::{Clock, LineSender};
+use crate::workload::stats::{Counts, Latency};
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Nanoseconds since the start of the run.
+    pub time: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum What {
+    /// A phase of the run began.
+    Phase {
+        /// Which.
+        phase: Phase,
+    },
+    /// A fault went on to its next phase.
+    Fault {
+        /// The position in the plan's list of faults, from 0.
+        number: usize,
+        /// The fault, as the history has it: name, class, phase, resolved target, proof.
+        #[serde(flatten)]
+        fault: checkers::history::NemesisEvent,
+    },
+    /// What every node does; every 250 ms and when a fault changes phase.
+    Nodes {
+        /// One entry for each node, by id.
+        nodes: Vec<NodeSample>,
+    },
+    /// Operations in the bucket of time that ends here; every 250 ms.
+    Throughput {
+        /// The length of the bucket in nanoseconds.
+        bucket: u64,
+        /// What was counted in the bucket.
+        counts: Counts,
+        /// Of the sends acknowledged in the bucket.
+        latency: Latency,
+    },
+    /// Something worth reading beside the rest.
+    Note {
+        /// A sentence.
+        text: String,
+    },
+}
+
+/// The phases of a run, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Processes start; the cluster does not serve yet.
+    Start,
+    /// The effective configuration is compared and a first record goes through.
+    Assumptions,
+    /// Clients work, faults act.
+    Workload,
+    /// Every fault that still acts is ended.
+    Heal,
+    /// All nodes, all replicas in sync and progress are waited for.
+    Recovery,
+    /// Fresh clients read everything.
+    Final,
+    /// The history is judged.
+    Check,
+    /// The report is written.
+    Report,
+}
+
+impl Phase {
+    /// One word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Assumptions => "assumptions",
+            Self::Workload => "workload",
+            Self::Heal => "heal",
+            Self::Recovery => "recovery",
+            Self::Final => "final reads",
+            Self::Check => "check",
+            Self::Report => "report",
+        }
+    }
+}
+
+/// What one node does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeSample {
+    /// Its id.
+    pub node: i32,
+    /// What its process does.
+    pub process: ProcessState,
+    /// Whether it is the active controller.
+    pub is_controller: bool,
+    /// The partitions that it leads.
+    pub leads: Vec<i32>,
+    /// The partitions in whose ISR it is.
+    pub in_sync: Vec<i32>,
+}
+
+/// What a node's process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProcessState {
+    /// It runs.
+    Running,
+    /// It is stopped by a signal and will go on.
+    Paused,
+    /// It is gone.
+    Dead,
+}
+
+/// Stamps events and hands them to the writer.
+#[derive(Clone, Debug)]
+pub struct EventLog {
+    clock: Clock,
+    lines: LineSender<Event>,
+}
+
+impl EventLog {
+    /// Writes into `lines` with the time of `clock`.
+    pub fn new(clock: Clock, lines: LineSender<Event>) -> Self {
+        Self { clock, lines }
+    }
+
+    /// Appends what happened now.
+    pub fn append(&self, what: What) {
+        self.lines.append(Event {
+            time: self.clock.now_nanos(),
+            what,
+        });
+    }
+
+    /// Appends a sentence.
+    pub fn note(&self, text: impl Into<String>) {
+        self.append(What::Note { text: text.into() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use checkers::history::{FaultClass, NemesisEvent};
+
+    #[test]
+    fn events_read_back_as_written() {
+        let fault = NemesisEvent {
+            fault: "kill".to_owned(),
+            class: FaultClass::ProcessCrash,
+            phase: checkers::history::Phase::Inject,
+            target: "n1".into(),
+            detail: serde_json::Value::Null,
+        };
+        let node = NodeSample {
+            node: 1,
+            process: ProcessState::Paused,
+            is_controller: true,
+            leads: vec![0, 3],
+            in_sync: vec![],
+        };
+        for what in [
+            What::Phase {
+                phase: Phase::Final,
+            },
+            What::Fault { number: 3, fault },
+            What::Nodes { nodes: vec![node] },
+            What::Throughput {
+                bucket: 250_000_000,
+                counts: Counts::default(),
+                latency: Latency::default(),
+            },
+            What::Note {
+                text: "hello".to_owned(),
+            },
+        ] {
+            let event = Event { time: 7, what };
+            let line = serde_json::to_string(&event).expect("serializes");
+            assert_eq!(serde_json::from_str::<Event>(&line).expect(&line), event);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The result directory of a run, and the names of everything in it.
+//!
+//! ```text
+//! results/<time>-<profile>-<seed>/
+//!   plan.json       what was decided before (`plan::Plan`)
+//!   history.jsonl   every operation and fault, in one order (`checkers::history`)
+//!   events.jsonl    phases, node states, faults, throughput, on the same clock (`run::events`)
+//!   verdict.json    how the run ended, and every anomaly with its witness (`run::summary`)
+//!   report.html     the page for people
+//!   nodes/n1/log/   what the node printed      nodes/n1/config/  its configuration
+//!   nodes/n1/data/  its log directories        clients/          what the workers printed
+//! results/latest    a symbolic link to the newest
+//! ```
+//! Invariant: a directory belongs to one run and is never reused.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+/// The result directory cannot be made or written.
+#[derive(Debug, Error)]
+#[error("cannot write {path}: {source}; choose another place with --results")]
+pub struct StoreError {
+    /// What could not be written.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// A run's directory.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Makes `results/<time>-<profile>-<seed>`, with a number if it exists, and `results/latest`.
+    ///
+    /// `time` is the wall clock as text that sorts.
+    pub fn create(
+        results: &Path,
+        time: &str,
+        profile: &str,
+        seed: u64,
+        nodes: u32,
+    ) -> Result<Self, StoreError> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError { path, source }
+        };
+        fs::create_dir_all(results).map_err(fail(results))?;
+        let results = results.canonicalize().map_err(fail(results))?;
+        let name = format!("{time}-{profile}-{seed}");
+        let root = create_unused(&results, &name).map_err(fail(&results.join(&name)))?;
+        let store = Self { root };
+        for id in 1..=nodes as i32 {
+            for path in [
+                store.node_log(id),
+                store.node_config(id),
+                store.node_data(id),
+            ] {
+                fs::create_dir_all(&path).map_err(fail(&path))?;
+            }
+        }
+        fs::create_dir_all(store.clients()).map_err(fail(&store.clients()))?;
+        point_latest(&results, &store.root).map_err(fail(&results.join("latest")))?;
+        Ok(store)
+    }
+
+    /// A directory that exists.
+    pub fn open(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> PathBuf {
+        self.root.join("plan.json")
+    }
+
+    /// The history.
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history.jsonl")
+    }
+
+    /// The harness's events.
+    pub fn events(&self) -> PathBuf {
+        self.root.join("events.jsonl")
+    }
+
+    /// The verdict.
+    pub fn verdict(&self) -> PathBuf {
+        self.root.join("verdict.json")
+    }
+
+    /// The page for people.
+    pub fn report(&self) -> PathBuf {
+        self.root.join("report.html")
+    }
+
+    /// What the workers print.
+    pub fn clients(&self) -> PathBuf {
+        self.root.join("clients")
+    }
+
+    /// What node `id` prints.
+    pub fn node_log(&self, id: i32) -> PathBuf {
+        self.node(id).join("log")
+    }
+
+    /// The configuration of node `id`.
+    pub fn node_config(&self, id: i32) -> PathBuf {
+        self.node(id).join("config")
+    }
+
+    /// The log directories of node `id`.
+    pub fn node_data(&self, id: i32) -> PathBuf {
+        self.node(id).join("data")
+    }
+
+    fn node(&self, id: i32) -> PathBuf {
+        self.root.join("nodes").join(format!("n{id}"))
+    }
+
+    /// Writes one file of the directory.
+    pub fn write(&self, path: &Path, text: &str) -> Result<(), StoreError> {
+        fs::write(path, text).map_err(|source| StoreError {
+            path: path.to_owned(),
+            source,
+        })
+    }
+}
+
+/// Two runs of the same second get different directories.
+fn create_unused(results: &Path, name: &str) -> io::Result<PathBuf> {
+    for attempt in 1.. {
+        let name = if attempt == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}.{attempt}")
+        };
+        let root = results.join(name);
+        match fs::create_dir(&root) {
+            Ok(()) => return Ok(root),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the loop above has no end")
+}
+
+/// Replaces the link in one step, so that a reader always finds a run.
+fn point_latest(results: &Path, root: &Path) -> io::Result<()> {
+    let Some(name) = root.file_name() else {
+        return Ok(());
+    };
+    let fresh = results.join(format!(".latest-{}", name.display()));
+    std::os::unix::fs::symlink(name, &fresh)?;
+    fs::rename(&fresh, results.join("latest"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_run_gets_its_own_directory_and_latest_is_the_newest() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let results = dir.path().join("results");
+        let first = Store::create(&results, "20261124-070000", "default", 7, 3).expect("made");
+        let second = Store::create(&results, "20261124-070000", "default", 7, 3).expect("made");
+        assert_ne!(first.root(), second.root());
+        assert!(second.node_data(3).is_dir());
+        let latest = results.join("latest").canonicalize().expect("a link");
+        assert_eq!(latest, second.root().canonicalize().expect("exists"));
+    }
+
+    #[test]
+    fn an_unwritable_place_is_refused_with_its_name_and_the_remedy() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("file");
+        fs::write(&file, "").expect("written");
+        let error = Store::create(&file.join("results"), "t", "p", 1, 1).expect_err("refused");
+        assert!(error.to_string().contains("--results"), "{error}");
+    }
+}

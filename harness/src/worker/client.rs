@@ -1,0 +1,252 @@
+//! This project's own client, put under test: the protocol's words turned into its calls.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::client::{
+    self, AutoOffsetReset, ClientError, Consumer, ConsumerConfig, ConsumerRecord, ErrorKind,
+    Producer, ProducerConfig, ProducerRecord,
+};
+use broker::id::TopicPartition;
+
+use crate::worker::payload;
+use crate::worker::protocol::{
+    Acks, Answer, Command, Compression, Edge, OpenOptions, PolledPartition, PolledValue, Position,
+    WorkerError, WorkerErrorKind,
+};
+
+/// A producer of this project's client.
+pub struct ProducerUnderTest(Producer);
+
+impl ProducerUnderTest {
+    /// Starts the producer that `options` describes.
+    pub async fn start(options: &OpenOptions) -> Result<Self, WorkerError> {
+        let wanted = options
+            .producer
+            .as_ref()
+            .ok_or_else(|| invalid("no producer options"))?;
+        let config = ProducerConfig {
+            bootstrap: bootstrap(options)?,
+            client_id: options.client_id.clone(),
+            acks: match wanted.acks {
+                Acks::Zero => client::Acks::Zero,
+                Acks::One => client::Acks::One,
+                Acks::All => client::Acks::All,
+            },
+            idempotence: wanted.idempotence,
+            linger: Duration::from_millis(wanted.linger_ms),
+            compression: compression(wanted.compression),
+            request_timeout: Duration::from_millis(options.request_timeout_ms),
+            delivery_timeout: Duration::from_millis(wanted.delivery_timeout_ms),
+            retry_backoff: Duration::from_millis(wanted.retry_backoff_ms),
+            max_in_flight: wanted.max_in_flight,
+            ..ProducerConfig::default()
+        };
+        Ok(Self(Producer::start(config).await.map_err(worker_error)?))
+    }
+
+    /// Sends the payload of `value`; the offset of the acknowledgement.
+    pub async fn send(
+        &self,
+        topic: String,
+        partition: i32,
+        value: u64,
+        bytes: usize,
+    ) -> Result<Option<i64>, WorkerError> {
+        let record = ProducerRecord {
+            topic,
+            partition: Some(partition),
+            value: Some(payload::encode(value, bytes)),
+            ..ProducerRecord::default()
+        };
+        let sent = self.0.send(record).await.map_err(worker_error)?;
+        Ok(sent.offset)
+    }
+}
+
+/// A consumer of this project's client.
+pub struct ConsumerUnderTest(Consumer);
+
+impl ConsumerUnderTest {
+    /// Starts the consumer that `options` describes.
+    pub async fn start(options: &OpenOptions) -> Result<Self, WorkerError> {
+        let wanted = options
+            .consumer
+            .as_ref()
+            .ok_or_else(|| invalid("no consumer options"))?;
+        let config = ConsumerConfig {
+            bootstrap: bootstrap(options)?,
+            client_id: options.client_id.clone(),
+            // An offset that is out of range is news for the history, never silently repaired.
+            auto_offset_reset: AutoOffsetReset::None,
+            max_poll_records: wanted.max_poll_records,
+            fetch_max_wait: Duration::from_millis(wanted.fetch_max_wait_ms),
+            partition_fetch_bytes: wanted.partition_fetch_bytes,
+            request_timeout: Duration::from_millis(options.request_timeout_ms),
+            ..ConsumerConfig::default()
+        };
+        Ok(Self(Consumer::start(config).await.map_err(worker_error)?))
+    }
+
+    /// Performs one of the consumer's commands.
+    pub async fn perform(&mut self, command: Command) -> Result<Answer, WorkerError> {
+        match command {
+            Command::Assign { topic, partitions } => {
+                self.0.assign(names(&topic, &partitions));
+                Ok(Answer::Done)
+            }
+            Command::Seek { topic, positions } => {
+                self.seek(&topic, &positions).map_err(worker_error)?;
+                Ok(Answer::Done)
+            }
+            Command::Poll { timeout_ms } => {
+                let records = self.0.poll(Duration::from_millis(timeout_ms)).await;
+                Ok(Answer::Polled {
+                    partitions: by_partition(records.map_err(worker_error)?),
+                })
+            }
+            Command::ListOffsets {
+                topic,
+                partitions,
+                at,
+            } => {
+                let partitions = names(&topic, &partitions);
+                let offsets = match at {
+                    Edge::Beginning => self.0.beginning_offsets(&partitions).await,
+                    Edge::End => self.0.end_offsets(&partitions).await,
+                };
+                let offsets = offsets.map_err(worker_error)?;
+                let pairs = offsets
+                    .into_iter()
+                    .map(|(name, offset)| (name.partition, offset));
+                Ok(Answer::Offsets {
+                    partitions: pairs.collect(),
+                })
+            }
+            Command::Open(_) | Command::Send { .. } | Command::Close => {
+                Err(invalid("not a command for the consumer"))
+            }
+        }
+    }
+
+    fn seek(&mut self, topic: &str, positions: &[(i32, Position)]) -> Result<(), ClientError> {
+        for (partition, position) in positions {
+            let name = TopicPartition::new(topic, *partition);
+            match position {
+                Position::Offset(offset) => self.0.seek(&name, *offset)?,
+                Position::Edge(Edge::Beginning) => self.0.seek_to_beginning(&name)?,
+                Position::Edge(Edge::End) => self.0.seek_to_end(&name)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Groups records by partition, in the order of delivery.
+fn by_partition(records: Vec<ConsumerRecord>) -> Vec<PolledPartition> {
+    let mut groups: Vec<PolledPartition> = Vec::new();
+    for record in records {
+        let value = match payload::decode(record.value.as_deref().unwrap_or_default()) {
+            Ok(value) => PolledValue::Value(value),
+            Err(corrupt) => PolledValue::Corrupt {
+                corrupt: corrupt.to_string(),
+            },
+        };
+        let known = groups
+            .iter_mut()
+            .find(|group| group.partition == record.partition);
+        match known {
+            Some(group) => group.records.push((record.offset, value)),
+            None => groups.push(PolledPartition {
+                partition: record.partition,
+                records: vec![(record.offset, value)],
+            }),
+        }
+    }
+    groups
+}
+
+fn names(topic: &str, partitions: &[i32]) -> Vec<TopicPartition> {
+    let topic: Arc<str> = topic.into();
+    partitions
+        .iter()
+        .map(|&index| TopicPartition::new(Arc::clone(&topic), index))
+        .collect()
+}
+
+fn bootstrap(options: &OpenOptions) -> Result<Vec<SocketAddr>, WorkerError> {
+    let read = |text: &String| {
+        text.parse()
+            .map_err(|_| invalid(&format!("bootstrap address {text} is not IP:PORT")))
+    };
+    options.bootstrap.iter().map(read).collect()
+}
+
+fn compression(wanted: Compression) -> broker::record::Compression {
+    match wanted {
+        Compression::None => broker::record::Compression::None,
+        Compression::Gzip => broker::record::Compression::Gzip,
+        Compression::Snappy => broker::record::Compression::Snappy,
+        Compression::Lz4 => broker::record::Compression::Lz4,
+        Compression::Zstd => broker::record::Compression::Zstd,
+    }
+}
+
+fn worker_error(error: ClientError) -> WorkerError {
+    let kind = match error.kind {
+        ErrorKind::Retriable => WorkerErrorKind::Retriable,
+        ErrorKind::UnknownOutcome => WorkerErrorKind::UnknownOutcome,
+        ErrorKind::Fenced => WorkerErrorKind::Fenced,
+        ErrorKind::Invalid => WorkerErrorKind::Invalid,
+        ErrorKind::Closed => WorkerErrorKind::Closed,
+    };
+    let code = error.code.map(code_name);
+    WorkerError {
+        kind,
+        code,
+        message: error.message,
+    }
+}
+
+/// Kafka's spelling of a code: `NOT_ENOUGH_REPLICAS` for `NotEnoughReplicas`.
+fn code_name(code: broker::error::ErrorCode) -> String {
+    let camel = format!("{code:?}");
+    let camel = camel.split(['(', ' ']).next().unwrap_or_default();
+    let mut name = String::with_capacity(camel.len() + 8);
+    for (i, letter) in camel.char_indices() {
+        if letter.is_ascii_uppercase() && i > 0 {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+fn invalid(message: &str) -> WorkerError {
+    WorkerError {
+        kind: WorkerErrorKind::Invalid,
+        code: None,
+        message: message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broker::error::ErrorCode;
+
+    #[test]
+    fn codes_are_spelled_as_kafka_spells_them() {
+        for (code, name) in [
+            (
+                ErrorCode::NotEnoughReplicasAfterAppend,
+                "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+            ),
+            (ErrorCode::NotLeaderOrFollower, "NOT_LEADER_OR_FOLLOWER"),
+            (ErrorCode::RequestTimedOut, "REQUEST_TIMED_OUT"),
+        ] {
+            assert_eq!(code_name(code), name);
+        }
+    }
+}

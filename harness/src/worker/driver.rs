@@ -1,0 +1,206 @@
+//! The harness's end of a worker's pipes: requests out, replies back to whoever asked.
+//!
+//! In: `call` with a command and a deadline. Out: the worker's outcome, or why there is none.
+//! Invariant: every call ends: by its reply, by its deadline, or by the worker's death; a reply is
+//! handed to the call with its id and to no other. A stopped worker blocks nobody but its callers.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::worker::protocol::{Command, Greeting, Outcome, PROTOCOL_VERSION, Reply, Request};
+
+/// Requests that may wait for a slow worker's pipe.
+const QUEUED_REQUESTS_MAX: usize = 256;
+
+/// Buffer for a worker's stdout: a full poll is some tens of kilobytes.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Why a call has no outcome. The request may or may not have had its effect.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CallError {
+    /// The worker is gone, or said something that is not the protocol.
+    #[error("worker is gone: {0}")]
+    Gone(String),
+    /// No reply within the deadline.
+    #[error("no reply within {0:?}")]
+    Deadline(Duration),
+}
+
+/// A worker that can be asked. Dropping it closes the worker's stdin.
+#[derive(Debug)]
+pub struct Driver {
+    requests: mpsc::Sender<Request>,
+    waiting: Arc<Waiting>,
+    next_id: AtomicU64,
+}
+
+impl Driver {
+    /// Takes over a worker's pipes and spawns the two tasks that serve them, in this runtime.
+    pub fn start(
+        stdin: impl AsyncWrite + Send + Unpin + 'static,
+        stdout: impl AsyncRead + Send + Unpin + 'static,
+    ) -> Self {
+        let (requests, queue) = mpsc::channel(QUEUED_REQUESTS_MAX);
+        let waiting = Arc::new(Waiting::default());
+        let at_writer = Arc::clone(&waiting);
+        tokio::spawn(async move {
+            if let Err(error) = write_requests(queue, stdin).await {
+                at_writer.close(&format!("its stdin is closed: {error}"));
+            }
+        });
+        let at_reader = Arc::clone(&waiting);
+        tokio::spawn(async move {
+            let reason = read_replies(stdout, &at_reader).await;
+            at_reader.close(&reason);
+        });
+        Self {
+            requests,
+            waiting,
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// Sends `command` and waits for its outcome, at most `deadline`.
+    pub async fn call(&self, command: Command, deadline: Duration) -> Result<Outcome, CallError> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let reply = self.waiting.expect(id)?;
+        let exchange = async {
+            let sent = self.requests.send(Request { id, command }).await;
+            match (sent, reply.await) {
+                (Ok(()), Ok(outcome)) => Ok(outcome),
+                _ => Err(CallError::Gone(self.waiting.reason())),
+            }
+        };
+        let ended = tokio::time::timeout(deadline, exchange).await;
+        self.waiting.forget(id);
+        ended.unwrap_or(Err(CallError::Deadline(deadline)))
+    }
+
+    /// The client under test, once its greeting has come.
+    pub fn greeting(&self) -> Option<Greeting> {
+        self.waiting.lock().greeting.clone()
+    }
+
+    /// Whether no reply can come any more.
+    pub fn is_gone(&self) -> bool {
+        self.waiting.lock().closed.is_some()
+    }
+}
+
+/// The calls without a reply, and whether replies can still come.
+#[derive(Debug, Default)]
+struct Waiting(Mutex<WaitingState>);
+
+#[derive(Debug, Default)]
+struct WaitingState {
+    calls: BTreeMap<u64, oneshot::Sender<Outcome>>,
+    greeting: Option<Greeting>,
+    closed: Option<String>,
+}
+
+impl Waiting {
+    fn lock(&self) -> std::sync::MutexGuard<'_, WaitingState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn expect(&self, id: u64) -> Result<oneshot::Receiver<Outcome>, CallError> {
+        let mut state = self.lock();
+        if let Some(reason) = &state.closed {
+            return Err(CallError::Gone(reason.clone()));
+        }
+        let (sender, receiver) = oneshot::channel();
+        state.calls.insert(id, sender);
+        Ok(receiver)
+    }
+
+    fn answer(&self, reply: Reply) {
+        // A reply whose call has passed its deadline has nobody to go to; that is no error.
+        if let Some(call) = self.lock().calls.remove(&reply.id) {
+            let _ = call.send(reply.outcome);
+        }
+    }
+
+    fn forget(&self, id: u64) {
+        self.lock().calls.remove(&id);
+    }
+
+    /// Ends all calls, present and future; the first reason stands.
+    fn close(&self, reason: &str) {
+        let mut state = self.lock();
+        state.closed.get_or_insert_with(|| reason.to_owned());
+        state.calls.clear();
+    }
+
+    fn reason(&self) -> String {
+        self.lock()
+            .closed
+            .clone()
+            .unwrap_or_else(|| "its stdin is closed".to_owned())
+    }
+}
+
+/// Writes requests as lines until the queue closes; all that wait go in one write.
+async fn write_requests(
+    mut queue: mpsc::Receiver<Request>,
+    mut stdin: impl AsyncWrite + Unpin,
+) -> io::Result<()> {
+    let mut lines = Vec::new();
+    while let Some(first) = queue.recv().await {
+        let mut next = Some(first);
+        while let Some(request) = next {
+            serde_json::to_writer(&mut lines, &request)?;
+            lines.push(b'\n');
+            next = queue.try_recv().ok();
+        }
+        stdin.write_all(&lines).await?;
+        stdin.flush().await?;
+        lines.clear();
+    }
+    Ok(())
+}
+
+/// Reads lines until the worker closes its stdout or leaves the protocol; says why it ended.
+async fn read_replies(stdout: impl AsyncRead + Unpin, waiting: &Waiting) -> String {
+    let mut lines = BufReader::with_capacity(READ_BUFFER_BYTES, stdout).lines();
+    let mut greeted = false;
+    loop {
+        let line = match lines.next_line().await {
+            Ok(Some(line)) => line,
+            Ok(None) if greeted => return "it closed its stdout".to_owned(),
+            Ok(None) => return "it closed its stdout before its greeting".to_owned(),
+            Err(error) => return format!("its stdout failed: {error}"),
+        };
+        if !greeted {
+            match greeting(&line) {
+                Ok(greeting) => waiting.lock().greeting = Some(greeting),
+                Err(reason) => return reason,
+            }
+            greeted = true;
+            continue;
+        }
+        match serde_json::from_str::<Reply>(&line) {
+            Ok(reply) => waiting.answer(reply),
+            Err(error) => return format!("its line {line:.120} is no reply: {error}"),
+        }
+    }
+}
+
+fn greeting(line: &str) -> Result<Greeting, String> {
+    let greeting: Greeting = serde_json::from_str(line)
+        .map_err(|error| format!("its first line {line:.120} is no greeting: {error}"))?;
+    if greeting.protocol == PROTOCOL_VERSION {
+        Ok(greeting)
+    } else {
+        Err(format!(
+            "it speaks protocol {}, this harness speaks {PROTOCOL_VERSION}",
+            greeting.protocol
+        ))
+    }
+}
