@@ -5,4 +5,12 @@
 //! Nothing here reads a clock, a file, a socket or the state of a broker, so that a stored history
 //! can be judged again at any time, by a better checker.
 
+pub mod anomaly;
+pub mod contract;
 pub mod history;
+pub mod verdict;
+
+mod check;
+mod log;
+
+pub use check::{EXAMPLES_MAX, check};

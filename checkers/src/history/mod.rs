@@ -4,10 +4,12 @@
 //! header line. See `docs/history.md` for every form of `value`.
 
 mod action;
+pub(crate) mod columns;
 mod header;
 mod key;
 mod nemesis;
 mod op;
+pub mod outcome;
 mod read;
 mod record;
 

@@ -17,6 +17,8 @@ use crate::history::op::{Op, OpType};
 
 /// The largest number of lines: positions are 32 bits wide, and the last is "never".
 const LINES_MAX: usize = u32::MAX as usize - 1;
+/// Values of sends stay below: the integers that every JSON reader represents.
+const VALUES_MAX: u64 = 1 << 53;
 
 /// Why a history cannot be read: `line 7: …; …`.
 #[derive(Debug, Error)]
@@ -245,6 +247,10 @@ impl Builder {
         }
         if let Action::Send(sends) = &op.action {
             for send in sends {
+                if send.value >= VALUES_MAX {
+                    let problem = format!("value {} is not below 2^53", send.value);
+                    return Err((problem, "JSON readers round larger integers: count from 0"));
+                }
                 if !self.values.insert(send.value) {
                     let problem = format!("value {} is sent a second time", send.value);
                     return Err((problem, "every send of a run needs its own value"));

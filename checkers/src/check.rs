@@ -1,0 +1,200 @@
+//! `check(history, contract) -> Verdict`: runs every checker over every partition.
+//!
+//! Partition by partition, so that memory is that of the history and of one partition. A panic in
+//! a checker is caught and becomes the reason of an inconclusive verdict.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::anomaly::Kind;
+use crate::contract::Contract;
+use crate::history::columns::{Columns, Outcome, Partition};
+use crate::history::{Action, History, Key, Op, OpType};
+use crate::log::{Check as Checker, Finding, Findings, Log, check_of};
+use crate::verdict::{Anomaly, Check, Counts, Verdict, Witness};
+
+/// How many anomalies of each kind are reported in full; all are counted.
+pub const EXAMPLES_MAX: usize = 8;
+/// How many records a witness shows of one poll.
+const WITNESS_RECORDS_MAX: usize = 16;
+
+/// Judges a history by a contract.
+pub fn check(history: &History, contract: &Contract) -> Verdict {
+    let columns = Columns::build(history);
+    let results = run(
+        &columns,
+        contract,
+        Kind::ALL.map(|kind| (kind, check_of(kind))),
+    );
+    let keys: Vec<&Key> = columns
+        .partitions
+        .iter()
+        .map(|partition| &partition.key)
+        .collect();
+    let checks = results.into_iter().map(|(kind, findings, problem)| Check {
+        anomaly: kind,
+        class: kind.class(),
+        promise: contract.promise(kind),
+        count: findings.count,
+        problem,
+        examples: findings
+            .into_kept()
+            .filter_map(|(number, finding)| {
+                keys.get(number)
+                    .map(|key| anomaly(history, kind, key, finding))
+            })
+            .collect(),
+    });
+    let configured = (contract.settings.clone(), contract.faults.clone());
+    let counts = counts(history, &columns);
+    Verdict::of(configured, counts, checks.collect(), history.truncated_line)
+}
+
+type Outcomes<const N: usize> = [(Kind, Findings, Option<String>); N];
+
+/// Runs these checkers.
+fn run<const N: usize>(
+    columns: &Columns,
+    contract: &Contract,
+    checkers: [(Kind, Checker); N],
+) -> Outcomes<N> {
+    let mut results = checkers.map(|(kind, _)| (kind, Findings::new(EXAMPLES_MAX), None));
+    for (number, partition) in columns.partitions.iter().enumerate() {
+        let log = caught(|| Log::new(partition, &columns.foreign, &contract.rules));
+        for ((_, checker), (_, findings, problem)) in checkers.iter().zip(&mut results) {
+            findings.enter(number);
+            let done = log
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|log| caught(AssertUnwindSafe(|| checker(log, &mut *findings))));
+            if let Err(panic) = done {
+                problem.get_or_insert(format!("on {}: {panic}", partition.key));
+            }
+        }
+    }
+    results
+}
+
+fn caught<T>(job: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(job)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        text.unwrap_or("it panicked without a message").to_owned()
+    })
+}
+
+fn counts(history: &History, columns: &Columns) -> Counts {
+    let mut counts = Counts {
+        events: history.ops.len() as u64,
+        partitions: columns.partitions.len() as u64,
+        ..Counts::default()
+    };
+    for Partition {
+        sends,
+        records,
+        ends,
+        ..
+    } in &columns.partitions
+    {
+        let of = |outcome| sends.iter().filter(|send| send.outcome == outcome).count() as u64;
+        counts.acknowledged += of(Outcome::Acked);
+        counts.failed += of(Outcome::Failed);
+        counts.unknown += of(Outcome::Unknown);
+        counts.read += records.len() as u64;
+        counts.end_reads += ends.len() as u64;
+    }
+    counts
+}
+
+/// Completes a finding with its operations.
+fn anomaly(history: &History, kind: Kind, key: &Key, finding: Finding) -> Anomaly {
+    let Finding {
+        offsets,
+        witness,
+        explanation,
+    } = finding;
+    let witness = witness.into_iter().map(|seen| {
+        let op = |position: u32| history.op(position).cloned();
+        let other = history.partner(seen.event).and_then(op);
+        let (invocation, mut completion) = match op(seen.event) {
+            Some(event) if event.kind == OpType::Invoke => (Some(event), other),
+            event => (other, event),
+        };
+        let records_left_out = completion
+            .as_mut()
+            .map_or(0, |op| shorten(op, key, offsets));
+        Witness {
+            shows: seen.shows,
+            invocation,
+            completion,
+            records_left_out,
+        }
+    });
+    Anomaly {
+        kind,
+        key: key.clone(),
+        offsets,
+        explanation,
+        witness: witness.collect(),
+    }
+}
+
+/// Leaves of a poll what belongs to the proof, and counts the rest.
+fn shorten(op: &mut Op, key: &Key, (first, last): (i64, i64)) -> u64 {
+    let Action::Poll(poll) = &mut op.action else {
+        return 0;
+    };
+    let all: usize = poll.records.values().map(Vec::len).sum();
+    poll.records.retain(|k, _| k == key);
+    let near = first.saturating_sub(1)..=last.saturating_add(1);
+    for records in poll.records.values_mut() {
+        records.retain(|record| near.contains(&record.0));
+        if records.len() > WITNESS_RECORDS_MAX {
+            let tail = records.split_off(records.len() - WITNESS_RECORDS_MAX / 2);
+            records.truncate(WITNESS_RECORDS_MAX / 2);
+            records.extend(tail);
+        }
+    }
+    let kept: usize = poll.records.values().map(Vec::len).sum();
+    (all - kept) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Header, Settings};
+    use crate::verdict::Validity;
+
+    #[test]
+    fn a_checker_that_panics_is_inconclusive_and_the_others_still_count() {
+        let lines = "{\"verdict-history\":1}\n\
+            {\"index\":0,\"time\":0,\"process\":0,\"type\":\"invoke\",\"f\":\"send\",\"value\":[[\"send\",\"t-0\",7]]}\n\
+            {\"index\":1,\"time\":0,\"process\":0,\"type\":\"ok\",\"f\":\"send\",\"value\":[[\"send\",\"t-0\",[0,7]]]}\n";
+        let history = History::read(lines.as_bytes()).expect("reads");
+        let contract = Contract::of(&history);
+        let broken: Checker = |_, _| panic!("an unexpected shape");
+        let checkers = [
+            (Kind::Phantom, broken),
+            (Kind::Unseen, check_of(Kind::Unseen)),
+        ];
+        let results = run(&Columns::build(&history), &contract, checkers);
+        let problems: Vec<_> = results
+            .iter()
+            .map(|(_, f, p)| (f.count, p.as_deref()))
+            .collect();
+        assert_eq!(
+            problems,
+            [(0, Some("on t-0: an unexpected shape")), (1, None)]
+        );
+    }
+
+    #[test]
+    fn an_empty_history_proves_nothing() {
+        let header = Header::new(Settings::default(), serde_json::Value::Null);
+        let history = History::from_ops(header, vec![]).expect("empty");
+        let verdict = check(&history, &Contract::of(&history));
+        assert_eq!(
+            (verdict.validity, verdict.exit_code()),
+            (Validity::Inconclusive, 12)
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! What a configuration promises under the faults that happened.
+//!
+//! In: the settings of the run and the classes of its faults. Out: for each anomaly, forbidden or
+//! allowed, and the sentence that says why. The words are those of the report.
+//! Source: Kafka's replication protocol as in KIP-98, KIP-101, KIP-966.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::Kind;
+use crate::history::{Acks, Action, FaultClass, History, Phase, Settings};
+use crate::log::Rules;
+
+/// The promises that a run is judged by.
+#[derive(Clone, Debug)]
+pub struct Contract {
+    /// What was configured.
+    pub settings: Settings,
+    /// What happened to it.
+    pub faults: BTreeSet<FaultClass>,
+    /// How many nodes lost power at some time.
+    power_losses: usize,
+    pub(crate) rules: Rules,
+}
+
+/// Whether an anomaly may happen, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    /// Whether it breaks the contract.
+    pub forbidden: bool,
+    /// A clause that follows "because".
+    pub because: String,
+}
+
+impl Promise {
+    fn forbidden(because: impl Into<String>) -> Self {
+        Self {
+            forbidden: true,
+            because: because.into(),
+        }
+    }
+
+    fn allowed(because: impl Into<String>) -> Self {
+        Self {
+            forbidden: false,
+            because: because.into(),
+        }
+    }
+}
+
+impl Contract {
+    /// The contract of these settings when nothing goes wrong.
+    pub fn new(settings: Settings) -> Self {
+        let rules = Rules {
+            duplicates_allowed: !settings.idempotence,
+            gaps_allowed: settings.offset_gaps,
+            ends_strict_from: 0,
+        };
+        Self {
+            settings,
+            faults: BTreeSet::new(),
+            power_losses: 0,
+            rules,
+        }
+    }
+
+    /// The contract of a recorded run: its settings, and the faults that its nemesis recorded,
+    /// less those that proved vacuous.
+    pub fn of(history: &History) -> Self {
+        let mut contract = Self::new(history.header.settings.clone());
+        let mut without_power = BTreeSet::new();
+        for (position, op) in history.ops.iter().enumerate() {
+            let Action::Nemesis(event) = &op.action else {
+                continue;
+            };
+            if event.phase == Phase::Inject {
+                contract.faults.insert(event.class);
+                if event.class == FaultClass::PowerLoss {
+                    without_power.insert(event.target.to_string());
+                }
+            }
+            if event.class != FaultClass::Client {
+                // Until the last fault is over, a leader may not yet know of its successor.
+                contract.rules.ends_strict_from = position as u32;
+            }
+        }
+        contract.power_losses = without_power.len();
+        contract
+    }
+
+    /// Whether this anomaly breaks the contract.
+    pub fn promise(&self, kind: Kind) -> Promise {
+        match kind {
+            Kind::LostWrite => self.acknowledged(),
+            Kind::InconsistentOffsets => self.given_acknowledged(
+                "an offset keeps its record",
+                "the offset of a lost record is given to another",
+            ),
+            Kind::Nonlinearizable => self.given_acknowledged(
+                "a log without loss is linearizable",
+                "a log that loses records goes back in time",
+            ),
+            Kind::Unseen => self.given_acknowledged(
+                "all faults were healed, so the final readers must reach every record",
+                "the record may be lost",
+            ),
+            Kind::Duplicate => self.duplicate(),
+            Kind::NonmonotonicSend => self.nonmonotonic_send(),
+            Kind::PollSkip | Kind::NonmonotonicPoll => self.committed(),
+            Kind::Phantom => Promise::forbidden("no setting lets a log invent records"),
+            Kind::FailedSendRead => {
+                Promise::forbidden("the producer was told that the record was not appended")
+            }
+            Kind::IntPollSkip | Kind::IntNonmonotonicPoll => {
+                Promise::forbidden("one poll returns consecutive records, whatever happens")
+            }
+        }
+    }
+
+    /// How many nodes may fail while the partitions stay available and durable:
+    /// replication factor ≥ min.insync.replicas + tolerated failures.
+    pub fn tolerated_failures(&self) -> u32 {
+        self.settings
+            .replication_factor
+            .saturating_sub(self.settings.min_insync_replicas)
+    }
+
+    /// Whether every partition must serve again once all faults are healed.
+    pub fn availability_after_heal(&self) -> Promise {
+        let Settings {
+            replication_factor,
+            min_insync_replicas,
+            ..
+        } = self.settings;
+        if min_insync_replicas > replication_factor {
+            return Promise::allowed(format!(
+                "min.insync.replicas={min_insync_replicas} exceeds the {replication_factor} copies"
+            ));
+        }
+        Promise::forbidden("all faults are healed and every copy can be in sync again")
+    }
+
+    /// Whether a record that some reader has seen may vanish.
+    fn committed(&self) -> Promise {
+        let needed = self
+            .settings
+            .min_insync_replicas
+            .min(self.settings.replication_factor);
+        if self.settings.unclean_leader_election && self.disturbed() {
+            return Promise::allowed(
+                "unclean.leader.election.enable=true lets a replica lead that lacks records",
+            );
+        }
+        if self.power_losses >= needed as usize && self.power_losses > 0 {
+            return Promise::allowed(format!(
+                "{} node(s) lost what they had not flushed, and {needed} copies were enough to \
+                 acknowledge",
+                self.power_losses
+            ));
+        }
+        Promise::forbidden("a record that a reader may see is on every in-sync replica")
+    }
+
+    /// Whether an acknowledged record may vanish.
+    fn acknowledged(&self) -> Promise {
+        let committed = self.committed();
+        let copies = self.settings.replication_factor;
+        match self.settings.acks {
+            Acks::Zero => Promise::allowed("acks=0 does not wait for any broker"),
+            _ if !committed.forbidden => committed,
+            Acks::One if copies > 1 && self.disturbed() => Promise::allowed(
+                "acks=1 does not wait for the followers, and leaders were disturbed",
+            ),
+            Acks::One => Promise::forbidden("no leader with an acknowledged record was replaced"),
+            Acks::All => Promise::forbidden(format!(
+                "acks=all waits for all in-sync replicas, at least {} of {copies}",
+                self.settings.min_insync_replicas
+            )),
+        }
+    }
+
+    fn given_acknowledged(&self, kept: &str, lost: &str) -> Promise {
+        let loss = self.acknowledged();
+        let because = if loss.forbidden { kept } else { lost };
+        Promise {
+            because: format!("{because} ({})", loss.because),
+            ..loss
+        }
+    }
+
+    fn duplicate(&self) -> Promise {
+        if self.settings.idempotence {
+            return Promise::forbidden("enable.idempotence=true makes retries harmless");
+        }
+        Promise::allowed("without enable.idempotence a retry may append a record again")
+    }
+
+    fn nonmonotonic_send(&self) -> Promise {
+        let Settings {
+            idempotence,
+            max_in_flight,
+            ..
+        } = self.settings;
+        if !idempotence && max_in_flight > 1 {
+            return Promise::allowed(format!(
+                "without enable.idempotence, a retry may overtake {max_in_flight} requests in flight"
+            ));
+        }
+        self.given_acknowledged(
+            "a producer's records keep their order",
+            "offsets are given again",
+        )
+    }
+
+    /// Whether anything happened that may have moved a leader.
+    fn disturbed(&self) -> bool {
+        self.faults.iter().any(|fault| *fault != FaultClass::Client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forbidden(settings: &Settings, faults: &[FaultClass], power_losses: usize) -> Vec<Kind> {
+        let mut contract = Contract::new(settings.clone());
+        contract.faults.extend(faults);
+        contract.power_losses = power_losses;
+        let promised = |kind: &Kind| contract.promise(*kind).forbidden;
+        Kind::ALL.into_iter().filter(promised).collect()
+    }
+
+    fn without(kinds: &[Kind]) -> Vec<Kind> {
+        Kind::ALL
+            .into_iter()
+            .filter(|kind| !kinds.contains(kind))
+            .collect()
+    }
+
+    const LOSS: [Kind; 5] = [
+        Kind::LostWrite,
+        Kind::InconsistentOffsets,
+        Kind::Nonlinearizable,
+        Kind::NonmonotonicSend,
+        Kind::Unseen,
+    ];
+
+    #[test]
+    fn acks_all_with_two_in_sync_promises_everything() {
+        let safe = Settings::default();
+        for faults in [
+            &[][..],
+            &[
+                FaultClass::ProcessCrash,
+                FaultClass::Pause,
+                FaultClass::Network,
+            ],
+        ] {
+            assert_eq!(forbidden(&safe, faults, 0), without(&[]));
+        }
+        assert_eq!(forbidden(&safe, &[FaultClass::PowerLoss], 1), without(&[]));
+        assert_eq!(Contract::new(safe).tolerated_failures(), 1);
+    }
+
+    #[test]
+    fn kip966_power_loss_of_enough_nodes_may_lose_records() {
+        let broken = [&LOSS[..], &[Kind::PollSkip, Kind::NonmonotonicPoll]].concat();
+        let forbidden = forbidden(&Settings::default(), &[FaultClass::PowerLoss], 2);
+        assert_eq!(forbidden, without(&broken));
+    }
+
+    #[test]
+    fn weaker_settings_promise_less() {
+        let one = Settings {
+            acks: Acks::One,
+            ..Settings::default()
+        };
+        assert_eq!(
+            forbidden(&one, &[FaultClass::ProcessCrash], 0),
+            without(&LOSS)
+        );
+        assert_eq!(
+            forbidden(&one, &[FaultClass::Client], 0),
+            without(&[]),
+            "nobody moved"
+        );
+        let zero = Settings {
+            acks: Acks::Zero,
+            ..Settings::default()
+        };
+        assert_eq!(forbidden(&zero, &[], 0), without(&LOSS));
+        let plain = Settings {
+            idempotence: false,
+            ..Settings::default()
+        };
+        let retried = [Kind::Duplicate, Kind::NonmonotonicSend];
+        assert_eq!(
+            forbidden(&plain, &[FaultClass::Network], 0),
+            without(&retried)
+        );
+        let unclean = Settings {
+            unclean_leader_election: true,
+            ..Settings::default()
+        };
+        let broken = [&LOSS[..], &[Kind::PollSkip, Kind::NonmonotonicPoll]].concat();
+        assert_eq!(
+            forbidden(&unclean, &[FaultClass::Network], 0),
+            without(&broken)
+        );
+    }
+}

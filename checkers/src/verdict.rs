@@ -1,0 +1,226 @@
+//! The verdict on a run: which promises held, and what broke the others.
+//!
+//! `Invalid > Inconclusive > HarnessError > Valid`: a violation that was found outranks every
+//! trouble around it. A checker that panics makes its part inconclusive, never silent.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::anomaly::{Class, Kind};
+use crate::contract::Promise;
+use crate::history::{FaultClass, Key, Op, Settings};
+
+/// How a run is judged, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Validity {
+    /// Every promise held.
+    Valid,
+    /// The harness failed; nothing is known to be broken.
+    HarnessError,
+    /// The history does not allow a judgement.
+    Inconclusive,
+    /// A promise was broken.
+    Invalid,
+}
+
+/// The verdict on a run: `verdict.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The judgement.
+    pub validity: Validity,
+    /// The judgement in a sentence.
+    pub sentence: String,
+    /// Why it is not simply valid or invalid, if so.
+    pub reasons: Vec<String>,
+    /// What was configured.
+    pub settings: Settings,
+    /// What happened to it.
+    pub faults: BTreeSet<FaultClass>,
+    /// How much was judged.
+    pub counts: Counts,
+    /// One entry for each anomaly that was looked for.
+    pub checks: Vec<Check>,
+}
+
+/// How much a history holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Lines.
+    pub events: u64,
+    /// Partitions that were touched.
+    pub partitions: u64,
+    /// Records acknowledged with an offset.
+    pub acknowledged: u64,
+    /// Records whose send failed for certain.
+    pub failed: u64,
+    /// Records whose send is in doubt.
+    pub unknown: u64,
+    /// Records returned by polls, with repetitions.
+    pub read: u64,
+    /// Reads of the end of a log.
+    pub end_reads: u64,
+}
+
+/// What came of looking for one anomaly.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked for.
+    pub anomaly: Kind,
+    /// What it breaks.
+    pub class: Class,
+    /// Whether it may happen.
+    pub promise: Promise,
+    /// How often it was found.
+    pub count: u64,
+    /// Why the checker could not finish, if so.
+    pub problem: Option<String>,
+    /// The earliest of those found.
+    pub examples: Vec<Anomaly>,
+}
+
+/// One anomaly and its proof.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Anomaly {
+    /// The kind.
+    pub kind: Kind,
+    /// The partition.
+    pub key: Key,
+    /// The first and last offset in question.
+    pub offsets: (i64, i64),
+    /// A sentence for the morning.
+    pub explanation: String,
+    /// The operations that prove it, in the order of the proof.
+    pub witness: Vec<Witness>,
+}
+
+/// One operation of a proof.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Witness {
+    /// What it shows.
+    pub shows: String,
+    /// Its invocation.
+    pub invocation: Option<Op>,
+    /// Its completion, if it came.
+    pub completion: Option<Op>,
+    /// Records of its polls that have no part in the proof and are left out here.
+    pub records_left_out: u64,
+}
+
+impl Check {
+    /// Whether a promise was broken.
+    pub fn is_broken(&self) -> bool {
+        self.count > 0 && self.promise.forbidden
+    }
+}
+
+impl Verdict {
+    /// Judges finished checks.
+    pub(crate) fn of(
+        (settings, faults): (Settings, BTreeSet<FaultClass>),
+        counts: Counts,
+        checks: Vec<Check>,
+        truncated_line: Option<usize>,
+    ) -> Self {
+        let (validity, sentence) = (Validity::Valid, String::new());
+        let reasons = Vec::new();
+        let mut verdict = Self {
+            validity,
+            sentence,
+            reasons,
+            settings,
+            faults,
+            counts,
+            checks,
+        };
+        verdict.judge(truncated_line);
+        verdict.sentence = verdict.say();
+        verdict
+    }
+
+    /// Makes the verdict at least this bad, for a reason outside the history.
+    pub fn raise(&mut self, validity: Validity, reason: impl Into<String>) {
+        self.validity = self.validity.max(validity);
+        self.reasons.push(reason.into());
+        self.sentence = self.say();
+    }
+
+    /// Whether the run proves nothing because nothing was acknowledged or read.
+    pub fn nothing_ran(&self) -> bool {
+        self.counts.acknowledged + self.counts.unknown == 0 || self.counts.read == 0
+    }
+
+    /// 0 kept, 10 broken, 11 not available again, 12 nothing ran, 13 inconclusive, 21 fault of
+    /// the harness.
+    pub fn exit_code(&self) -> u8 {
+        let broken = |class: Class| {
+            self.checks
+                .iter()
+                .any(|c| c.is_broken() && c.class == class)
+        };
+        match self.validity {
+            Validity::Valid => 0,
+            Validity::HarnessError => 21,
+            Validity::Inconclusive if self.nothing_ran() => 12,
+            Validity::Inconclusive => 13,
+            Validity::Invalid if !broken(Class::Safety) && broken(Class::Liveness) => 11,
+            Validity::Invalid => 10,
+        }
+    }
+
+    fn judge(&mut self, truncated_line: Option<usize>) {
+        for check in &self.checks {
+            if check.is_broken() && !(truncated_line.is_some() && check.class == Class::Liveness) {
+                self.validity = Validity::Invalid;
+            }
+        }
+        let problems = self.checks.iter().filter_map(|check| {
+            let problem = check.problem.as_ref()?;
+            Some(format!(
+                "the checker of {} failed: {problem}",
+                check.anomaly.name()
+            ))
+        });
+        let mut reasons: Vec<String> = problems.collect();
+        if let Some(line) = truncated_line {
+            reasons.push(format!(
+                "the history breaks off in line {line}: its recorder died"
+            ));
+        }
+        if self.nothing_ran() {
+            reasons.push("nothing ran: no record was sent, or none was read".into());
+        }
+        for reason in reasons {
+            self.raise(Validity::Inconclusive, reason);
+        }
+    }
+
+    fn say(&self) -> String {
+        let Counts {
+            acknowledged,
+            read,
+            partitions,
+            ..
+        } = self.counts;
+        let reasons = self.reasons.join("; ");
+        match self.validity {
+            Validity::Valid => format!(
+                "Kept: {acknowledged} acknowledged records on {partitions} partitions, {read} \
+                 reads, no promise broken."
+            ),
+            Validity::HarnessError => format!("The harness failed: {reasons}."),
+            Validity::Inconclusive => format!("Inconclusive: {reasons}."),
+            Validity::Invalid => {
+                let broken = self.checks.iter().filter(|check| check.is_broken());
+                let broken =
+                    broken.map(|check| format!("{} {}", check.count, check.anomaly.name()));
+                let broken: Vec<String> = broken.collect();
+                if broken.is_empty() {
+                    return format!("Broken: {reasons}.");
+                }
+                format!("Broken: {}.", broken.join(", "))
+            }
+        }
+    }
+}
