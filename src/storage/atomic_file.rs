@@ -1,0 +1,57 @@
+//! Small files that are replaced as a whole.
+//!
+//! In: a path and its new content. Out: after `replace` the content is durable. Invariant: at any
+//! moment, crashes included, the path holds the whole old or the whole new content: the new one is
+//! written aside, synced, renamed over the old one, and the directory synced.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::disk::{Disk, DiskFile, Operation, read_range};
+use super::error::{DiskError, IoContext};
+use super::names::TEMPORARY_SUFFIX;
+
+/// Replaces the file at `path`.
+pub(super) fn replace(disk: &impl Disk, path: &Path, content: &[u8]) -> Result<(), DiskError> {
+    replace_without_directory_sync(disk, path, content)?;
+    let directory = parent(path);
+    disk.sync_dir(directory)
+        .during(Operation::SyncDirectory, directory)
+}
+
+/// Like [`replace`], for a directory whose names are synced later: until then a crash brings back
+/// the old content.
+pub(super) fn replace_without_directory_sync(
+    disk: &impl Disk,
+    path: &Path,
+    content: &[u8],
+) -> Result<(), DiskError> {
+    let aside = aside(path);
+    let mut file = disk.create(&aside).during(Operation::Open, &aside)?;
+    file.write_at(content, 0).during(Operation::Write, &aside)?;
+    file.sync().during(Operation::Sync, &aside)?;
+    disk.rename(&aside, path).during(Operation::Rename, path)
+}
+
+/// The content of the file at `path`, if there is one.
+pub(super) fn read(disk: &impl Disk, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
+    let file = match disk.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).during(Operation::Open, path),
+    };
+    let length = file.length().during(Operation::Read, path)?;
+    let content = read_range(&file, 0, length as usize).during(Operation::Read, path)?;
+    Ok(Some(content))
+}
+
+/// The directory that holds `path`.
+pub(super) fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+fn aside(path: &Path) -> PathBuf {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(TEMPORARY_SUFFIX);
+    PathBuf::from(aside)
+}

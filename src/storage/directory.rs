@@ -1,0 +1,171 @@
+//! One log directory: its identity, its logs, its checkpoints.
+//!
+//! In: an opened [`Disk`] and [`DiskRequest`]s in order. Out: what recovery found, and one result
+//! for each request. Invariants: the stored recovery points and high watermarks are lowered,
+//! durably, before a log is cut or removed; after the first I/O error nothing is touched any more.
+//! Source: Kafka's `LogManager`, `LogDirFailureChannel`.
+
+mod execute;
+mod open;
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use std::collections::BTreeMap;
+
+use crate::id::{TopicId, TopicPartition};
+use crate::log::LogState;
+use crate::offset::{BrokerEpoch, Offset};
+use crate::record::RecordBatch;
+
+use super::atomic_file;
+use super::checkpoint::{HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, format_offsets};
+use super::disk::Disk;
+use super::error::DiskError;
+use super::partition_store::PartitionStore;
+use super::quorum_state::{QuorumElection, SnapshotId};
+
+/// A log directory in use. It belongs to one thread.
+#[derive(Debug)]
+pub struct LogDirectory<D: Disk> {
+    disk: D,
+    path: PathBuf,
+    logs: BTreeMap<TopicPartition, PartitionStore<D>>,
+    checkpoints: Checkpoints,
+    /// The first failure; nothing is done after it.
+    offline: Option<String>,
+}
+
+/// What was found in a log directory.
+#[derive(Clone, Debug)]
+pub struct RecoveredDirectory {
+    /// The directory's own id, from `meta.properties`.
+    pub directory_id: Uuid,
+    /// Whether the last life ended with `Close`; if not, unsynced records may be lost.
+    pub was_clean: bool,
+    /// The broker epoch of the last life, if that ended cleanly and was registered.
+    pub previous_broker_epoch: Option<BrokerEpoch>,
+    /// The logs, in the order of their names; the metadata log is among them if it exists.
+    pub logs: Vec<RecoveredLog>,
+    /// The quorum's election state; that of a new node if there is none.
+    pub election: QuorumElection,
+    /// The newest metadata snapshot.
+    pub snapshot: Option<(SnapshotId, Bytes)>,
+    /// The batches of the metadata log.
+    pub metadata_batches: Vec<RecordBatch>,
+}
+
+/// A log that recovery found. All of it is durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredLog {
+    /// Whose log it is, by name.
+    pub topic_partition: TopicPartition,
+    /// Whose log it is, by incarnation.
+    pub topic_id: TopicId,
+    /// What it holds.
+    pub state: LogState,
+    /// The last stored high watermark, within the log.
+    pub high_watermark: Offset,
+}
+
+/// The offsets in the checkpoint files, as they are on disk.
+#[derive(Clone, Debug, Default)]
+struct Checkpoints {
+    high_watermarks: Offsets,
+    recovery_points: Offsets,
+    log_starts: Offsets,
+}
+
+impl Checkpoints {
+    fn write(
+        disk: &impl Disk,
+        directory: &Path,
+        name: &str,
+        offsets: &Offsets,
+    ) -> Result<(), DiskError> {
+        let content = format_offsets(offsets);
+        atomic_file::replace(disk, &directory.join(name), content.as_bytes())
+    }
+}
+
+impl<D: Disk> LogDirectory<D> {
+    /// The directory's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The first failure, if the directory is offline.
+    pub fn offline_cause(&self) -> Option<&str> {
+        self.offline.as_deref()
+    }
+
+    fn write_high_watermarks(&mut self, offsets: Offsets) -> Result<(), DiskError> {
+        if offsets != self.checkpoints.high_watermarks {
+            Checkpoints::write(&self.disk, &self.path, HIGH_WATERMARKS, &offsets)?;
+            self.checkpoints.high_watermarks = offsets;
+        }
+        Ok(())
+    }
+
+    fn write_recovery_points(&mut self, offsets: Offsets) -> Result<(), DiskError> {
+        if offsets != self.checkpoints.recovery_points {
+            Checkpoints::write(&self.disk, &self.path, RECOVERY_POINTS, &offsets)?;
+            self.checkpoints.recovery_points = offsets;
+        }
+        Ok(())
+    }
+
+    /// Stores how far each log is durable, and the log starts inside segments.
+    fn checkpoint_recovery(&mut self) -> Result<(), DiskError> {
+        let points = self.logs.iter();
+        let points = points.map(|(log, store)| (log.clone(), store.recovery_point));
+        self.write_recovery_points(points.collect())?;
+        let starts: Offsets = self
+            .logs
+            .iter()
+            .filter(|(_, store)| store.state.log_start_offset > store.first_base_offset())
+            .map(|(log, store)| (log.clone(), store.state.log_start_offset))
+            .collect();
+        if starts != self.checkpoints.log_starts {
+            Checkpoints::write(&self.disk, &self.path, LOG_STARTS, &starts)?;
+            self.checkpoints.log_starts = starts;
+        }
+        Ok(())
+    }
+
+    /// Lowers the stored offsets of `log` to `to`, before its records above are touched.
+    fn lower_checkpoints(&mut self, log: &TopicPartition, to: Offset) -> Result<(), DiskError> {
+        let lowered = |offsets: &Offsets| {
+            let mut offsets = offsets.clone();
+            if let Some(offset) = offsets.get_mut(log) {
+                *offset = to.min(*offset);
+            }
+            offsets
+        };
+        let recovery_points = lowered(&self.checkpoints.recovery_points);
+        self.write_recovery_points(recovery_points)?;
+        let high_watermarks = lowered(&self.checkpoints.high_watermarks);
+        self.write_high_watermarks(high_watermarks)
+    }
+
+    /// Removes `log` from the stored offsets, before its files go.
+    fn forget_checkpoints(&mut self, log: &TopicPartition) -> Result<(), DiskError> {
+        let mut recovery_points = self.checkpoints.recovery_points.clone();
+        recovery_points.remove(log);
+        self.write_recovery_points(recovery_points)?;
+        let mut high_watermarks = self.checkpoints.high_watermarks.clone();
+        high_watermarks.remove(log);
+        self.write_high_watermarks(high_watermarks)?;
+        if self.checkpoints.log_starts.remove(log).is_some() {
+            let starts = &self.checkpoints.log_starts;
+            Checkpoints::write(&self.disk, &self.path, LOG_STARTS, starts)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "directory_test.rs"]
+mod tests;

@@ -1,0 +1,211 @@
+//! Executes the requests of a log directory.
+//!
+//! In: a [`DiskRequest`]; out: its one result. Invariant: a fatal error takes the directory offline
+//! before it is returned.
+
+use std::path::PathBuf;
+
+use crate::id::{TopicId, TopicPartition};
+use crate::offset::{BrokerEpoch, Offset};
+use crate::storage::checkpoint::Offsets;
+use crate::storage::disk::{Disk, Operation};
+use crate::storage::error::{DiskError, IoContext};
+use crate::storage::identity;
+use crate::storage::names::{DELETED_SUFFIX, STRAY_SUFFIX};
+use crate::storage::partition_store::{PartitionStore, ReadRange, sync_dir};
+use crate::storage::quorum_state;
+use crate::storage::request::{DiskReply, DiskRequest, LogOptions};
+
+use super::LogDirectory;
+
+impl<D: Disk> LogDirectory<D> {
+    /// Executes one request. After a fatal error every further request fails with `Offline`.
+    pub fn execute(&mut self, request: DiskRequest) -> Result<DiskReply, DiskError> {
+        if let Some(cause) = &self.offline {
+            let cause = cause.clone();
+            return Err(DiskError::Offline { cause });
+        }
+        let result = self.perform(request);
+        if let Err(error) = &result
+            && error.is_fatal()
+        {
+            self.offline = Some(error.to_string());
+        }
+        result
+    }
+
+    fn perform(&mut self, request: DiskRequest) -> Result<DiskReply, DiskError> {
+        match request {
+            DiskRequest::CreateLog {
+                log,
+                topic_id,
+                options,
+            } => self.create_log(log, topic_id, options),
+            DiskRequest::DeleteLog { log } => self.delete_log(&log),
+            DiskRequest::CheckpointHighWatermarks { high_watermarks } => {
+                self.checkpoint(high_watermarks)
+            }
+            DiskRequest::WriteElection { election } => {
+                quorum_state::write_election(&self.disk, &self.path, election)?;
+                Ok(DiskReply::Done)
+            }
+            DiskRequest::WriteSnapshot { id, bytes } => {
+                quorum_state::write_snapshot(&self.disk, &self.path, id, &bytes)?;
+                Ok(DiskReply::Done)
+            }
+            DiskRequest::ReadSnapshot { id } => {
+                let bytes = quorum_state::read_snapshot(&self.disk, &self.path, id)?;
+                Ok(DiskReply::Snapshot { bytes })
+            }
+            DiskRequest::Close { broker_epoch } => self.close(broker_epoch),
+            DiskRequest::Truncate { log, to } => self.truncate(&log, to),
+            DiskRequest::RestartAt { log, offset } => self.restart_at(&log, offset),
+            request => self.perform_on_log(request),
+        }
+    }
+
+    /// The requests that touch nothing but one log's own files.
+    fn perform_on_log(&mut self, request: DiskRequest) -> Result<DiskReply, DiskError> {
+        let Some(log) = request.log().cloned() else {
+            return Ok(DiskReply::Done);
+        };
+        let disk = &self.disk;
+        let store = self.logs.get_mut(&log);
+        let store = store.ok_or(DiskError::UnknownLog(log))?;
+        Ok(match request {
+            DiskRequest::Append { batches, .. } => DiskReply::Appended {
+                log_end_offset: store.append(disk, &batches)?,
+            },
+            DiskRequest::Read {
+                start,
+                end,
+                max_bytes,
+                minimum_one_batch,
+                ..
+            } => {
+                let range = ReadRange {
+                    start,
+                    end,
+                    max_bytes,
+                    minimum_one_batch,
+                };
+                DiskReply::Read {
+                    batches: store.read(disk, range)?,
+                }
+            }
+            DiskRequest::Flush { .. } => DiskReply::Flushed {
+                upto: store.flush(disk)?,
+            },
+            DiskRequest::AdvanceLogStart { to, .. } => DiskReply::Retained {
+                log_start_offset: store.advance_log_start(disk, to)?,
+            },
+            DiskRequest::Retain {
+                retention,
+                high_watermark,
+                wall_millis,
+                ..
+            } => DiskReply::Retained {
+                log_start_offset: store.retain(disk, retention, high_watermark, wall_millis)?,
+            },
+            DiskRequest::LookupTimestamp { timestamp, end, .. } => DiskReply::Timestamp {
+                found: store.lookup_timestamp(disk, timestamp, end)?,
+            },
+            DiskRequest::Configure { options, .. } => {
+                store.options = options;
+                DiskReply::Done
+            }
+            _ => DiskReply::Done,
+        })
+    }
+
+    fn create_log(
+        &mut self,
+        log: TopicPartition,
+        topic_id: TopicId,
+        options: LogOptions,
+    ) -> Result<DiskReply, DiskError> {
+        if let Some(store) = self.logs.get_mut(&log) {
+            if store.topic_id != topic_id {
+                return Err(DiskError::OtherTopicId {
+                    log,
+                    found: store.topic_id,
+                    expected: topic_id,
+                });
+            }
+            store.options = options;
+            let state = store.state.clone();
+            return Ok(DiskReply::Created { state });
+        }
+        let directory = self.path.join(log.to_string());
+        let store = PartitionStore::create(&self.disk, directory, topic_id, options)?;
+        let state = store.state.clone();
+        self.logs.insert(log, store);
+        Ok(DiskReply::Created { state })
+    }
+
+    fn delete_log(&mut self, log: &TopicPartition) -> Result<DiskReply, DiskError> {
+        if self.logs.remove(log).is_none() {
+            return Ok(DiskReply::Done);
+        }
+        self.forget_checkpoints(log)?;
+        let doomed = self.set_aside(&log.to_string(), DELETED_SUFFIX)?;
+        self.disk
+            .remove_dir(&doomed)
+            .during(Operation::Remove, &doomed)?;
+        Ok(DiskReply::Done)
+    }
+
+    /// Renames the log directory `name`, durably, so that it is no log any more.
+    pub(super) fn set_aside(&self, name: &str, suffix: &str) -> Result<PathBuf, DiskError> {
+        debug_assert!([DELETED_SUFFIX, STRAY_SUFFIX].contains(&suffix));
+        let aside = self.path.join(format!("{name}{suffix}"));
+        if self.disk.is_dir(&aside) {
+            let removed = self.disk.remove_dir(&aside);
+            removed.during(Operation::Remove, &aside)?;
+        }
+        let from = self.path.join(name);
+        let renamed = self.disk.rename(&from, &aside);
+        renamed.during(Operation::Rename, &from)?;
+        sync_dir(&self.disk, &self.path)?;
+        Ok(aside)
+    }
+
+    fn truncate(&mut self, log: &TopicPartition, to: Offset) -> Result<DiskReply, DiskError> {
+        self.lower_checkpoints(log, to)?;
+        let store = self.logs.get_mut(log);
+        let store = store.ok_or_else(|| DiskError::UnknownLog(log.clone()))?;
+        store.truncate(&self.disk, to)?;
+        let state = store.state.clone();
+        Ok(DiskReply::Truncated { state })
+    }
+
+    fn restart_at(&mut self, log: &TopicPartition, offset: Offset) -> Result<DiskReply, DiskError> {
+        self.forget_checkpoints(log)?;
+        let store = self.logs.get_mut(log);
+        let store = store.ok_or_else(|| DiskError::UnknownLog(log.clone()))?;
+        store.restart_at(&self.disk, offset)?;
+        let state = store.state.clone();
+        Ok(DiskReply::Truncated { state })
+    }
+
+    fn checkpoint(&mut self, high_watermarks: Offsets) -> Result<DiskReply, DiskError> {
+        let mut all = self.checkpoints.high_watermarks.clone();
+        let known = high_watermarks
+            .into_iter()
+            .filter(|(log, _)| self.logs.contains_key(log));
+        all.extend(known);
+        self.write_high_watermarks(all)?;
+        self.checkpoint_recovery()?;
+        Ok(DiskReply::Done)
+    }
+
+    fn close(&mut self, broker_epoch: Option<BrokerEpoch>) -> Result<DiskReply, DiskError> {
+        for store in self.logs.values_mut() {
+            store.close(&self.disk)?;
+        }
+        self.checkpoint_recovery()?;
+        identity::leave_shutdown_marker(&self.disk, &self.path, broker_epoch)?;
+        self.offline = Some("it was closed".to_owned());
+        Ok(DiskReply::Done)
+    }
+}

@@ -1,0 +1,190 @@
+//! Opens a log directory: identity, shutdown marker, recovery of every log.
+//!
+//! Invariant: when `open` returns, everything it reports is durable, and the stored recovery points
+//! are not above what recovery kept. A directory of a log without a whole `partition.metadata` was
+//! never flushed; it is set aside as `-stray`, because the cause could also be damage.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::config::sabotage::{Sabotage, planted};
+use crate::id::TopicPartition;
+use crate::record::{Batches, RecordBatch};
+use crate::storage::atomic_file;
+use crate::storage::checkpoint::{
+    HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, parse_offsets,
+};
+use crate::storage::disk::{Disk, Operation};
+use crate::storage::error::{DiskError, IoContext, OpenError};
+use crate::storage::identity::{self, DirectoryIdentity, LastShutdown};
+use crate::storage::names::{
+    DELETED_SUFFIX, METADATA_TOPIC, PARTITION_METADATA, STRAY_SUFFIX, TEMPORARY_SUFFIX,
+    metadata_partition, parse_partition_dir,
+};
+use crate::storage::partition_store::{ReadRange, parse_metadata};
+use crate::storage::quorum_state;
+use crate::storage::recovery::{Known, recover};
+
+use super::{Checkpoints, LogDirectory, RecoveredDirectory, RecoveredLog};
+
+/// Bytes read at once when the metadata log is loaded.
+const METADATA_CHUNK_BYTES: usize = 1 << 20;
+
+impl<D: Disk> LogDirectory<D> {
+    /// Opens the directory at `path`, creating it if it is not there.
+    pub fn open(
+        disk: D,
+        path: PathBuf,
+        identity: &DirectoryIdentity,
+    ) -> Result<(Self, RecoveredDirectory), OpenError> {
+        let created = disk.create_dir(&path);
+        created.during(Operation::CreateDirectory, &path)?;
+        let directory_id = identity::claim(&disk, &path, identity)?;
+        let last = identity::take_shutdown_marker(&disk, &path)?;
+        let election = quorum_state::read_election(&disk, &path)?;
+        let mut directory = Self {
+            disk,
+            path,
+            logs: BTreeMap::new(),
+            checkpoints: Checkpoints::default(),
+            offline: None,
+        };
+        directory.read_checkpoints()?;
+        let is_clean = matches!(last, LastShutdown::Clean(_));
+        for name in directory.sweep()? {
+            directory.open_log(name, is_clean)?;
+        }
+        directory.plant_truncation()?;
+        directory.checkpoint_recovery()?;
+        let recovered = RecoveredDirectory {
+            directory_id,
+            was_clean: is_clean,
+            previous_broker_epoch: match last {
+                LastShutdown::Clean(epoch) => epoch,
+                LastShutdown::Unclean => None,
+            },
+            logs: directory.recovered_logs(),
+            election,
+            snapshot: quorum_state::newest_snapshot(&directory.disk, &directory.path)?,
+            metadata_batches: directory.read_metadata()?,
+        };
+        Ok((directory, recovered))
+    }
+
+    /// Damaged checkpoints are as good as none: recovery then reads everything, and the high
+    /// watermark begins at the log start.
+    fn read_checkpoints(&mut self) -> Result<(), DiskError> {
+        let read = |name: &str| -> Result<Offsets, DiskError> {
+            let content = atomic_file::read(&self.disk, &self.path.join(name))?;
+            let parsed = content.and_then(|content| parse_offsets(&content).ok());
+            Ok(parsed.unwrap_or_default())
+        };
+        self.checkpoints = Checkpoints {
+            high_watermarks: read(HIGH_WATERMARKS)?,
+            recovery_points: read(RECOVERY_POINTS)?,
+            log_starts: read(LOG_STARTS)?,
+        };
+        Ok(())
+    }
+
+    /// Removes left-overs; returns the names of the logs' directories.
+    fn sweep(&self) -> Result<Vec<TopicPartition>, DiskError> {
+        let names = self.disk.list(&self.path);
+        let names = names.during(Operation::List, &self.path)?;
+        let mut logs = Vec::new();
+        for name in names {
+            let path = self.path.join(&name);
+            if !self.disk.is_dir(&path) {
+                if name.ends_with(TEMPORARY_SUFFIX) {
+                    let removed = self.disk.remove_file(&path);
+                    removed.during(Operation::Remove, &path)?;
+                }
+            } else if name.ends_with(DELETED_SUFFIX) {
+                let removed = self.disk.remove_dir(&path);
+                removed.during(Operation::Remove, &path)?;
+            } else {
+                logs.extend(parse_partition_dir(&name));
+            }
+        }
+        logs.sort();
+        Ok(logs)
+    }
+
+    fn open_log(&mut self, log: TopicPartition, is_clean: bool) -> Result<(), DiskError> {
+        let directory = self.path.join(log.to_string());
+        let metadata = atomic_file::read(&self.disk, &directory.join(PARTITION_METADATA))?;
+        let Some(topic_id) = metadata.and_then(|content| parse_metadata(&content)) else {
+            self.forget_checkpoints(&log)?;
+            self.set_aside(&log.to_string(), STRAY_SUFFIX)?;
+            return Ok(());
+        };
+        let known = Known {
+            topic_id,
+            is_clean,
+            recovery_point: offset_of(&self.checkpoints.recovery_points, &log),
+            log_start_offset: offset_of(&self.checkpoints.log_starts, &log),
+        };
+        let store = recover(&self.disk, directory, known)?;
+        self.logs.insert(log, store);
+        Ok(())
+    }
+
+    /// The planted bug: what lies above the stored high watermark is thrown away, although it may
+    /// be acknowledged. Kafka did this before KIP-101.
+    fn plant_truncation(&mut self) -> Result<(), DiskError> {
+        if !planted(Sabotage::TruncateToHighWatermarkOnRestart) {
+            return Ok(());
+        }
+        for (log, store) in &mut self.logs {
+            if &*log.topic != METADATA_TOPIC {
+                let stored = offset_of(&self.checkpoints.high_watermarks, log);
+                let to = stored.max(store.state.log_start_offset);
+                store.truncate(&self.disk, to)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn recovered_logs(&self) -> Vec<RecoveredLog> {
+        let logs = self.logs.iter();
+        logs.map(|(log, store)| {
+            let state = &store.state;
+            let stored = offset_of(&self.checkpoints.high_watermarks, log);
+            RecoveredLog {
+                topic_partition: log.clone(),
+                topic_id: store.topic_id,
+                state: state.clone(),
+                high_watermark: stored.clamp(state.log_start_offset, state.log_end_offset),
+            }
+        })
+        .collect()
+    }
+
+    fn read_metadata(&mut self) -> Result<Vec<RecordBatch>, DiskError> {
+        let mut batches: Vec<RecordBatch> = Vec::new();
+        let Some(store) = self.logs.get_mut(&metadata_partition()) else {
+            return Ok(batches);
+        };
+        let mut start = store.state.log_start_offset;
+        while start < store.state.log_end_offset {
+            let range = ReadRange {
+                start,
+                end: store.state.log_end_offset,
+                max_bytes: METADATA_CHUNK_BYTES,
+                minimum_one_batch: true,
+            };
+            let bytes = store.read(&self.disk, range)?;
+            batches.extend(Batches::new(bytes).flatten());
+            let next = batches.last().map_or(start, |last| last.header().next_offset());
+            if next <= start {
+                break;
+            }
+            start = next;
+        }
+        Ok(batches)
+    }
+}
+
+fn offset_of(offsets: &Offsets, log: &TopicPartition) -> i64 {
+    offsets.get(log).copied().unwrap_or(0)
+}

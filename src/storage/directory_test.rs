@@ -1,0 +1,1 @@
+//! A log directory in memory: requests, recovery, and random operations with crashes.

@@ -1,0 +1,138 @@
+//! What can go wrong on disk, as data that crosses threads.
+//!
+//! Invariant: [`DiskError::is_fatal`] tells the errors after which the directory is poisoned.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::id::{BrokerId, TopicId, TopicPartition};
+use crate::offset::Offset;
+use crate::record::PositionedError;
+
+use super::disk::Operation;
+
+/// Why a disk request failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DiskError {
+    /// A file operation failed. Fatal: what is on disk is unknown.
+    #[error("{operation:?} of {} failed: {message}", path.display())]
+    Io {
+        /// The operation.
+        operation: Operation,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's message.
+        message: String,
+    },
+    /// An earlier request failed; nothing is done in this directory any more.
+    #[error("the log directory is offline since an earlier failure: {cause}")]
+    Offline {
+        /// The first failure.
+        cause: String,
+    },
+    /// The directory has no such log.
+    #[error("the log directory has no log of {0}")]
+    UnknownLog(TopicPartition),
+    /// The log exists and belongs to another incarnation of the topic.
+    #[error("the log of {log} belongs to topic id {found}, not {expected}")]
+    OtherTopicId {
+        /// The log.
+        log: TopicPartition,
+        /// The id in `partition.metadata`.
+        found: TopicId,
+        /// The id in the request.
+        expected: TopicId,
+    },
+    /// The offset does not lie in the log.
+    #[error("offset {offset} must lie between {log_start_offset} and {log_end_offset}")]
+    OffsetOutOfRange {
+        /// The offset asked for.
+        offset: Offset,
+        /// The first offset of the log.
+        log_start_offset: Offset,
+        /// The end of the log.
+        log_end_offset: Offset,
+    },
+    /// Bytes to append are no sequence of whole batches; nothing was written.
+    #[error("cannot append: {0}")]
+    InvalidBatch(PositionedError),
+    /// Bytes read back are no batch: the file was damaged. Only this log is affected.
+    #[error("{} is damaged at byte {position}: {message}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        position: u64,
+        /// What was found.
+        message: String,
+    },
+    /// There is no such snapshot.
+    #[error("there is no snapshot {0}")]
+    UnknownSnapshot(String),
+}
+
+impl DiskError {
+    /// Whether the directory is offline after this error.
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self, Self::Io { .. } | Self::Offline { .. })
+    }
+}
+
+/// Why a log directory cannot be opened; the node must not start with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// A file operation failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The directory belongs to another cluster.
+    #[error(
+        "{} belongs to cluster {found}, this node to {expected}: \
+         set cluster.id={found} or choose another log.dirs",
+        path.display()
+    )]
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster in its `meta.properties`.
+        found: String,
+        /// The cluster of this node.
+        expected: String,
+    },
+    /// The directory belongs to another node.
+    #[error(
+        "{} belongs to node {found}, this is node {expected}: \
+         set node.id={found} or choose another log.dirs",
+        path.display()
+    )]
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// The node in its `meta.properties`.
+        found: BrokerId,
+        /// This node.
+        expected: BrokerId,
+    },
+    /// A small file is malformed that cannot be rebuilt.
+    #[error("{} is damaged: {message}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found, and what would be right.
+        message: String,
+    },
+}
+
+/// Adds the operation and the path to a system error.
+pub(super) trait IoContext<T> {
+    fn during(self, operation: Operation, path: &Path) -> Result<T, DiskError>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn during(self, operation: Operation, path: &Path) -> Result<T, DiskError> {
+        self.map_err(|error| DiskError::Io {
+            operation,
+            path: path.to_owned(),
+            message: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,183 @@
+//! Whose a log directory is, and how its last life ended.
+//!
+//! In: the node's identity; out: an error if the directory is another's. Files: `meta.properties`
+//! and `.kafka_cleanshutdown`. Invariant: the marker of a clean shutdown is gone, durably, before
+//! anything else is read, so a crash while loading counts as unclean (KAFKA-10471). Source: Kafka's
+//! `MetaProperties`, `CleanShutdownFileHandler`.
+
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::id::BrokerId;
+use crate::offset::BrokerEpoch;
+
+use super::atomic_file;
+use super::disk::{Disk, Operation};
+use super::error::{DiskError, IoContext, OpenError};
+
+const META_PROPERTIES: &str = "meta.properties";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+
+/// Whose a log directory must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryIdentity {
+    /// `cluster.id`.
+    pub cluster_id: String,
+    /// `node.id`.
+    pub node_id: BrokerId,
+    /// The id that a new directory gets; the caller draws it.
+    pub new_directory_id: Uuid,
+}
+
+/// Checks whose the directory is, or claims an empty one. Returns the directory's id.
+pub(super) fn claim(
+    disk: &impl Disk,
+    directory: &Path,
+    identity: &DirectoryIdentity,
+) -> Result<Uuid, OpenError> {
+    let path = directory.join(META_PROPERTIES);
+    let Some(content) = atomic_file::read(disk, &path)? else {
+        let id = identity.new_directory_id;
+        atomic_file::replace(disk, &path, format(identity, id).as_bytes())?;
+        return Ok(id);
+    };
+    check(&path, &content, identity)
+}
+
+fn format(identity: &DirectoryIdentity, id: Uuid) -> String {
+    format!(
+        "version=1\ncluster.id={}\nnode.id={}\ndirectory.id={id}\n",
+        identity.cluster_id, identity.node_id
+    )
+}
+
+fn check(path: &Path, content: &[u8], identity: &DirectoryIdentity) -> Result<Uuid, OpenError> {
+    let damaged = |message: String| OpenError::Damaged {
+        path: path.to_owned(),
+        message,
+    };
+    let text = str::from_utf8(content).map_err(|_| damaged("not text".to_owned()))?;
+    let value = |key: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once('='));
+        let found = lines.find(|(name, _)| *name == key);
+        found
+            .map(|(_, value)| value)
+            .ok_or_else(|| damaged(format!("no {key}")))
+    };
+    let found = value("cluster.id")?;
+    if found != identity.cluster_id {
+        return Err(OpenError::OtherCluster {
+            path: path.to_owned(),
+            found: found.to_owned(),
+            expected: identity.cluster_id.clone(),
+        });
+    }
+    let node = value("node.id")?;
+    let found = node
+        .parse()
+        .map(BrokerId)
+        .map_err(|_| damaged(format!("node.id={node} is no number")))?;
+    if found != identity.node_id {
+        return Err(OpenError::OtherNode {
+            path: path.to_owned(),
+            found,
+            expected: identity.node_id,
+        });
+    }
+    let id = value("directory.id")?;
+    Uuid::parse_str(id).map_err(|_| damaged(format!("directory.id={id} is no uuid")))
+}
+
+/// How the directory was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastShutdown {
+    /// The marker was there, with the broker epoch of that life, if it had one.
+    Clean(Option<BrokerEpoch>),
+    /// There was no marker: a crash, or a new directory.
+    Unclean,
+}
+
+/// Reads the marker of a clean shutdown and removes it, durably.
+pub(super) fn take_shutdown_marker(
+    disk: &impl Disk,
+    directory: &Path,
+) -> Result<LastShutdown, DiskError> {
+    let path = marker(directory);
+    let Some(content) = atomic_file::read(disk, &path)? else {
+        return Ok(LastShutdown::Unclean);
+    };
+    disk.remove_file(&path).during(Operation::Remove, &path)?;
+    disk.sync_dir(directory)
+        .during(Operation::SyncDirectory, directory)?;
+    Ok(parse_marker(&content).unwrap_or(LastShutdown::Unclean))
+}
+
+/// Leaves the marker of a clean shutdown; everything else must be durable already.
+pub(super) fn leave_shutdown_marker(
+    disk: &impl Disk,
+    directory: &Path,
+    broker_epoch: Option<BrokerEpoch>,
+) -> Result<(), DiskError> {
+    let epoch = broker_epoch.unwrap_or(-1);
+    let content = format!("{{\"version\":0,\"brokerEpoch\":{epoch}}}\n");
+    atomic_file::replace(disk, &marker(directory), content.as_bytes())
+}
+
+fn parse_marker(content: &[u8]) -> Option<LastShutdown> {
+    let text = str::from_utf8(content).ok()?;
+    let epoch = text.strip_prefix("{\"version\":0,\"brokerEpoch\":")?;
+    let epoch: BrokerEpoch = epoch.strip_suffix("}\n")?.parse().ok()?;
+    Some(LastShutdown::Clean((epoch >= 0).then_some(epoch)))
+}
+
+fn marker(directory: &Path) -> PathBuf {
+    directory.join(CLEAN_SHUTDOWN)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::storage::memory_disk::MemoryDisk;
+    use super::*;
+
+    fn identity(cluster: &str, node: i32) -> DirectoryIdentity {
+        DirectoryIdentity {
+            cluster_id: cluster.to_owned(),
+            node_id: BrokerId(node),
+            new_directory_id: Uuid::from_u128(99),
+        }
+    }
+
+    #[test]
+    fn a_directory_of_another_cluster_or_node_is_refused() {
+        let disk = MemoryDisk::default();
+        let directory = Path::new("data");
+        disk.create_dir(directory).unwrap();
+        claim(&disk, directory, &identity("a", 1)).unwrap();
+        let again = DirectoryIdentity {
+            new_directory_id: Uuid::from_u128(1),
+            ..identity("a", 1)
+        };
+        assert_eq!(claim(&disk, directory, &again), Ok(Uuid::from_u128(99)));
+        let other = claim(&disk, directory, &identity("b", 1)).unwrap_err();
+        let text = "data/meta.properties belongs to cluster a, this node to b: \
+                    set cluster.id=a or choose another log.dirs";
+        assert_eq!(other.to_string(), text);
+        let other = claim(&disk, directory, &identity("a", 2)).unwrap_err();
+        assert!(matches!(other, OpenError::OtherNode { .. }), "{other}");
+    }
+
+    #[test]
+    fn the_shutdown_marker_is_taken_once() {
+        let disk = MemoryDisk::default();
+        let directory = Path::new("data");
+        disk.create_dir(directory).unwrap();
+        for epoch in [None, Some(7)] {
+            leave_shutdown_marker(&disk, directory, epoch).unwrap();
+            let taken = take_shutdown_marker(&disk, directory).unwrap();
+            assert_eq!(taken, LastShutdown::Clean(epoch));
+            let taken = take_shutdown_marker(&disk, directory).unwrap();
+            assert_eq!(taken, LastShutdown::Unclean);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Reading whole batches.
+//!
+//! Invariant: what is returned begins with the batch that holds the asked offset and ends where a
+//! batch ends; memory is bounded by the limit, or by one batch that really is in the file.
+
+use bytes::Bytes;
+
+use crate::offset::Offset;
+use crate::record::Batches;
+
+use crate::storage::disk::{Disk, Operation, read_range};
+use crate::storage::error::{DiskError, IoContext};
+use super::PartitionStore;
+
+/// Which batches to read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::storage) struct ReadRange {
+    /// The offset to begin at.
+    pub(in crate::storage) start: Offset,
+    /// The exclusive bound of offsets.
+    pub(in crate::storage) end: Offset,
+    /// The most bytes to return.
+    pub(in crate::storage) max_bytes: usize,
+    /// Whether the first batch may be larger than that.
+    pub(in crate::storage) minimum_one_batch: bool,
+}
+
+impl<D: Disk> PartitionStore<D> {
+    /// Reads batches of one segment.
+    pub(in crate::storage) fn read(
+        &mut self,
+        disk: &D,
+        range: ReadRange,
+    ) -> Result<Bytes, DiskError> {
+        let (start, end) = (range.start, range.end.min(self.state.log_end_offset));
+        self.check_in_range(start)?;
+        if start >= end {
+            return Ok(Bytes::new());
+        }
+        let index = self.segment_index(start);
+        let is_active = index + 1 == self.segments.len();
+        let Some(segment) = self.segments.get_mut(index) else {
+            return Ok(Bytes::new());
+        };
+        let Some((position, first)) = segment.locate(disk, start)? else {
+            return Err(DiskError::Damaged {
+                path: segment.path().to_owned(),
+                position: segment.size,
+                message: format!("the segment ends before offset {start}"),
+            });
+        };
+        let wanted = match range.minimum_one_batch {
+            true => range.max_bytes.max(first.size_bytes()),
+            false => range.max_bytes,
+        };
+        let length = (segment.size - position).min(wanted as u64) as usize;
+        let bytes = read_range(segment.file(disk)?, position, length);
+        let bytes = bytes.during(Operation::Read, segment.path())?;
+        if !is_active {
+            segment.close_file();
+        }
+        Ok(whole_batches(Bytes::from(bytes), end))
+    }
+
+    pub(super) fn check_in_range(&self, offset: Offset) -> Result<(), DiskError> {
+        let (start, end) = (self.state.log_start_offset, self.state.log_end_offset);
+        if (start..=end).contains(&offset) {
+            return Ok(());
+        }
+        Err(DiskError::OffsetOutOfRange {
+            offset,
+            log_start_offset: start,
+            log_end_offset: end,
+        })
+    }
+
+    /// The index of the segment that holds `offset`, or the nearest.
+    pub(super) fn segment_index(&self, offset: Offset) -> usize {
+        let after = self
+            .segments
+            .partition_point(|segment| segment.base_offset <= offset);
+        after.saturating_sub(1)
+    }
+}
+
+/// The whole batches at the start of `bytes` that lie below `end`. Damage behind the first batch
+/// ends the answer; the next read will begin there and report it.
+fn whole_batches(bytes: Bytes, end: Offset) -> Bytes {
+    let mut length = 0;
+    for batch in Batches::new(bytes.clone()).flatten() {
+        if batch.header().next_offset() > end {
+            break;
+        }
+        length += batch.bytes().len();
+    }
+    bytes.slice(..length)
+}

@@ -1,0 +1,99 @@
+//! Removing old records from the front of a log.
+//!
+//! Invariant: only whole segments at or below the high watermark go, the oldest first, and each
+//! removal is durable before the next, so that a crash never leaves a hole. Source: Kafka's
+//! `UnifiedLog#deleteOldSegments`.
+
+use crate::offset::Offset;
+
+use crate::storage::disk::Disk;
+use crate::storage::error::DiskError;
+use crate::storage::request::Retention;
+use crate::storage::segment::millis;
+use super::{PartitionStore, sync_dir};
+
+impl<D: Disk> PartitionStore<D> {
+    /// Removes segments that are too old or too many; returns the first offset that remains.
+    pub(in crate::storage) fn retain(
+        &mut self,
+        disk: &D,
+        retention: Retention,
+        high_watermark: Offset,
+        wall_millis: i64,
+    ) -> Result<Offset, DiskError> {
+        self.state
+            .producers
+            .expire(wall_millis, retention.producer_expiration);
+        let mut excess = self.excess_bytes(retention);
+        while let Some(end) = self.first_segment_end().filter(|end| *end <= high_watermark) {
+            let size = self.segments.first().map_or(0, |segment| segment.size);
+            let too_large = excess >= size && self.segments.len() > 1;
+            if !too_large && !self.is_first_too_old(disk, retention, wall_millis)? {
+                break;
+            }
+            if self.segments.len() == 1 {
+                self.roll(disk)?;
+            }
+            excess = excess.saturating_sub(size);
+            self.remove_below(disk, end)?;
+        }
+        Ok(self.state.log_start_offset)
+    }
+
+    /// Forgets the records below `to`, as far as they exist; returns the first that remains.
+    pub(in crate::storage) fn advance_log_start(
+        &mut self,
+        disk: &D,
+        to: Offset,
+    ) -> Result<Offset, DiskError> {
+        self.state.advance_log_start(to);
+        let start = self.state.log_start_offset;
+        while self.segments.len() > 1 && self.first_segment_end().is_some_and(|end| end <= start) {
+            self.remove_first(disk)?;
+        }
+        Ok(start)
+    }
+
+    /// The end of the oldest segment, if it holds records.
+    fn first_segment_end(&self) -> Option<Offset> {
+        let end = match self.segments.get(1) {
+            Some(next) => next.base_offset,
+            None => self.state.log_end_offset,
+        };
+        (end > self.first_base_offset()).then_some(end)
+    }
+
+    fn excess_bytes(&self, retention: Retention) -> u64 {
+        let size: u64 = self.segments.iter().map(|segment| segment.size).sum();
+        retention.bytes.map_or(0, |most| size.saturating_sub(most))
+    }
+
+    fn is_first_too_old(
+        &mut self,
+        disk: &D,
+        retention: Retention,
+        wall_millis: i64,
+    ) -> Result<bool, DiskError> {
+        let Some(age) = retention.age else {
+            return Ok(false);
+        };
+        let Some(first) = self.segments.first_mut() else {
+            return Ok(false);
+        };
+        let largest = first.largest_timestamp(disk)?;
+        Ok(largest.is_some_and(|largest| wall_millis.saturating_sub(largest) > millis(age)))
+    }
+
+    /// Removes the first segment, which ends at `end`.
+    fn remove_below(&mut self, disk: &D, end: Offset) -> Result<(), DiskError> {
+        self.state.advance_log_start(end);
+        self.remove_first(disk)
+    }
+
+    fn remove_first(&mut self, disk: &D) -> Result<(), DiskError> {
+        self.segments.remove(0).remove(disk)?;
+        let first = self.first_base_offset();
+        self.remove_producer_snapshots(disk, |offset| offset < first)?;
+        sync_dir(disk, &self.directory)
+    }
+}

@@ -1,0 +1,151 @@
+//! Cutting the end of a log, or all of it.
+//!
+//! In: the new end. Out: the state of what remains. Invariant: the caller has lowered the stored
+//! recovery point first; then a crash at any moment leaves a prefix of the old log that is at least
+//! as long as the new one, because segments go from the newest on and the cut is synced before the
+//! epoch checkpoint is replaced. Source: Kafka's `UnifiedLog#truncateTo`, `truncateFullyAndStartAt`.
+
+use crate::log::{LogState, ProducerState};
+use crate::offset::Offset;
+
+use crate::storage::atomic_file;
+use crate::storage::disk::{Disk, Operation};
+use crate::storage::error::{DiskError, IoContext};
+use crate::storage::names::{PRODUCERS, offset_file, parse_offset_file};
+use crate::storage::producer_snapshot;
+use crate::storage::scanner::{Depth, Scanner, Step};
+use crate::storage::segment::Segment;
+use super::append::summary;
+use super::{PartitionStore, sync_dir};
+
+impl<D: Disk> PartitionStore<D> {
+    /// Removes the records at and after `to`, durably.
+    pub(in crate::storage) fn truncate(&mut self, disk: &D, to: Offset) -> Result<(), DiskError> {
+        if to >= self.state.log_end_offset {
+            return Ok(());
+        }
+        if to < self.state.log_start_offset {
+            return self.restart_at(disk, to);
+        }
+        self.recovery_point = self.recovery_point.min(to);
+        let kept = self.segment_index(to) + 1;
+        self.remove_segments_from(disk, kept)?;
+        let mut end = to;
+        if let Some((position, header)) = self.active().locate(disk, to)? {
+            end = header.base_offset;
+            self.active().truncate(disk, position, end)?;
+        }
+        self.remove_producer_snapshots(disk, |offset| offset > end)?;
+        sync_dir(disk, &self.directory)?;
+        let producers = self.rebuild_producers(disk, end)?;
+        self.state.truncate(end, producers);
+        self.recovery_point = self.recovery_point.min(end);
+        self.write_epochs(disk)?;
+        self.sync_names(disk)
+    }
+
+    /// Removes all records; the log starts and ends at `offset`.
+    pub(in crate::storage) fn restart_at(
+        &mut self,
+        disk: &D,
+        offset: Offset,
+    ) -> Result<(), DiskError> {
+        self.recovery_point = 0;
+        self.state = LogState::empty_at(offset);
+        self.write_epochs(disk)?;
+        self.sync_names(disk)?;
+        self.remove_segments_from(disk, 0)?;
+        self.remove_producer_snapshots(disk, |_| true)?;
+        sync_dir(disk, &self.directory)?;
+        self.segments = vec![Segment::create(disk, &self.directory, offset)?];
+        self.files_changed();
+        self.flush(disk).map(|_| ())
+    }
+
+    /// Removes the segments from index `kept` on, the newest first.
+    fn remove_segments_from(&mut self, disk: &D, kept: usize) -> Result<(), DiskError> {
+        while self.segments.len() > kept {
+            if let Some(segment) = self.segments.pop() {
+                segment.remove(disk)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the producer snapshots whose offset is `unwanted`.
+    pub(in crate::storage) fn remove_producer_snapshots(
+        &mut self,
+        disk: &D,
+        unwanted: impl Fn(Offset) -> bool,
+    ) -> Result<(), DiskError> {
+        for offset in self.producer_snapshots(disk)? {
+            if unwanted(offset) {
+                let path = offset_file(&self.directory, offset, PRODUCERS);
+                disk.remove_file(&path).during(Operation::Remove, &path)?;
+                self.files_changed();
+            }
+        }
+        Ok(())
+    }
+
+    /// The offsets of the producer snapshots, ascending.
+    fn producer_snapshots(&self, disk: &D) -> Result<Vec<Offset>, DiskError> {
+        let names = disk.list(&self.directory);
+        let names = names.during(Operation::List, &self.directory)?;
+        Ok(names
+            .iter()
+            .filter_map(|name| parse_offset_file(name, PRODUCERS))
+            .collect())
+    }
+
+    /// The producers of the batches below `end`: the newest whole snapshot and what follows it.
+    pub(in crate::storage) fn rebuild_producers(
+        &mut self,
+        disk: &D,
+        end: Offset,
+    ) -> Result<ProducerState, DiskError> {
+        let mut from = self.first_base_offset();
+        let mut producers = ProducerState::default();
+        for offset in self.producer_snapshots(disk)?.into_iter().rev() {
+            if offset > end || offset < from {
+                continue;
+            }
+            let path = offset_file(&self.directory, offset, PRODUCERS);
+            let content = atomic_file::read(disk, &path)?;
+            if let Some(found) = content.and_then(|content| producer_snapshot::parse(&content)) {
+                producers = found;
+                from = offset;
+                break;
+            }
+        }
+        self.replay_producers(disk, from, end, &mut producers)?;
+        Ok(producers)
+    }
+
+    fn replay_producers(
+        &mut self,
+        disk: &D,
+        from: Offset,
+        end: Offset,
+        producers: &mut ProducerState,
+    ) -> Result<(), DiskError> {
+        let first = self.segment_index(from);
+        for segment in self.segments.iter_mut().skip(first) {
+            if segment.base_offset >= end || from >= end {
+                break;
+            }
+            let path = segment.path().to_owned();
+            let size = segment.size;
+            let file = segment.file(disk)?;
+            let mut scanner = Scanner::new(file, Depth::Headers, 0, size);
+            while let Step::Batch { header, .. } =
+                scanner.step().during(Operation::Read, &path)?
+            {
+                if header.base_offset >= from && header.base_offset < end {
+                    producers.update(&summary(&header));
+                }
+            }
+        }
+        Ok(())
+    }
+}
