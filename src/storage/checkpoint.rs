@@ -85,7 +85,9 @@ fn entries(content: &[u8]) -> Result<Vec<&str>, String> {
     let entries: Vec<&str> = lines.collect();
     if count != Some(entries.len()) {
         let found = entries.len();
-        return Err(format!("{found} entries, but the second line says {count:?}"));
+        return Err(format!(
+            "{found} entries, but the second line says {count:?}"
+        ));
     }
     Ok(entries)
 }
@@ -125,13 +127,23 @@ mod tests {
         let whole = "0\n2\n3 10\n7 25\n";
         parse_epochs(whole.as_bytes()).unwrap();
         for length in 0..whole.len() {
-            assert!(parse_epochs(&whole.as_bytes()[..length]).is_err(), "{length} bytes");
+            assert!(
+                parse_epochs(&whole.as_bytes()[..length]).is_err(),
+                "{length} bytes"
+            );
         }
     }
 
     #[test]
     fn foreign_content_is_refused() {
-        for text in ["1\n0\n", "0\n-1\n", "0\n1\n", "0\n1\na b c\n", "0\n1\na 1 2 3\n", "0\n1\n 1 2\n"] {
+        for text in [
+            "1\n0\n",
+            "0\n-1\n",
+            "0\n1\n",
+            "0\n1\na b c\n",
+            "0\n1\na 1 2 3\n",
+            "0\n1\n 1 2\n",
+        ] {
             assert!(parse_offsets(text.as_bytes()).is_err(), "{text:?}");
         }
         for text in ["0\n2\n3 10\n3 11\n", "0\n2\n3 10\n4 10\n", "0\n1\n-1 0\n"] {

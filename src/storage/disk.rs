@@ -86,7 +86,11 @@ pub trait DiskFile {
 }
 
 /// Reads the `length` bytes at `position`, or as many as the file has.
-pub(super) fn read_range(file: &impl DiskFile, position: u64, length: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read_range(
+    file: &impl DiskFile,
+    position: u64,
+    length: usize,
+) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; length];
     let read = file.read_at(&mut buffer, position)?;
     buffer.truncate(read);

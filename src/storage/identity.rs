@@ -137,8 +137,8 @@ fn marker(directory: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use crate::storage::memory_disk::MemoryDisk;
     use super::*;
+    use crate::storage::memory_disk::MemoryDisk;
 
     fn identity(cluster: &str, node: i32) -> DirectoryIdentity {
         DirectoryIdentity {

@@ -216,7 +216,8 @@ impl State {
             }
         }
         self.files.retain(|inode, _| reachable.contains(inode));
-        self.directories.retain(|inode, _| reachable.contains(inode));
+        self.directories
+            .retain(|inode, _| reachable.contains(inode));
     }
 }
 
@@ -316,14 +317,12 @@ impl MemoryDisk {
 }
 
 impl MemoryFile {
-    fn with<T>(
-        &self,
-        operation: Operation,
-        act: impl FnOnce(&mut Content) -> T,
-    ) -> io::Result<T> {
+    fn with<T>(&self, operation: Operation, act: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
         let mut state = self.disk.begin(operation, &self.path)?;
         let content = state.files.get_mut(&self.inode);
-        content.map(act).ok_or_else(|| io::ErrorKind::NotFound.into())
+        content
+            .map(act)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn change(&mut self, operation: Operation, change: Change) -> io::Result<()> {

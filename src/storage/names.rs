@@ -93,10 +93,24 @@ mod tests {
 
     #[test]
     fn foreign_names_are_left_alone() {
-        for name in ["lost+found", "t-", "-1", "t-01", "t-+1", "t--1", "t-99999999999", "t-0-delete"] {
+        for name in [
+            "lost+found",
+            "t-",
+            "-1",
+            "t-01",
+            "t-+1",
+            "t--1",
+            "t-99999999999",
+            "t-0-delete",
+        ] {
             assert_eq!(parse_partition_dir(name), None, "{name}");
         }
-        for name in ["42.log", "00000000000000000042.index", "99999999999999999999.log", "x.log"] {
+        for name in [
+            "42.log",
+            "00000000000000000042.index",
+            "99999999999999999999.log",
+            "x.log",
+        ] {
             assert_eq!(parse_offset_file(name, LOG), None, "{name}");
         }
     }

@@ -110,7 +110,11 @@ mod tests {
         assert_eq!(OffsetIndex::parse(&bytes, 402), None);
         assert_eq!(OffsetIndex::parse(&index().format(400), 400), None);
         for length in 0..bytes.len() {
-            assert_eq!(OffsetIndex::parse(&bytes[..length], 401), None, "{length} bytes");
+            assert_eq!(
+                OffsetIndex::parse(&bytes[..length], 401),
+                None,
+                "{length} bytes"
+            );
         }
         let empty = OffsetIndex::default();
         assert_eq!(OffsetIndex::parse(&empty.format(0), 0), Some(empty));

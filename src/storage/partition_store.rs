@@ -170,5 +170,7 @@ fn format_metadata(topic_id: TopicId) -> String {
 pub(super) fn parse_metadata(content: &[u8]) -> Option<TopicId> {
     let text = str::from_utf8(content).ok()?;
     let id = text.strip_prefix("version: 0\ntopic_id: ")?;
-    uuid::Uuid::parse_str(id.strip_suffix('\n')?).ok().map(TopicId)
+    uuid::Uuid::parse_str(id.strip_suffix('\n')?)
+        .ok()
+        .map(TopicId)
 }

@@ -52,7 +52,10 @@ pub(super) fn parse(bytes: &[u8]) -> Option<ProducerState> {
     for _ in 0..count {
         entries.push(parse_entry(&mut fields)?);
     }
-    fields.0.is_empty().then(|| ProducerState::from_entries(entries))
+    fields
+        .0
+        .is_empty()
+        .then(|| ProducerState::from_entries(entries))
 }
 
 fn parse_entry(fields: &mut Fields<'_>) -> Option<(ProducerId, ProducerEntry)> {

@@ -167,9 +167,9 @@ fn list_snapshots(disk: &impl Disk, directory: &Path) -> Result<Vec<SnapshotId>,
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::storage::disk::DiskFile;
     use crate::storage::memory_disk::MemoryDisk;
-    use super::*;
 
     const DIRECTORY: &str = "__cluster_metadata-0";
 
@@ -199,7 +199,12 @@ mod tests {
     fn a_damaged_vote_stops_the_start() {
         let disk = disk();
         let directory = Path::new(DIRECTORY);
-        for text in ["", "version=1\n", "version=1\nepoch=1\nvoted.id=2", "version=2\nepoch=1\n"] {
+        for text in [
+            "",
+            "version=1\n",
+            "version=1\nepoch=1\nvoted.id=2",
+            "version=2\nepoch=1\n",
+        ] {
             atomic_file::replace(&disk, &directory.join(QUORUM_STATE), text.as_bytes()).unwrap();
             let error = read_election(&disk, directory).unwrap_err();
             assert!(matches!(error, OpenError::Damaged { .. }), "{error}");

@@ -16,9 +16,7 @@ use super::atomic_file;
 use super::checkpoint;
 use super::disk::{Disk, DiskFile, Operation};
 use super::error::{DiskError, IoContext};
-use super::names::{
-    EPOCHS, LOG, OFFSET_INDEX, TEMPORARY_SUFFIX, TIME_INDEX, parse_offset_file,
-};
+use super::names::{EPOCHS, LOG, OFFSET_INDEX, TEMPORARY_SUFFIX, TIME_INDEX, parse_offset_file};
 use super::partition_store::{NamesUnsynced, PartitionStore, summary, sync_dir};
 use super::request::LogOptions;
 use super::scanner::{Depth, Scanner, Step};
@@ -285,4 +283,3 @@ fn read_epochs(disk: &impl Disk, directory: &Path) -> Result<Option<EpochCache>,
         None => None,
     })
 }
-

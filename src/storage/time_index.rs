@@ -29,7 +29,10 @@ pub(super) struct TimeIndex {
 impl TimeIndex {
     /// Takes note of a batch.
     pub(super) fn note(&mut self, entry: TimeEntry) {
-        if self.largest.is_none_or(|largest| largest.timestamp < entry.timestamp) {
+        if self
+            .largest
+            .is_none_or(|largest| largest.timestamp < entry.timestamp)
+        {
             self.largest = Some(entry);
         }
     }
@@ -125,7 +128,13 @@ mod tests {
         let mut index = index();
         index.truncate(8);
         assert_eq!(index.largest(), Some(100));
-        assert_eq!(index.last(), Some(TimeEntry { timestamp: 100, delta: 0 }));
+        assert_eq!(
+            index.last(),
+            Some(TimeEntry {
+                timestamp: 100,
+                delta: 0
+            })
+        );
     }
 
     #[test]
@@ -134,7 +143,11 @@ mod tests {
         assert_eq!(TimeIndex::parse(&bytes, 7), Some(index()));
         assert_eq!(TimeIndex::parse(&bytes, 8), None);
         for length in 0..bytes.len() {
-            assert_eq!(TimeIndex::parse(&bytes[..length], 7), None, "{length} bytes");
+            assert_eq!(
+                TimeIndex::parse(&bytes[..length], 7),
+                None,
+                "{length} bytes"
+            );
         }
     }
 }

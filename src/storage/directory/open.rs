@@ -175,7 +175,9 @@ impl<D: Disk> LogDirectory<D> {
             };
             let bytes = store.read(&self.disk, range)?;
             batches.extend(Batches::new(bytes).flatten());
-            let next = batches.last().map_or(start, |last| last.header().next_offset());
+            let next = batches
+                .last()
+                .map_or(start, |last| last.header().next_offset());
             if next <= start {
                 break;
             }

@@ -9,10 +9,10 @@ use crate::log::BatchSummary;
 use crate::offset::Offset;
 use crate::record::{BatchError, BatchHeader, Batches, PositionedError};
 
+use super::PartitionStore;
 use crate::storage::disk::Disk;
 use crate::storage::error::DiskError;
 use crate::storage::segment::Segment;
-use super::PartitionStore;
 
 /// Closed segments that may wait for a flush; beyond it the oldest is synced at the next roll.
 const UNSYNCED_SEGMENTS_MAX: usize = 4;

@@ -6,11 +6,11 @@
 use crate::offset::Offset;
 use crate::record::{DECOMPRESSED_BYTES_MAX, RecordBatch};
 
+use super::PartitionStore;
+use super::read::ReadRange;
 use crate::storage::disk::Disk;
 use crate::storage::error::DiskError;
 use crate::storage::request::TimestampOffset;
-use super::PartitionStore;
-use super::read::ReadRange;
 
 impl<D: Disk> PartitionStore<D> {
     /// Finds the first record below `end` with at least `timestamp`.
@@ -61,7 +61,8 @@ impl<D: Disk> PartitionStore<D> {
         let records = batch.records(DECOMPRESSED_BYTES_MAX).ok()?;
         let start = self.state.log_start_offset;
         let mut records = records.map_while(Result::ok);
-        let found = records.find(|record| record.timestamp >= timestamp && record.offset >= start)?;
+        let found =
+            records.find(|record| record.timestamp >= timestamp && record.offset >= start)?;
         Some(TimestampOffset {
             timestamp: found.timestamp,
             offset: found.offset,

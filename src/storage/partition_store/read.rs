@@ -8,9 +8,9 @@ use bytes::Bytes;
 use crate::offset::Offset;
 use crate::record::Batches;
 
+use super::PartitionStore;
 use crate::storage::disk::{Disk, Operation, read_range};
 use crate::storage::error::{DiskError, IoContext};
-use super::PartitionStore;
 
 /// Which batches to read.
 #[derive(Clone, Copy, Debug)]

@@ -6,11 +6,11 @@
 
 use crate::offset::Offset;
 
+use super::{PartitionStore, sync_dir};
 use crate::storage::disk::Disk;
 use crate::storage::error::DiskError;
 use crate::storage::request::Retention;
 use crate::storage::segment::millis;
-use super::{PartitionStore, sync_dir};
 
 impl<D: Disk> PartitionStore<D> {
     /// Removes segments that are too old or too many; returns the first offset that remains.
@@ -25,7 +25,10 @@ impl<D: Disk> PartitionStore<D> {
             .producers
             .expire(wall_millis, retention.producer_expiration);
         let mut excess = self.excess_bytes(retention);
-        while let Some(end) = self.first_segment_end().filter(|end| *end <= high_watermark) {
+        while let Some(end) = self
+            .first_segment_end()
+            .filter(|end| *end <= high_watermark)
+        {
             let size = self.segments.first().map_or(0, |segment| segment.size);
             let too_large = excess >= size && self.segments.len() > 1;
             if !too_large && !self.is_first_too_old(disk, retention, wall_millis)? {

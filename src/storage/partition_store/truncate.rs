@@ -8,6 +8,8 @@
 use crate::log::{LogState, ProducerState};
 use crate::offset::Offset;
 
+use super::append::summary;
+use super::{PartitionStore, sync_dir};
 use crate::storage::atomic_file;
 use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::{DiskError, IoContext};
@@ -15,8 +17,6 @@ use crate::storage::names::{PRODUCERS, offset_file, parse_offset_file};
 use crate::storage::producer_snapshot;
 use crate::storage::scanner::{Depth, Scanner, Step};
 use crate::storage::segment::Segment;
-use super::append::summary;
-use super::{PartitionStore, sync_dir};
 
 impl<D: Disk> PartitionStore<D> {
     /// Removes the records at and after `to`, durably.
@@ -138,9 +138,7 @@ impl<D: Disk> PartitionStore<D> {
             let size = segment.size;
             let file = segment.file(disk)?;
             let mut scanner = Scanner::new(file, Depth::Headers, 0, size);
-            while let Step::Batch { header, .. } =
-                scanner.step().during(Operation::Read, &path)?
-            {
+            while let Step::Batch { header, .. } = scanner.step().during(Operation::Read, &path)? {
                 if header.base_offset >= from && header.base_offset < end {
                     producers.update(&summary(&header));
                 }
