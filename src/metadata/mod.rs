@@ -6,6 +6,7 @@
 //! have equal images.
 //! Source: Kafka's `MetadataImage`, `ReplicationControlManager`, `ClusterControlManager`.
 
+pub mod controller;
 pub mod image;
 pub mod record;
 pub mod registration;

@@ -1,0 +1,340 @@
+//! Creating and deleting topics.
+//!
+//! In: CreateTopics (19) and DeleteTopics (20). Out: the records of each topic that passes every
+//! check; the others are refused one by one.
+//! Invariants: a topic is born on live brokers only, and its first ISR is all of its replicas; a
+//! topic id is never used again, so a topic that is created again under its name is another topic.
+//! Source: Kafka's `ReplicationControlManager.createTopics`, `deleteTopics`. Kafka accepts fewer
+//! live brokers than replicas as long as enough are registered; this controller does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rand_chacha::rand_core::Rng;
+use uuid::Uuid;
+
+use super::draft::Draft;
+use super::placement::place;
+use super::topic_name::check_new_name;
+use super::{ApiError, Controller, Decision, configs};
+use crate::error::ErrorCode;
+use crate::id::{BrokerId, TopicId};
+use crate::metadata::record::{ConfigResource, MetadataRecord};
+use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
+use crate::offset::Offset;
+
+/// The most partitions that one request may create; bounds the batch of records.
+const PARTITIONS_MAX: usize = 10_000;
+
+/// The id that stands for "no directory assigned yet" in a registration.
+const DIRECTORY_UNASSIGNED: Uuid = Uuid::from_u128(1);
+
+/// A topic to be created.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions; -1 for the default, or if `assignments` is given.
+    pub partitions: i32,
+    /// How many replicas; -1 for the default, or if `assignments` is given.
+    pub replication_factor: i16,
+    /// The replicas of each partition by index, preferred leader first; empty to let the
+    /// controller place them.
+    pub assignments: Vec<(i32, Vec<BrokerId>)>,
+    /// Configuration overrides.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic that was created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreatedTopic {
+    /// The id of the topic.
+    pub topic_id: TopicId,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// How many replicas each has.
+    pub replication_factor: i16,
+}
+
+/// A topic to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicSelector {
+    /// Whichever topic has this name.
+    Name(String),
+    /// The topic with this id.
+    Id(TopicId),
+}
+
+impl Controller {
+    /// Creates topics; one answer for each, in order. With `validate_only` nothing is created.
+    ///
+    /// # Errors
+    /// For one topic: `INVALID_REQUEST`, `INVALID_TOPIC_EXCEPTION`, `TOPIC_ALREADY_EXISTS`,
+    /// `INVALID_CONFIG`, `INVALID_PARTITIONS`, `INVALID_REPLICATION_FACTOR`,
+    /// `INVALID_REPLICA_ASSIGNMENT`, `POLICY_VIOLATION`.
+    pub fn handle_create_topics(
+        &mut self,
+        next_offset: Offset,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Decision<Vec<Result<CreatedTopic, ApiError>>> {
+        let mut draft = self.draft(next_offset);
+        let twice = named_twice(topics.iter().map(|topic| topic.name.as_str()));
+        let mut room = PARTITIONS_MAX;
+        let mut answers = Vec::with_capacity(topics.len());
+        for topic in &topics {
+            let answer = if twice.contains(&topic.name) {
+                let message = format!("the request names topic {} twice", topic.name);
+                Err(ApiError::new(ErrorCode::InvalidRequest, message))
+            } else {
+                self.create_topic(&mut draft, topic, &mut room)
+            };
+            answers.push(answer);
+        }
+        let draft = if validate_only {
+            self.draft(next_offset)
+        } else {
+            draft
+        };
+        self.decide(draft, answers)
+    }
+
+    fn create_topic(
+        &mut self,
+        draft: &mut Draft,
+        topic: &NewTopic,
+        room: &mut usize,
+    ) -> Result<CreatedTopic, ApiError> {
+        check_new_name(&topic.name, draft.image().topics())?;
+        let overrides = configs::check_topic_overrides(&topic.configs)?;
+        let replicas = self.place_topic(draft, topic, *room)?;
+        *room -= replicas.len();
+        let created = CreatedTopic {
+            topic_id: self.new_topic_id(),
+            partitions: replicas.len() as i32,
+            replication_factor: replicas.first().map_or(0, Vec::len) as i16,
+        };
+        push_topic(draft, &topic.name, created.topic_id, replicas, overrides);
+        Ok(created)
+    }
+
+    /// The replicas of every partition of a new topic.
+    fn place_topic(
+        &mut self,
+        draft: &Draft,
+        topic: &NewTopic,
+        room: usize,
+    ) -> Result<Vec<Vec<BrokerId>>, ApiError> {
+        if !topic.assignments.is_empty() {
+            return manual_assignment(draft, topic, room);
+        }
+        let partitions = or_default(topic.partitions, self.config.partitions);
+        let factor = match topic.replication_factor {
+            -1 => self.config.replication_factor,
+            factor => factor,
+        };
+        let partitions = check_partition_count(partitions, room)?;
+        let brokers = draft.image().brokers();
+        let live = brokers.iter().filter(|broker| broker.is_active());
+        let live: Vec<BrokerId> = live.map(|broker| broker.broker_id).collect();
+        let factor_usize = usize::try_from(factor).unwrap_or(0);
+        let (start, shift) = (self.rng.next_u32() as usize, self.rng.next_u32() as usize);
+        place(&live, partitions, factor_usize, start, shift).ok_or_else(|| {
+            let message = if factor < 1 {
+                format!("replication factor {factor} has to be at least 1")
+            } else {
+                format!(
+                    "replication factor {factor} needs {factor} live brokers, but only {} of {} \
+                     registered brokers are live",
+                    live.len(),
+                    brokers.iter().count()
+                )
+            };
+            ApiError::new(ErrorCode::InvalidReplicationFactor, message)
+        })
+    }
+
+    fn new_topic_id(&mut self) -> TopicId {
+        let mut bytes = [0; 16];
+        self.rng.fill_bytes(&mut bytes);
+        TopicId(uuid::Builder::from_random_bytes(bytes).into_uuid())
+    }
+
+    /// Deletes topics; one answer for each, in order.
+    ///
+    /// # Errors
+    /// For one topic: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`,
+    /// `TOPIC_DELETION_DISABLED`.
+    pub fn handle_delete_topics(
+        &mut self,
+        next_offset: Offset,
+        topics: &[TopicSelector],
+    ) -> Decision<Vec<Result<(Arc<str>, TopicId), ApiError>>> {
+        let mut draft = self.draft(next_offset);
+        let deletable = self.config.topics_deletable;
+        let delete = |selector| delete_topic(&mut draft, selector, deletable);
+        let answers = topics.iter().map(delete).collect();
+        self.decide(draft, answers)
+    }
+}
+
+fn named_twice<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    names
+        .filter(|name| !seen.insert(*name))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn or_default(value: i32, default: i32) -> i32 {
+    if value == -1 { default } else { value }
+}
+
+fn check_partition_count(partitions: i32, room: usize) -> Result<usize, ApiError> {
+    match usize::try_from(partitions) {
+        Ok(count) if count > room => Err(ApiError::new(
+            ErrorCode::PolicyViolation,
+            format!("one request creates at most {PARTITIONS_MAX} partitions in all"),
+        )),
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err(ApiError::new(
+            ErrorCode::InvalidPartitions,
+            format!("{partitions} partitions are asked for, at least 1 is needed"),
+        )),
+    }
+}
+
+fn manual_assignment(
+    draft: &Draft,
+    topic: &NewTopic,
+    room: usize,
+) -> Result<Vec<Vec<BrokerId>>, ApiError> {
+    if topic.partitions != -1 || topic.replication_factor != -1 {
+        return Err(ApiError::new(
+            ErrorCode::InvalidRequest,
+            "a topic with assignments has to leave partitions and replication factor at -1",
+        ));
+    }
+    check_partition_count(topic.assignments.len() as i32, room)?;
+    let by_index: BTreeMap<i32, &Vec<BrokerId>> = topic
+        .assignments
+        .iter()
+        .map(|(index, replicas)| (*index, replicas))
+        .collect();
+    let is_gapless = by_index
+        .keys()
+        .copied()
+        .eq(0..topic.assignments.len() as i32);
+    if !is_gapless {
+        return Err(bad_assignment(
+            "the partitions have to be numbered from 0 without gaps",
+        ));
+    }
+    let factor = by_index
+        .values()
+        .next()
+        .map_or(0, |replicas| replicas.len());
+    for replicas in by_index.values() {
+        check_replicas(draft, replicas, factor)?;
+    }
+    Ok(by_index.into_values().cloned().collect())
+}
+
+/// Checks the replicas that a client chose for one partition (KAFKA-1653).
+fn check_replicas(draft: &Draft, replicas: &[BrokerId], factor: usize) -> Result<(), ApiError> {
+    if replicas.is_empty() || replicas.len() != factor {
+        return Err(bad_assignment(
+            "every partition needs the same number of replicas, above 0",
+        ));
+    }
+    if replicas.iter().collect::<BTreeSet<_>>().len() != replicas.len() {
+        return Err(bad_assignment("a broker is named twice for one partition"));
+    }
+    match replicas
+        .iter()
+        .find(|id| !draft.image().brokers().is_active(**id))
+    {
+        Some(id) => Err(bad_assignment(&format!("broker {id} is not a live broker"))),
+        None => Ok(()),
+    }
+}
+
+fn bad_assignment(reason: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::InvalidReplicaAssignment,
+        format!("bad assignment: {reason}"),
+    )
+}
+
+fn push_topic(
+    draft: &mut Draft,
+    name: &str,
+    topic_id: TopicId,
+    replicas: Vec<Vec<BrokerId>>,
+    overrides: Vec<(String, String)>,
+) {
+    let name: Arc<str> = Arc::from(name);
+    draft.push(MetadataRecord::Topic {
+        name: Arc::clone(&name),
+        topic_id,
+    });
+    for (key, value) in overrides {
+        let resource = ConfigResource::Topic(Arc::clone(&name));
+        draft.push(MetadataRecord::Config {
+            resource,
+            key,
+            value: Some(value),
+        });
+    }
+    for (partition, replicas) in (0..).zip(replicas) {
+        let registration = first_registration(topic_id, replicas);
+        draft.push(MetadataRecord::Partition {
+            partition,
+            registration,
+        });
+    }
+}
+
+fn first_registration(topic_id: TopicId, replicas: Vec<BrokerId>) -> PartitionRegistration {
+    PartitionRegistration {
+        topic_id,
+        isr: replicas.clone(),
+        elr: Vec::new(),
+        last_known_elr: Vec::new(),
+        leader: replicas.first().copied(),
+        leader_epoch: 0,
+        partition_epoch: 0,
+        leader_recovery_state: LeaderRecoveryState::Recovered,
+        adding_replicas: Vec::new(),
+        removing_replicas: Vec::new(),
+        directories: vec![DIRECTORY_UNASSIGNED; replicas.len()],
+        replicas,
+    }
+}
+
+fn delete_topic(
+    draft: &mut Draft,
+    selector: &TopicSelector,
+    deletable: bool,
+) -> Result<(Arc<str>, TopicId), ApiError> {
+    if !deletable {
+        return Err(ApiError::new(
+            ErrorCode::TopicDeletionDisabled,
+            "topics cannot be deleted: delete.topic.enable is false",
+        ));
+    }
+    let topics = draft.image().topics();
+    let topic = match selector {
+        TopicSelector::Name(name) => topics.named(name).ok_or_else(|| {
+            let message = format!("topic {name} does not exist");
+            ApiError::new(ErrorCode::UnknownTopicOrPartition, message)
+        })?,
+        TopicSelector::Id(topic_id) => topics.get(*topic_id).ok_or_else(|| {
+            let message = format!("no topic has the id {topic_id}");
+            ApiError::new(ErrorCode::UnknownTopicId, message)
+        })?,
+    };
+    let (name, topic_id) = (Arc::clone(topic.name()), topic.id());
+    draft.push(MetadataRecord::RemoveTopic { topic_id });
+    Ok((name, topic_id))
+}
