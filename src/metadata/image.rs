@@ -241,3 +241,6 @@ pub enum SnapshotError {
     #[error(transparent)]
     Image(#[from] ImageError),
 }
+
+#[cfg(test)]
+mod image_test;

@@ -203,3 +203,6 @@ impl fmt::Display for ConfigResource {
         }
     }
 }
+
+#[cfg(test)]
+mod codec_test;
