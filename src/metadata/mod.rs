@@ -9,7 +9,6 @@
 pub mod controller;
 pub mod image;
 pub mod record;
-pub mod registration;
 
 pub use image::{MetadataDelta, MetadataImage};
 pub use record::MetadataRecord;

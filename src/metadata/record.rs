@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 pub use self::codec::{CodecError, decode_records, encode_records};
 use crate::id::{BrokerId, TopicId};
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
 use crate::offset::{BrokerEpoch, ProducerId};
+use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
 /// One fact about the cluster, as the metadata log keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use super::election::{self, Loss};
 use super::{ApiError, Controller, Decision};
 use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicId};
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
 use crate::offset::{BrokerEpoch, LeaderEpoch, Offset, PartitionEpoch};
+use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
 /// A broker asks to change the ISR of partitions that it leads.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use super::election::{self, ElectionRules, Loss};
 use crate::id::{BrokerId, TopicId};
 use crate::metadata::image::{MetadataImage, Overrides, TopicImage};
 use crate::metadata::record::{MetadataRecord, PartitionChange};
-use crate::metadata::registration::PartitionRegistration;
 use crate::offset::Offset;
+use crate::replica::PartitionRegistration;
 
 /// Broker-wide values of the topic settings that elections depend on.
 #[derive(Clone, Copy, Debug)]

@@ -13,8 +13,8 @@ use super::{ApiError, Controller, Decision};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::metadata::record::{LeaderChange, PartitionChange};
-use crate::metadata::registration::PartitionRegistration;
 use crate::offset::Offset;
+use crate::replica::PartitionRegistration;
 
 /// The most leaderships that one rebalancing moves; bounds the batch of records.
 const MOVES_MAX: usize = 1000;

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use crate::id::BrokerId;
 use crate::metadata::record::{LeaderChange, PartitionChange};
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
+use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
 /// What happens to a broker while an election is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use super::fixture::{Cluster, config, ids};
 use super::{Controller, ElectLeaders, ElectionKind};
 use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicPartition};
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
 use crate::offset::NO_BROKER_EPOCH;
+use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
 struct Case {
     leader: Option<i32>,
@@ -31,18 +31,11 @@ const CASE: Case = Case {
 /// Replicas 1, 2, 3 and min.insync.replicas 2: leader, ISR and ELR after the election.
 fn check(case: Case, leader: Option<i32>, isr: &[i32], elr: &[i32]) {
     let partition = PartitionRegistration {
-        topic_id: crate::id::TopicId::ZERO,
         replicas: ids(&[1, 2, 3]),
         isr: ids(case.isr),
         elr: ids(case.elr),
-        last_known_elr: Vec::new(),
         leader: case.leader.map(BrokerId),
-        leader_epoch: 5,
-        partition_epoch: 9,
-        leader_recovery_state: LeaderRecoveryState::Recovered,
-        adding_replicas: Vec::new(),
-        removing_replicas: Vec::new(),
-        directories: Vec::new(),
+        ..PartitionRegistration::default()
     };
     let rules = ElectionRules {
         active: ids(case.active).into_iter().collect(),

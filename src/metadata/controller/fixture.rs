@@ -16,8 +16,8 @@ use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicId};
 use crate::metadata::image::{MetadataImage, TopicImage};
 use crate::metadata::record::{BrokerEndpoint, MetadataRecord, decode_records, encode_records};
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
 use crate::offset::{BrokerEpoch, NO_BROKER_EPOCH, Offset};
+use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 use crate::time::{Now, Time};
 
 pub(super) const SESSION: Duration = Duration::from_millis(9000);

@@ -20,8 +20,8 @@ use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicId};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::ConfigResource;
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
 use crate::offset::{BrokerEpoch, LeaderEpoch, NO_BROKER_EPOCH, ProducerId};
+use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
 type Partition = (TopicId, i32);
 

@@ -20,8 +20,8 @@ use super::{ApiError, Controller, Decision, configs};
 use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicId};
 use crate::metadata::record::{ConfigResource, MetadataRecord};
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
 use crate::offset::Offset;
+use crate::replica::PartitionRegistration;
 
 /// The most partitions that one request may create; bounds the batch of records.
 const PARTITIONS_MAX: usize = 10_000;
@@ -299,16 +299,10 @@ fn first_registration(topic_id: TopicId, replicas: Vec<BrokerId>) -> PartitionRe
     PartitionRegistration {
         topic_id,
         isr: replicas.clone(),
-        elr: Vec::new(),
-        last_known_elr: Vec::new(),
         leader: replicas.first().copied(),
-        leader_epoch: 0,
-        partition_epoch: 0,
-        leader_recovery_state: LeaderRecoveryState::Recovered,
-        adding_replicas: Vec::new(),
-        removing_replicas: Vec::new(),
         directories: vec![DIRECTORY_UNASSIGNED; replicas.len()],
         replicas,
+        ..PartitionRegistration::default()
     }
 }
 

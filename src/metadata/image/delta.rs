@@ -14,7 +14,7 @@ use super::MetadataImage;
 use super::topics::TopicImage;
 use crate::id::{BrokerId, TopicId};
 use crate::metadata::record::ConfigResource;
-use crate::metadata::registration::PartitionRegistration;
+use crate::replica::PartitionRegistration;
 
 /// The difference between two images.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

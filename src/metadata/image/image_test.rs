@@ -7,7 +7,7 @@ use crate::id::{BrokerId, TopicId};
 use crate::metadata::record::{
     BrokerRegistration, ConfigResource, LeaderChange, MetadataRecord, PartitionChange,
 };
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
+use crate::replica::PartitionRegistration;
 
 const TOPIC: TopicId = TopicId(Uuid::from_u128(5));
 
@@ -29,15 +29,8 @@ fn partition(partition: i32) -> MetadataRecord {
         topic_id: TOPIC,
         replicas: vec![BrokerId(1), BrokerId(2)],
         isr: vec![BrokerId(1), BrokerId(2)],
-        elr: Vec::new(),
-        last_known_elr: Vec::new(),
         leader: Some(BrokerId(1)),
-        leader_epoch: 0,
-        partition_epoch: 0,
-        leader_recovery_state: LeaderRecoveryState::Recovered,
-        adding_replicas: Vec::new(),
-        removing_replicas: Vec::new(),
-        directories: Vec::new(),
+        ..PartitionRegistration::default()
     };
     MetadataRecord::Partition {
         partition,

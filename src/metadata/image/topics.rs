@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::ImageError;
 use crate::id::TopicId;
 use crate::metadata::record::{LeaderChange, MetadataRecord, PartitionChange};
-use crate::metadata::registration::PartitionRegistration;
+use crate::replica::PartitionRegistration;
 
 /// Every topic of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

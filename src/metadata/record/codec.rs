@@ -16,7 +16,7 @@ use super::{
     BrokerEndpoint, BrokerRegistration, ConfigResource, LeaderChange, MetadataRecord,
     PartitionChange,
 };
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
+use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
 /// The only version so far of every record type.
 const VERSION: u8 = 0;

@@ -12,7 +12,7 @@ use super::{
     PartitionChange, decode_records, encode_records,
 };
 use crate::id::{BrokerId, TopicId};
-use crate::metadata::registration::{LeaderRecoveryState, PartitionRegistration};
+use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
 fn text() -> impl Strategy<Value = String> {
     "\\PC{0,12}"
