@@ -9,7 +9,10 @@
 //! Source: Kafka's `QuorumController`.
 
 mod alter_partition;
+mod assignment;
 mod configs;
+mod create_topics;
+mod delete_topics;
 mod draft;
 mod elect_leaders;
 mod election;
@@ -19,7 +22,6 @@ mod producer_ids;
 mod registration;
 mod sessions;
 mod topic_name;
-mod topics;
 
 use std::time::Duration;
 
@@ -27,9 +29,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 pub use self::alter_partition::{
-    AlterPartition, AlteredPartition, IsrAlteration, IsrMember, PartitionAlteration,
+    AlterPartition, AlterPartitionResponse, AlteredPartition, IsrMember, PartitionAlteration,
 };
 pub use self::configs::{ConfigAlteration, ConfigOp, ConfigReplacement};
+pub use self::create_topics::{CreatedTopic, NewTopic};
+pub use self::delete_topics::{DeletedTopic, TopicSelector};
 use self::draft::{Draft, TopicDefaults};
 pub use self::elect_leaders::{ElectLeaders, ElectionKind, ElectionOutcome};
 pub use self::heartbeat::{BrokerHeartbeat, HeartbeatResponse};
@@ -37,7 +41,6 @@ pub use self::placement::place;
 pub use self::producer_ids::{AllocateProducerIds, ProducerIdBlock};
 pub use self::registration::RegisterBroker;
 use self::sessions::Sessions;
-pub use self::topics::{CreatedTopic, NewTopic, TopicSelector};
 use crate::config::Settings;
 use crate::error::ErrorCode;
 use crate::metadata::image::MetadataImage;

@@ -113,7 +113,7 @@ impl MetadataImage {
                 in_controlled_shutdown,
             } => {
                 self.brokers
-                    .change(*broker_id, *broker_epoch, *fenced, *in_controlled_shutdown)?
+                    .change(*broker_id, *broker_epoch, *fenced, *in_controlled_shutdown)?;
             }
             MetadataRecord::Topic { name, topic_id } => self.topics.create(name, *topic_id)?,
             MetadataRecord::RemoveTopic { topic_id } => {
@@ -193,7 +193,7 @@ pub enum ImageError {
     },
     /// The broker is not registered, or with another epoch.
     #[error(
-        "metadata record is for epoch {broker_epoch} of broker {broker_id}, but its registration has {registered:?}"
+        "metadata record is for broker {broker_id} at epoch {broker_epoch}, registered: {registered:?}"
     )]
     UnknownBroker {
         /// The broker.
@@ -211,7 +211,7 @@ pub enum ImageError {
     TopicExists(String),
     /// The partition does not exist, or exists already.
     #[error(
-        "metadata record is for partition {partition} of topic id {topic_id}, which has {count} partitions"
+        "metadata record is for partition {partition} of topic id {topic_id}, which has {count}"
     )]
     BadPartition {
         /// The topic.

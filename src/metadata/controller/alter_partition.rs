@@ -67,7 +67,7 @@ pub struct AlteredPartition {
 
 /// The answer to [`AlterPartition`]: one answer for each alteration, in order; or for all of them
 /// `STALE_BROKER_EPOCH` or `BROKER_ID_NOT_REGISTERED`.
-pub type IsrAlteration = Result<Vec<AlteredPartition>, ApiError>;
+pub type AlterPartitionResponse = Result<Vec<AlteredPartition>, ApiError>;
 
 impl Controller {
     /// Changes ISRs as their leaders ask.
@@ -79,7 +79,7 @@ impl Controller {
         &mut self,
         next_offset: Offset,
         request: AlterPartition,
-    ) -> Decision<IsrAlteration> {
+    ) -> Decision<AlterPartitionResponse> {
         let mut draft = self.draft(next_offset);
         if let Err(refusal) = self.check_broker_epoch(request.broker_id, request.broker_epoch) {
             let refusal = ApiError {

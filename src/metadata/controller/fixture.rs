@@ -20,7 +20,7 @@ use crate::offset::{BrokerEpoch, NO_BROKER_EPOCH, Offset};
 use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 use crate::time::{Now, Time};
 
-pub(super) const SESSION: Duration = Duration::from_millis(9000);
+pub(super) const SESSION: Duration = Duration::from_secs(9);
 
 pub(super) fn config() -> ControllerConfig {
     ControllerConfig {
@@ -112,14 +112,20 @@ impl Cluster {
 
     pub(super) fn advance(&mut self, millis: u64) {
         self.now.time = self.now.time + Duration::from_millis(millis);
-        while self
+        while self.handle_timeout() {}
+    }
+
+    /// Handles one timeout, if one is due.
+    pub(super) fn handle_timeout(&mut self) -> bool {
+        let is_due = self
             .controller
             .next_timeout()
-            .is_some_and(|due| due <= self.now.time)
-        {
+            .is_some_and(|due| due <= self.now.time);
+        if is_due {
             let decision = self.controller.handle_timeout(self.now, self.next_offset);
             self.take(decision);
         }
+        is_due
     }
 
     /// A new process registers.
@@ -349,18 +355,15 @@ fn check_partition(image: &MetadataImage, partition: &PartitionRegistration, min
         !is_full || elr.is_empty(),
         "no ELR beside a full ISR: {partition:?}"
     );
-    match leader {
-        Some(leader) => {
-            assert!(
-                isr.contains(leader),
-                "the leader is in the ISR: {partition:?}"
-            );
-            assert!(is_active(leader), "the leader is active: {partition:?}");
-        }
-        None => {
-            let may_lead = isr.iter().chain(elr).any(is_active);
-            assert!(!may_lead, "somebody could lead: {partition:?}");
-        }
+    if let Some(leader) = leader {
+        assert!(
+            isr.contains(leader),
+            "the leader is in the ISR: {partition:?}"
+        );
+        assert!(is_active(leader), "the leader is active: {partition:?}");
+    } else {
+        let may_lead = isr.iter().chain(elr).any(is_active);
+        assert!(!may_lead, "somebody could lead: {partition:?}");
     }
 }
 

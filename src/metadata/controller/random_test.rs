@@ -7,6 +7,7 @@
 //! remains: exactly the loss that KIP-966 promises to survive.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -409,6 +410,14 @@ impl World {
         self.next_producer_id += i64::from(block.count);
     }
 
+    /// Lets time pass; an observation follows every single decision.
+    fn advance(&mut self, wait: Duration) {
+        self.cluster.now.time = self.cluster.now.time + wait;
+        while self.cluster.handle_timeout() {
+            self.observe();
+        }
+    }
+
     fn step(&mut self) {
         let id = self.any_broker();
         match self.below(40) {
@@ -424,8 +433,9 @@ impl World {
             12 => self.cluster.check_snapshot(),
             13..=19 => self.alter_isr(false),
             20..=23 => {
-                let millis = self.below(SESSION.as_millis() as usize / 2);
-                self.cluster.advance(millis as u64);
+                let half = SESSION.as_millis() as usize / 2;
+                let wait = Duration::from_millis(self.below(half) as u64);
+                self.advance(wait);
             }
             24..=27 => self.replicate(false),
             _ => self.beat(id),
@@ -445,8 +455,7 @@ impl World {
             }
             self.replicate(true);
             self.alter_isr(true);
-            self.cluster.advance(SESSION.as_millis() as u64 / 3);
-            self.observe();
+            self.advance(SESSION / 3);
         }
         for (key, partition) in self.partitions() {
             let sorted = |ids: &[BrokerId]| ids.iter().copied().collect::<BTreeSet<_>>();

@@ -1,18 +1,19 @@
-//! Creating and deleting topics.
+//! Creating topics.
 //!
-//! In: CreateTopics (19) and DeleteTopics (20). Out: the records of each topic that passes every
-//! check; the others are refused one by one.
+//! In: CreateTopics (19). Out: the records of each topic that passes every check; the others are
+//! refused one by one.
 //! Invariants: a topic is born on live brokers only, and its first ISR is all of its replicas; a
 //! topic id is never used again, so a topic that is created again under its name is another topic.
-//! Source: Kafka's `ReplicationControlManager.createTopics`, `deleteTopics`. Kafka accepts fewer
-//! live brokers than replicas as long as enough are registered; this controller does not.
+//! Source: Kafka's `ReplicationControlManager.createTopics`. Kafka accepts fewer live brokers
+//! than replicas as long as enough are registered; this controller does not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rand_chacha::rand_core::Rng;
 use uuid::Uuid;
 
+use super::assignment::check_assignment;
 use super::draft::Draft;
 use super::placement::place;
 use super::topic_name::check_new_name;
@@ -54,15 +55,6 @@ pub struct CreatedTopic {
     pub partitions: i32,
     /// How many replicas each has.
     pub replication_factor: i16,
-}
-
-/// A topic to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TopicSelector {
-    /// Whichever topic has this name.
-    Name(String),
-    /// The topic with this id.
-    Id(TopicId),
 }
 
 impl Controller {
@@ -126,7 +118,14 @@ impl Controller {
         room: usize,
     ) -> Result<Vec<Vec<BrokerId>>, ApiError> {
         if !topic.assignments.is_empty() {
-            return manual_assignment(draft, topic, room);
+            if topic.partitions != -1 || topic.replication_factor != -1 {
+                return Err(ApiError::new(
+                    ErrorCode::InvalidRequest,
+                    "a topic with assignments has to leave partitions and replication factor at -1",
+                ));
+            }
+            check_partition_count(topic.assignments.len() as i32, room)?;
+            return check_assignment(draft, &topic.assignments);
         }
         let partitions = or_default(topic.partitions, self.config.partitions);
         let factor = match topic.replication_factor {
@@ -159,23 +158,6 @@ impl Controller {
         self.rng.fill_bytes(&mut bytes);
         TopicId(uuid::Builder::from_random_bytes(bytes).into_uuid())
     }
-
-    /// Deletes topics; one answer for each, in order.
-    ///
-    /// # Errors
-    /// For one topic: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`,
-    /// `TOPIC_DELETION_DISABLED`.
-    pub fn handle_delete_topics(
-        &mut self,
-        next_offset: Offset,
-        topics: &[TopicSelector],
-    ) -> Decision<Vec<Result<(Arc<str>, TopicId), ApiError>>> {
-        let mut draft = self.draft(next_offset);
-        let deletable = self.config.topics_deletable;
-        let delete = |selector| delete_topic(&mut draft, selector, deletable);
-        let answers = topics.iter().map(delete).collect();
-        self.decide(draft, answers)
-    }
 }
 
 fn named_twice<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
@@ -202,68 +184,6 @@ fn check_partition_count(partitions: i32, room: usize) -> Result<usize, ApiError
             format!("{partitions} partitions are asked for, at least 1 is needed"),
         )),
     }
-}
-
-fn manual_assignment(
-    draft: &Draft,
-    topic: &NewTopic,
-    room: usize,
-) -> Result<Vec<Vec<BrokerId>>, ApiError> {
-    if topic.partitions != -1 || topic.replication_factor != -1 {
-        return Err(ApiError::new(
-            ErrorCode::InvalidRequest,
-            "a topic with assignments has to leave partitions and replication factor at -1",
-        ));
-    }
-    check_partition_count(topic.assignments.len() as i32, room)?;
-    let by_index: BTreeMap<i32, &Vec<BrokerId>> = topic
-        .assignments
-        .iter()
-        .map(|(index, replicas)| (*index, replicas))
-        .collect();
-    let is_gapless = by_index
-        .keys()
-        .copied()
-        .eq(0..topic.assignments.len() as i32);
-    if !is_gapless {
-        return Err(bad_assignment(
-            "the partitions have to be numbered from 0 without gaps",
-        ));
-    }
-    let factor = by_index
-        .values()
-        .next()
-        .map_or(0, |replicas| replicas.len());
-    for replicas in by_index.values() {
-        check_replicas(draft, replicas, factor)?;
-    }
-    Ok(by_index.into_values().cloned().collect())
-}
-
-/// Checks the replicas that a client chose for one partition (KAFKA-1653).
-fn check_replicas(draft: &Draft, replicas: &[BrokerId], factor: usize) -> Result<(), ApiError> {
-    if replicas.is_empty() || replicas.len() != factor {
-        return Err(bad_assignment(
-            "every partition needs the same number of replicas, above 0",
-        ));
-    }
-    if replicas.iter().collect::<BTreeSet<_>>().len() != replicas.len() {
-        return Err(bad_assignment("a broker is named twice for one partition"));
-    }
-    match replicas
-        .iter()
-        .find(|id| !draft.image().brokers().is_active(**id))
-    {
-        Some(id) => Err(bad_assignment(&format!("broker {id} is not a live broker"))),
-        None => Ok(()),
-    }
-}
-
-fn bad_assignment(reason: &str) -> ApiError {
-    ApiError::new(
-        ErrorCode::InvalidReplicaAssignment,
-        format!("bad assignment: {reason}"),
-    )
 }
 
 fn push_topic(
@@ -304,31 +224,4 @@ fn first_registration(topic_id: TopicId, replicas: Vec<BrokerId>) -> PartitionRe
         replicas,
         ..PartitionRegistration::default()
     }
-}
-
-fn delete_topic(
-    draft: &mut Draft,
-    selector: &TopicSelector,
-    deletable: bool,
-) -> Result<(Arc<str>, TopicId), ApiError> {
-    if !deletable {
-        return Err(ApiError::new(
-            ErrorCode::TopicDeletionDisabled,
-            "topics cannot be deleted: delete.topic.enable is false",
-        ));
-    }
-    let topics = draft.image().topics();
-    let topic = match selector {
-        TopicSelector::Name(name) => topics.named(name).ok_or_else(|| {
-            let message = format!("topic {name} does not exist");
-            ApiError::new(ErrorCode::UnknownTopicOrPartition, message)
-        })?,
-        TopicSelector::Id(topic_id) => topics.get(*topic_id).ok_or_else(|| {
-            let message = format!("no topic has the id {topic_id}");
-            ApiError::new(ErrorCode::UnknownTopicId, message)
-        })?,
-    };
-    let (name, topic_id) = (Arc::clone(topic.name()), topic.id());
-    draft.push(MetadataRecord::RemoveTopic { topic_id });
-    Ok((name, topic_id))
 }
