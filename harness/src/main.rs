@@ -1,2 +1,55 @@
-//! The verdict command (skeleton).
-fn main() {}
+//! The `verdict` command: decides the process's role, reads the command line, runs one command.
+
+use std::process::ExitCode;
+
+use harness::cli::exit::Exit;
+use harness::cli::{self, Command};
+use harness::roles::{self, Place, Roles};
+use harness::sandbox::enter;
+
+/// mimalloc answers an absurd allocation with failure instead of aborting (crates.md §2).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let roles = Roles {
+        node: |_| ExitCode::FAILURE,
+        worker: harness::worker::role::run,
+    };
+    match roles::dispatch(&roles) {
+        Ok(place) => ExitCode::from(run(place).code()),
+        Err(code) => code,
+    }
+}
+
+fn run(place: Place) -> Exit {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    match cli.command {
+        Command::Run(arguments) => match cli::run::plans(&arguments) {
+            Ok(plans) => inside(place, || cli::run::run(&arguments, plans)),
+            Err(exit) => exit,
+        },
+        Command::Replay(arguments) => match cli::replay::plans(&arguments) {
+            Ok(plans) => inside(place, || {
+                cli::run::run(&cli::replay::as_run(&arguments), plans)
+            }),
+            Err(exit) => exit,
+        },
+        Command::Check(arguments) => cli::check::check(&arguments),
+        Command::List(arguments) => cli::list::list(&arguments),
+    }
+}
+
+/// Runs `command` inside the sandbox, entering it first: that runs this program again.
+fn inside(place: Place, command: impl FnOnce() -> Exit) -> Exit {
+    match place {
+        Place::Sandbox => command(),
+        Place::Host => {
+            eprintln!("{}", enter::enter());
+            Exit::MachineCannot
+        }
+    }
+}

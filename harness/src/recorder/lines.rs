@@ -5,6 +5,7 @@
 //! truncated line: there is one writer, it only appends, and it hands everything to the kernel
 //! whenever its queue runs empty. A full queue blocks the producer of values; nothing is dropped.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -30,9 +31,14 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
+enum Message<T> {
+    Line(T),
+    End,
+}
+
 /// The sending end; clones write to the same file.
 #[derive(Debug)]
-pub struct LineSender<T>(SyncSender<T>);
+pub struct LineSender<T>(SyncSender<Message<T>>);
 
 impl<T> Clone for LineSender<T> {
     fn clone(&self) -> Self {
@@ -41,17 +47,26 @@ impl<T> Clone for LineSender<T> {
 }
 
 impl<T> LineSender<T> {
-    /// Appends `value`. After a write error values go nowhere; `LineWriter::finish` reports it.
+    /// Appends `value`. After `LineWriter::finish` values go nowhere, and after a write error,
+    /// which `finish` reports.
     pub fn append(&self, value: T) {
-        let _ = self.0.send(value);
+        let _ = self.0.send(Message::Line(value));
     }
 }
 
 /// The writer's thread and its outcome.
-#[derive(Debug)]
 pub struct LineWriter {
     path: PathBuf,
     thread: JoinHandle<io::Result<u64>>,
+    end: Box<dyn FnOnce() + Send>,
+}
+
+impl fmt::Debug for LineWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineWriter")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
 }
 
 impl LineWriter {
@@ -70,17 +85,15 @@ impl LineWriter {
             .name("lines".to_owned())
             .spawn(move || write_lines(&receiver, file))
             .map_err(fail)?;
-        Ok((
-            LineSender(sender),
-            Self {
-                path: path.to_owned(),
-                thread,
-            },
-        ))
+        let at_writer = sender.clone();
+        let end = Box::new(move || drop(at_writer.send(Message::End)));
+        let path = path.to_owned();
+        Ok((LineSender(sender), Self { path, thread, end }))
     }
 
-    /// Waits until every sender is gone and every line is with the kernel; the number of lines.
+    /// Waits until every line that was appended before is with the kernel; the number of lines.
     pub fn finish(self) -> Result<u64, WriteError> {
+        (self.end)();
         let path = self.path;
         let ended = self
             .thread
@@ -90,12 +103,16 @@ impl LineWriter {
     }
 }
 
-fn write_lines<T: Serialize>(queue: &Receiver<T>, file: File) -> io::Result<u64> {
+fn write_lines<T: Serialize>(queue: &Receiver<Message<T>>, file: File) -> io::Result<u64> {
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
     let mut written = 0;
     while let Ok(first) = queue.recv() {
         let mut next = Some(first);
-        while let Some(value) = next {
+        while let Some(message) = next {
+            let Message::Line(value) = message else {
+                out.flush()?;
+                return Ok(written);
+            };
             serde_json::to_writer(&mut out, &value)?;
             out.write_all(b"\n")?;
             written += 1;

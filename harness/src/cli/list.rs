@@ -1,0 +1,52 @@
+//! `verdict list`: one name a line, with a description.
+
+use broker::config::sabotage::Sabotage;
+
+use crate::cli::exit::Exit;
+use crate::cli::{ListArgs, Listed};
+use crate::plan::profile::PROFILES;
+
+/// Prints the names.
+pub fn list(arguments: &ListArgs) -> Exit {
+    for (name, description) in entries(arguments.what) {
+        println!("{name:<40} {description}");
+    }
+    Exit::Kept
+}
+
+fn entries(what: Listed) -> Vec<(&'static str, &'static str)> {
+    match what {
+        Listed::Profiles => PROFILES.iter().map(|p| (p.name, p.description)).collect(),
+        Listed::Sabotage => Sabotage::ALL
+            .iter()
+            .map(|s| (s.name(), s.description()))
+            .collect(),
+        Listed::Faults => crate::nemesis::catalogue::FAULTS.to_vec(),
+        Listed::Anomalies => checkers::anomaly::list().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_list_has_names_and_descriptions() {
+        for what in [
+            Listed::Profiles,
+            Listed::Faults,
+            Listed::Anomalies,
+            Listed::Sabotage,
+        ] {
+            let entries = entries(what);
+            assert!(!entries.is_empty(), "{what:?}");
+            for (name, description) in entries {
+                assert!(!name.contains(char::is_whitespace), "{name}");
+                assert!(
+                    !description.contains('\n') && !description.is_empty(),
+                    "{name}"
+                );
+            }
+        }
+    }
+}

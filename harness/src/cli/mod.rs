@@ -1,0 +1,227 @@
+//! The command line of `verdict`: arguments in, one command run, an exit code out.
+//!
+//! A command line that cannot be used ends with exit code 2 and one line that says what would be
+//! right; everything longer is in `--help`.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::cli::exit::Exit;
+use crate::cli::seeds::Seeds;
+
+pub mod check;
+pub mod exit;
+pub mod list;
+pub mod progress;
+pub mod replay;
+pub mod result;
+pub mod run;
+pub mod seeds;
+
+/// Runs real clusters, breaks them on purpose, and says which promises held.
+#[derive(Debug, Parser)]
+#[command(name = "verdict", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a cluster, drive clients, inject faults, check the history, report
+    Run(RunArgs),
+    /// Run the plan of an earlier run again
+    Replay(ReplayArgs),
+    /// Check a stored history
+    Check(CheckArgs),
+    /// Print the names that other commands take, one a line with a description
+    List(ListArgs),
+}
+
+/// Arguments of `verdict run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// One seed, or several as FIRST..LAST, both included [default: from the clock]
+    #[arg(long, value_name = "N|A..B")]
+    pub seed: Option<Seeds>,
+    /// Which faults; `verdict list profiles` names them [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// How long the clients work, such as 13s
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time_limit: Option<std::time::Duration>,
+    /// Run brokers with a planted bug; `verdict list sabotage` names them
+    #[arg(long, value_name = "NAME")]
+    pub sabotage: Option<String>,
+    /// Run this plan instead of drawing one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "profile", "time_limit"])]
+    pub plan: Option<PathBuf>,
+    /// Where result directories are made
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+    /// Which nodes' data to keep in the result directory
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Keep::Always)]
+    pub keep: Keep,
+}
+
+/// When the data directories of the nodes stay in the result directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    /// After every run.
+    Always,
+    /// Only when the run did not end with exit code 0.
+    Failed,
+    /// Never; logs and configurations stay.
+    Never,
+}
+
+/// Arguments of `verdict replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// A result directory, or its plan.json
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// How often
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub times: u32,
+    /// Where result directories are made
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+}
+
+/// Arguments of `verdict check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// A history.jsonl, or a result directory
+    #[arg(value_name = "HISTORY")]
+    pub history: PathBuf,
+    /// Settings that decide what was promised, as JSON [default: those in the history]
+    #[arg(long, value_name = "FILE")]
+    pub contract: Option<PathBuf>,
+    /// Print the verdict as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `verdict list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Which names
+    #[arg(value_enum)]
+    pub what: Listed,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
+    /// Mixes of faults for `--profile`.
+    Profiles,
+    /// Faults that plans can name.
+    Faults,
+    /// What the checkers find.
+    Anomalies,
+    /// Planted bugs for `--sabotage`.
+    Sabotage,
+}
+
+/// Arguments of `verdict doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `verdict up`.
+#[derive(Clone, Debug, Args)]
+pub struct UpArgs {
+    /// Broker processes
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub nodes: u16,
+    /// Port of the first broker; the others follow
+    #[arg(long, default_value_t = 19092, value_name = "PORT")]
+    pub base_port: u16,
+    /// Where data stays [default: a temporary directory]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A broker setting, repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+}
+
+/// Reads the command line; on help, version or an error, the exit to end with.
+pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, Exit> {
+    Cli::try_parse_from(arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            print!("{error}");
+            Exit::Kept
+        }
+        _ => {
+            eprintln!("{}", one_line(&error.to_string()));
+            Exit::Usage
+        }
+    })
+}
+
+/// Clap's message without its paragraphs: the error, its tips, and where help is.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim);
+    let parts: Vec<&str> = lines
+        .take_while(|line| !line.starts_with("Usage:"))
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information"))
+        .collect();
+    format!(
+        "verdict: {}; try --help",
+        parts.join(" ").trim_start_matches("error: ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuse(arguments: &[&str]) -> String {
+        let arguments = std::iter::once("verdict").chain(arguments.iter().copied());
+        let error = Cli::try_parse_from(arguments).expect_err("must be refused");
+        one_line(&error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_refused_in_one_line_that_says_what_would_be_right() {
+        for (arguments, wanted) in [
+            (&["run", "--sed", "7"][..], "'--sed'"),
+            (&["run", "--seed", "5..2"], "write the smaller seed first"),
+            (&["run", "--time-limit", "soon"], "--time-limit"),
+            (&["run", "--keep", "some"], "always, failed, never"),
+            (
+                &["run", "--plan", "p.json", "--seed", "1"],
+                "cannot be used with",
+            ),
+            (&["lst"], "list"),
+            (&["list", "bugs"], "profiles, faults, anomalies, sabotage"),
+            (&["check"], "<HISTORY>"),
+        ] {
+            let message = refuse(arguments);
+            assert!(message.contains(wanted), "{arguments:?}: {message}");
+            assert!(!message.contains('\n'), "{arguments:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_of_parsing() {
+        let parse = |arguments: &[&str]| parse(arguments.iter().map(Into::into)).err();
+        assert_eq!(parse(&["verdict", "--version"]), Some(Exit::Kept));
+        assert_eq!(parse(&["verdict", "fly"]), Some(Exit::Usage));
+        assert_eq!(parse(&["verdict", "run", "--seed", "1..50"]), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! `verdict run`: draws or loads plans, runs them one after another, says how each ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::config::sabotage::Sabotage;
+
+use crate::cli::RunArgs;
+use crate::cli::exit::Exit;
+use crate::cli::progress::Progress;
+use crate::cli::result;
+use crate::cli::seeds::Seeds;
+use crate::plan::Plan;
+use crate::plan::draw::WORKLOAD_MS_MIN;
+use crate::plan::profile;
+use crate::run::launch::RunEnd;
+use crate::run::status::Status;
+use crate::run::{RunRequest, launch};
+
+/// The longest workload that one run may have.
+const WORKLOAD_MS_MAX: u64 = 24 * 3_600_000;
+
+/// Checks the arguments; what to run, or the exit. Also used on the host, where a mistake is
+/// cheaper to report than inside the sandbox.
+pub fn plans(arguments: &RunArgs) -> Result<Vec<Plan>, Exit> {
+    draw_plans(arguments).map_err(|message| {
+        eprintln!("verdict: {message}");
+        Exit::Usage
+    })
+}
+
+/// Runs all plans; the worst exit. Inside the sandbox.
+pub fn run(arguments: &RunArgs, plans: Vec<Plan>) -> Exit {
+    let several = plans.len() > 1;
+    let mut worst = Exit::Kept;
+    let mut ended = Vec::new();
+    for plan in plans {
+        let seed = plan.seed;
+        let label = format!("{} seed {seed}", plan.profile);
+        let request = RunRequest {
+            plan,
+            results: arguments.results.clone(),
+            keep: arguments.keep,
+        };
+        let status = Arc::new(Status::default());
+        let end = {
+            let _progress = Progress::show(Arc::clone(&status), label);
+            launch(&request, &status)
+        };
+        let exit = match &end {
+            Ok(end) => exit_of(end),
+            Err(failure) => failure.exit(),
+        };
+        result::print(&request.plan, &end, several);
+        ended.push((seed, exit));
+        worst = worst.worst(exit);
+        if is_interrupted(&end) {
+            break;
+        }
+    }
+    if several {
+        result::print_totals(&ended);
+    }
+    worst
+}
+
+fn exit_of(end: &RunEnd) -> Exit {
+    match &end.summary {
+        Ok(summary) => summary.exit(),
+        Err(failure) => failure.exit(),
+    }
+}
+
+fn is_interrupted(end: &Result<RunEnd, crate::run::failure::RunFailure>) -> bool {
+    use crate::run::failure::RunFailure::Interrupted;
+    match end {
+        Ok(end) => matches!(end.summary, Err(Interrupted)),
+        Err(failure) => *failure == Interrupted,
+    }
+}
+
+fn draw_plans(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
+    let mut plans = match &arguments.plan {
+        Some(path) => vec![Plan::load(path).map_err(|error| error.to_string())?],
+        None => draw(arguments)?,
+    };
+    if let Some(name) = &arguments.sabotage {
+        let known: Vec<&str> = Sabotage::ALL.iter().map(|bug| bug.name()).collect();
+        if Sabotage::from_name(name).is_none() {
+            return Err(format!(
+                "no planted bug is called `{name}`; there are {}",
+                known.join(", ")
+            ));
+        }
+        for plan in &mut plans {
+            plan.cluster.sabotage = Some(name.clone());
+        }
+    }
+    let is_sabotaged = plans.iter().any(|plan| plan.cluster.sabotage.is_some());
+    if is_sabotaged && !cfg!(feature = "sabotage") {
+        return Err("this build has no planted bugs; build with --features sabotage".to_owned());
+    }
+    Ok(plans)
+}
+
+fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
+    let name = arguments.profile.as_deref().unwrap_or("default");
+    let profile = profile::find(name).ok_or_else(|| {
+        format!(
+            "no profile is called `{name}`; there are {}",
+            profile::names()
+        )
+    })?;
+    let workload_ms = arguments.time_limit.map(millis).transpose()?;
+    let seeds = arguments.seed.clone().unwrap_or_else(seed_of_the_clock);
+    let draw = |seed| match workload_ms {
+        Some(workload_ms) => Plan::draw_with(seed, profile, workload_ms),
+        None => Plan::draw(seed, profile),
+    };
+    Ok(seeds.0.map(draw).collect())
+}
+
+fn millis(limit: Duration) -> Result<u64, String> {
+    let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    if (WORKLOAD_MS_MIN..=WORKLOAD_MS_MAX).contains(&millis) {
+        return Ok(millis);
+    }
+    Err(format!(
+        "--time-limit {} is out of range; write 1s to 24h",
+        humantime::format_duration(limit)
+    ))
+}
+
+/// Six digits, so that people can type it again.
+fn seed_of_the_clock() -> Seeds {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = now.unwrap_or_default().subsec_nanos() as u64 / 1_000;
+    Seeds(seed..=seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, parse};
+
+    fn refusal(line: &[&str]) -> String {
+        let cli = parse(["verdict", "run"].iter().chain(line).map(Into::into)).expect("parses");
+        let Command::Run(arguments) = cli.command else {
+            panic!("not a run")
+        };
+        draw_plans(&arguments).expect_err("must be refused")
+    }
+
+    #[test]
+    fn names_and_times_that_do_not_exist_are_refused_with_those_that_do() {
+        for (line, wanted) in [
+            (&["--profile", "chaos"][..], "there are default, none, kill"),
+            (&["--sabotage", "all"], "there are ack-before-replication"),
+            (&["--time-limit", "1ms"], "write 1s to 24h"),
+            (&["--plan", "/nowhere.json"], "/nowhere.json: cannot read"),
+        ] {
+            let message = refusal(line);
+            assert!(message.contains(wanted), "{line:?}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The cluster under test: nodes of this broker, each a process in a namespace of its own.
+//!
+//! In: a plan, a sandbox and the run's directory. Out: a cluster that serves, the view of it that
+//! targets are resolved against, and whether it has recovered.
+//! Invariant: the harness knows the cluster only by its wire protocol, its processes and its files.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::client::NewTopic;
+use tokio::time::Instant;
+
+use crate::cluster::observer::Observer;
+use crate::plan::Plan;
+use crate::run::events::{NodeSample, ProcessState};
+use crate::run::failure::RunFailure;
+use crate::run::store::Store;
+use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
+
+pub mod assumptions;
+pub mod node;
+pub mod observer;
+pub mod recovery;
+pub mod view;
+
+/// Between two looks at a condition that is waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A cluster whose processes have been started.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    plan: Arc<Plan>,
+    supervisor: Supervisor,
+    observer: Observer,
+    store: Store,
+}
+
+/// The endpoints of a plan's nodes.
+pub fn node_endpoints(plan: &Plan) -> impl Iterator<Item = Endpoint> {
+    (1..=plan.cluster.nodes as i32).map(Endpoint::Node)
+}
+
+impl Cluster {
+    /// Writes the nodes' configurations and starts their processes.
+    pub fn start(
+        plan: &Arc<Plan>,
+        sandbox: &Sandbox,
+        supervisor: &Supervisor,
+        store: &Store,
+        observer: &Observer,
+    ) -> Result<Self, RunFailure> {
+        for endpoint in node_endpoints(plan) {
+            let spec = node::prepare(plan, sandbox, store, endpoint)?;
+            supervisor
+                .start(endpoint, spec)
+                .map_err(RunFailure::harness)?;
+        }
+        Ok(Self {
+            plan: Arc::clone(plan),
+            supervisor: supervisor.clone(),
+            observer: observer.clone(),
+            store: store.clone(),
+        })
+    }
+
+    /// Waits until all nodes are registered, and creates the topic.
+    pub async fn wait_until_serving(&self) -> Result<(), RunFailure> {
+        let limit = Duration::from_millis(self.plan.time.start_deadline_ms);
+        let deadline = Instant::now() + limit;
+        let mut created = false;
+        let mut reason = "no node answers".to_owned();
+        while Instant::now() < deadline {
+            if let Some(death) = self.first_death() {
+                return Err(RunFailure::Harness(death));
+            }
+            match self.observer.look().await {
+                Err(error) => reason = error,
+                Ok(view) if !created => match view.missing_nodes(&self.plan) {
+                    Some(missing) => reason = missing,
+                    None => match self.observer.create_topic(self.topic()).await {
+                        Ok(()) => created = true,
+                        Err(error) => reason = error,
+                    },
+                },
+                Ok(view) => match view.complaint(&self.plan) {
+                    Some(complaint) => reason = complaint,
+                    None => return Ok(()),
+                },
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Err(RunFailure::Harness(format!(
+            "the cluster did not serve within {limit:?}: {reason}; see {}",
+            self.store.root().join("nodes").display()
+        )))
+    }
+
+    /// The harness's own view of the cluster, and the way to a fresh one.
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// What every node does, by the last view.
+    pub fn sample(&self) -> Vec<NodeSample> {
+        let view = self.observer.last_view();
+        let sample = |endpoint: Endpoint| {
+            let id = endpoint.broker()?;
+            Some(NodeSample {
+                node: id.0,
+                process: match self.supervisor.status(endpoint) {
+                    Some(Status::Running(_)) => ProcessState::Running,
+                    Some(Status::Paused(_)) => ProcessState::Paused,
+                    Some(Status::Exited(_)) | None => ProcessState::Dead,
+                },
+                is_controller: view.controller == Some(id),
+                leads: view.partitions_where(|partition| partition.leader == Some(id)),
+                in_sync: view.partitions_where(|partition| partition.isr.contains(&id)),
+            })
+        };
+        node_endpoints(&self.plan).filter_map(sample).collect()
+    }
+
+    /// A sentence about a node that ended although nobody asked for it.
+    pub fn first_death(&self) -> Option<String> {
+        let exits = self.supervisor.unexpected_exits();
+        let (endpoint, exit) = exits.into_iter().find(|(endpoint, _)| endpoint.is_node())?;
+        let how = match (exit.code, exit.signal) {
+            (Some(code), _) => format!("exit code {code}"),
+            (None, Some(signal)) => format!("signal {signal}"),
+            (None, None) => "unknown cause".to_owned(),
+        };
+        let last = node::last_words(&self.store, endpoint);
+        Some(format!(
+            "{endpoint} ended by itself ({how}); its last words: {last}"
+        ))
+    }
+
+    fn topic(&self) -> NewTopic {
+        let cluster = &self.plan.cluster;
+        NewTopic {
+            name: cluster.topic.clone(),
+            partitions: cluster.partitions,
+            replication_factor: cluster.replication_factor,
+            configs: vec![(
+                "min.insync.replicas".to_owned(),
+                cluster.min_insync_replicas.to_string(),
+            )],
+        }
+    }
+}

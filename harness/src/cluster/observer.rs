@@ -1,0 +1,134 @@
+//! The harness's own client of the cluster. Faults may cut it off from a node, as any client; then
+//! it asks another one.
+//!
+//! In: questions. Out: the newest view, and answers as sentences where they fail: a question that
+//! fails is tried again by whoever waits, within a deadline.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use broker::client::{Admin, AdminConfig, NewTopic};
+use broker::error::ErrorCode;
+use broker::id::BrokerId;
+use tokio::sync::OnceCell;
+
+use crate::cluster::view::View;
+use crate::nemesis::{BoxFuture, ClusterState, ClusterView};
+use crate::plan::Plan;
+use crate::sandbox::node_address;
+
+/// How long one question may take: short, because a node that hangs must not blind the harness.
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The harness's client. Clones share connections and view.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: AdminConfig,
+    admin: OnceCell<Admin>,
+    topic: String,
+    nodes: Vec<BrokerId>,
+    view: Mutex<View>,
+}
+
+impl Observer {
+    /// An observer of the plan's cluster that has not connected yet.
+    pub fn new(plan: &Plan) -> Self {
+        let nodes: Vec<_> = (1..=plan.cluster.nodes as i32).map(BrokerId).collect();
+        let config = AdminConfig {
+            bootstrap: nodes.iter().map(|&id| node_address(id)).collect(),
+            client_id: "verdict-observer".to_owned(),
+            request_timeout: REQUEST_TIMEOUT,
+        };
+        let topic = plan.cluster.topic.clone();
+        let (admin, view) = (OnceCell::new(), Mutex::default());
+        let shared = Shared {
+            config,
+            admin,
+            topic,
+            nodes,
+            view,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Asks afresh; the view with the answer taken in.
+    pub async fn look(&self) -> Result<View, String> {
+        let admin = self.admin().await?;
+        let cluster = admin
+            .describe_cluster()
+            .await
+            .map_err(|error| error.to_string())?;
+        let topics = admin.describe_topics(&[&self.shared.topic]).await;
+        let topic = match topics {
+            Ok(topics) => topics.into_iter().next(),
+            Err(error) if error.code == Some(ErrorCode::UnknownTopicOrPartition) => None,
+            Err(error) => return Err(error.to_string()),
+        };
+        let mut view = self
+            .shared
+            .view
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        view.update(cluster, topic);
+        Ok(view.clone())
+    }
+
+    /// The last view, without asking.
+    pub fn last_view(&self) -> View {
+        self.shared
+            .view
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Creates a topic; that it exists already is as good.
+    pub async fn create_topic(&self, topic: NewTopic) -> Result<(), String> {
+        match self.admin().await?.create_topic(topic).await {
+            Err(error) if error.code == Some(ErrorCode::TopicAlreadyExists) => Ok(()),
+            created => created.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The effective settings of broker `id`.
+    pub async fn broker_settings(&self, id: BrokerId) -> Result<BTreeMap<String, String>, String> {
+        let settings = self.admin().await?.describe_broker_configs(id).await;
+        settings.map_err(|error| error.to_string())
+    }
+
+    /// The effective settings of the topic.
+    pub async fn topic_settings(&self) -> Result<BTreeMap<String, String>, String> {
+        let settings = self
+            .admin()
+            .await?
+            .describe_topic_configs(&self.shared.topic)
+            .await;
+        settings.map_err(|error| error.to_string())
+    }
+
+    async fn admin(&self) -> Result<&Admin, String> {
+        let start = || Admin::start(self.shared.config.clone());
+        self.shared
+            .admin
+            .get_or_try_init(start)
+            .await
+            .map_err(|error| error.to_string())
+    }
+}
+
+impl ClusterView for Observer {
+    fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>> {
+        Box::pin(async {
+            let view = self.look().await?;
+            Ok(view.state(&self.shared.topic, self.shared.nodes.clone()))
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Plans: the same seed the same plan, files that read back, and files that are refused.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use crate::plan::Plan;
+use crate::plan::load::PlanError;
+use crate::plan::profile::PROFILES;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn the_same_seed_gives_the_same_plan_and_files_read_back(
+        seed: u64,
+        profile in 0..PROFILES.len(),
+        workload_ms in 1_000_u64..60_000,
+    ) {
+        let profile = &PROFILES[profile];
+        let plan = Plan::draw_with(seed, profile, workload_ms);
+        prop_assert_eq!(&plan, &Plan::draw_with(seed, profile, workload_ms));
+        let read = Plan::parse(&plan.to_json(), Path::new("plan.json")).expect("a valid plan");
+        prop_assert_eq!(&read, &plan);
+        prop_assert_eq!(read.to_json(), plan.to_json());
+    }
+
+    #[test]
+    fn faults_leave_the_begin_and_the_end_of_the_workload_quiet(
+        seed: u64,
+        profile in 0..PROFILES.len(),
+        workload_ms in 2_000_u64..60_000,
+    ) {
+        let plan = Plan::draw_with(seed, &PROFILES[profile], workload_ms);
+        prop_assert_eq!(plan.faults.is_empty(), PROFILES[profile].families.is_empty());
+        for fault in &plan.faults {
+            prop_assert!(fault.at_ms >= 500, "{fault:?}");
+            prop_assert!(fault.at_ms + fault.for_ms <= workload_ms - 300, "{fault:?}");
+        }
+        prop_assert!(plan.faults.is_sorted_by_key(|fault| fault.at_ms));
+    }
+}
+
+#[test]
+fn other_seeds_give_other_plans() {
+    let draw = |seed| Plan::draw(seed, &PROFILES[0]);
+    assert_ne!(draw(1).faults, draw(2).faults);
+}
+
+#[test]
+fn every_family_of_a_profile_comes_up() {
+    let faults: Vec<_> = (0..20)
+        .flat_map(|seed| Plan::draw(seed, &PROFILES[0]).faults)
+        .collect();
+    for name in ["kill", "pause", "partition"] {
+        assert!(
+            faults.iter().any(|fault| fault.what.name() == name),
+            "{name} never drawn"
+        );
+    }
+}
+
+#[test]
+fn an_invalid_plan_is_refused_in_one_line_with_file_field_and_remedy() {
+    let text = Plan::draw(7, &PROFILES[1]).to_json();
+    let refuse = |from: &str, to: &str| {
+        let broken = text.replace(from, to);
+        assert_ne!(broken, text, "{from} is not in the plan");
+        let error = Plan::parse(&broken, Path::new("p.json")).expect_err("must be refused");
+        let message = error.to_string();
+        assert!(!message.contains('\n'), "{message}");
+        assert!(message.starts_with("p.json"), "{message}");
+        message
+    };
+    for (from, to, wanted) in [
+        (
+            "\"nodes\": 3",
+            "\"nodes\": 0",
+            "cluster.nodes is 0; it must be 1 to 9",
+        ),
+        ("\"nodes\": 3", "\"nodes\": -1", "not a plan"),
+        (
+            "\"replication_factor\": 3",
+            "\"replication_factor\": 4",
+            "it must be 1 to 3",
+        ),
+        (
+            "\"min_insync_replicas\": 2",
+            "\"min_insync_replicas\": 9",
+            "it must be 1 to 3",
+        ),
+        (
+            "\"partitions\": 6",
+            "\"partitons\": 6",
+            "unknown field `partitons`",
+        ),
+        (
+            "\"acks\": \"all\"",
+            "\"acks\": \"some\"",
+            "unknown variant `some`",
+        ),
+        (
+            "\"format\": 1",
+            "\"format\": 2",
+            "format is 2; it must be 1 to 1",
+        ),
+        (
+            "replica.lag.time.max.ms",
+            "replica.lag.time.max",
+            "cluster.broker_settings",
+        ),
+        ("\"faults\": []", "\"faults\": [{}]", "missing field"),
+    ] {
+        let message = refuse(from, to);
+        assert!(message.contains(wanted), "{from} -> {to}: {message}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Plan::load(Path::new("/nowhere/plan.json")).expect_err("does not exist");
+    assert!(matches!(error, PlanError::Unreadable { .. }));
+    assert!(
+        error
+            .to_string()
+            .starts_with("/nowhere/plan.json: cannot read"),
+        "{error}"
+    );
+}

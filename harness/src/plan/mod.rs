@@ -1,0 +1,141 @@
+//! The plan of a run: everything that is decided before it starts.
+//!
+//! In: a seed and a profile (`draw`), or a file (`load`). Out: a value that people can read in
+//! `plan.json` and that is complete enough to replay: no parameter is drawn later.
+//! Invariant: the same seed and profile give the same plan, byte for byte; `load(print(p)) == p`.
+//! What a plan cannot fix is what resolves in the run itself: who leads a partition when a fault
+//! fires. Those values are recorded in `events.jsonl`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::nemesis::FaultSpec;
+use crate::worker::protocol::{ConsumerOptions, ProducerOptions};
+
+pub mod draw;
+pub mod load;
+pub mod profile;
+pub mod schedule;
+
+#[cfg(test)]
+mod draw_test;
+
+/// The version of the format of `plan.json`.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// All that is decided before a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`PLAN_FORMAT`].
+    pub format: u32,
+    /// What the plan was drawn from; also the seed of the workload's choices.
+    pub seed: u64,
+    /// The name of the profile that it was drawn from.
+    pub profile: String,
+    /// The cluster under test.
+    pub cluster: ClusterPlan,
+    /// What the clients do.
+    pub workload: WorkloadPlan,
+    /// How long the phases may take.
+    pub time: TimePlan,
+    /// The faults, by time of injection.
+    pub faults: Vec<ScheduledFault>,
+}
+
+/// The cluster under test and its topic.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterPlan {
+    /// Broker processes; their ids are 1 to `nodes`.
+    pub nodes: u32,
+    /// The topic's name.
+    pub topic: String,
+    /// Its partitions.
+    pub partitions: i32,
+    /// Copies of each partition.
+    pub replication_factor: i16,
+    /// In-sync replicas without which acks=all is refused.
+    pub min_insync_replicas: i16,
+    /// Settings of every broker beyond its identity and addresses, by Kafka's names.
+    pub broker_settings: BTreeMap<String, String>,
+    /// The planted bug that every broker runs with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sabotage: Option<String>,
+}
+
+/// What the clients do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkloadPlan {
+    /// Producer worker processes.
+    pub producers: u32,
+    /// Consumer worker processes.
+    pub consumers: u32,
+    /// Logical processes that share one producer worker; each has one send open at a time.
+    pub processes_per_producer: u32,
+    /// Sends a second over all producers, at most; 0 is as fast as they can.
+    pub sends_per_second: u32,
+    /// Payload sizes are drawn evenly from this inclusive range, in bytes.
+    pub payload_bytes: [usize; 2],
+    /// Settings of every producer.
+    pub producer: ProducerOptions,
+    /// Settings of every consumer.
+    pub consumer: ConsumerOptions,
+    /// How long one request to a broker may take, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// How long a poll waits for a first record, in milliseconds.
+    pub poll_timeout_ms: u64,
+    /// Polls between two changes of a consumer's assignment, on average.
+    pub polls_per_assignment: u32,
+    /// Polls between two reads of the ends of the partitions, on average.
+    pub polls_per_end_read: u32,
+}
+
+/// How long the phases may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimePlan {
+    /// From the start of the processes to a cluster that serves, in milliseconds.
+    pub start_deadline_ms: u64,
+    /// Length of the workload, in milliseconds; faults fall into it.
+    pub workload_ms: u64,
+    /// From the end of healing to a cluster with all nodes, all replicas in sync and progress, in
+    /// milliseconds. Passing it makes the run *not available again*.
+    pub recovery_deadline_ms: u64,
+    /// For the final reads of fresh clients, in milliseconds.
+    pub final_deadline_ms: u64,
+}
+
+/// One fault and when it acts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduledFault {
+    /// When it is injected, in milliseconds since the start of the workload.
+    pub at_ms: u64,
+    /// How long it acts before it is healed, in milliseconds.
+    pub for_ms: u64,
+    /// Picks one where several nodes fit the target.
+    pub draw: u32,
+    /// What it does, to whom.
+    pub what: FaultSpec,
+}
+
+impl Plan {
+    /// When the last fault of the schedule is healed, in milliseconds since the workload's start.
+    pub fn last_heal_ms(&self) -> u64 {
+        self.faults
+            .iter()
+            .map(|fault| fault.at_ms + fault.for_ms)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The plan as the text of `plan.json`.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("invariant: a plan is plain data");
+        text.push('\n');
+        text
+    }
+}

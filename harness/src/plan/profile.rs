@@ -1,0 +1,77 @@
+//! The profiles: mixes of faults by name, as data.
+
+/// A family of faults that the schedule draws from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// SIGKILL, and a restart after a while.
+    Kill,
+    /// SIGSTOP, and SIGCONT after a while.
+    Pause,
+    /// Cut links between nodes.
+    Partition,
+    /// Cut links between clients and a node.
+    ClientPartition,
+    /// Links that are slow, or that hold and release, or that refuse.
+    SlowLink,
+}
+
+/// A mix of faults.
+#[derive(Debug)]
+pub struct Profile {
+    /// Its name, for `--profile`.
+    pub name: &'static str,
+    /// One line for people.
+    pub description: &'static str,
+    /// The families, each with its weight in the mix.
+    pub families: &'static [(Family, u32)],
+}
+
+/// All profiles; the first is the default.
+pub const PROFILES: &[Profile] = &[
+    Profile {
+        name: "default",
+        description: "leader kills, pauses and partitions in a seeded mix with quiet windows",
+        families: &[
+            (Family::Kill, 4),
+            (Family::Pause, 3),
+            (Family::Partition, 4),
+            (Family::ClientPartition, 1),
+        ],
+    },
+    Profile {
+        name: "none",
+        description: "no faults at all: the control",
+        families: &[],
+    },
+    Profile {
+        name: "kill",
+        description: "SIGKILL of leaders, followers, the controller, and restarts",
+        families: &[(Family::Kill, 1)],
+    },
+    Profile {
+        name: "pause",
+        description: "SIGSTOP of leaders, followers and the controller, and SIGCONT",
+        families: &[(Family::Pause, 1)],
+    },
+    Profile {
+        name: "partition",
+        description: "cut links: isolated leaders and followers, one-way, partial, clients cut off",
+        families: &[(Family::Partition, 4), (Family::ClientPartition, 1)],
+    },
+    Profile {
+        name: "slow",
+        description: "links that are slow, that hold and release, or that refuse",
+        families: &[(Family::SlowLink, 1)],
+    },
+];
+
+/// The profile called `name`.
+pub fn find(name: &str) -> Option<&'static Profile> {
+    PROFILES.iter().find(|profile| profile.name == name)
+}
+
+/// The names, for messages.
+pub fn names() -> String {
+    let names: Vec<&str> = PROFILES.iter().map(|profile| profile.name).collect();
+    names.join(", ")
+}

@@ -1,0 +1,206 @@
+//! The fault schedule: which faults a profile brings, on whom, when, and for how long.
+//!
+//! In: a source of draws, a profile, and the length of the workload. Out: faults by time.
+//! Invariant: the workload begins and ends without faults, so that a run knows a healthy cluster
+//! before and after; every family of the profile comes up before one returns more often than its
+//! weight says. Ideas from jepsen.md §7: warm-up, quiet windows, composed faults.
+
+use rand::{Rng, RngExt};
+
+use crate::nemesis::{FaultSpec, PartitionShape, Target};
+use crate::plan::profile::{Family, Profile};
+use crate::plan::{ClusterPlan, ScheduledFault};
+
+/// No fault before this, in milliseconds (or a quarter of a short workload).
+const WARM_UP_MS: u64 = 1_000;
+
+/// No fault after this much before the end, in milliseconds (or a sixth of a short workload).
+const COOL_DOWN_MS: u64 = 800;
+
+/// A fault shorter than this may pass unnoticed, in milliseconds.
+const FAULT_MS_MIN: u64 = 500;
+
+/// Draws the faults of a workload of `workload_ms` milliseconds.
+pub fn draw(
+    rng: &mut impl Rng,
+    profile: &Profile,
+    cluster: &ClusterPlan,
+    workload_ms: u64,
+) -> Vec<ScheduledFault> {
+    let mut faults = Vec::new();
+    if profile.families.is_empty() {
+        return faults;
+    }
+    let mut deck = Vec::new();
+    let mut at_ms = WARM_UP_MS.min(workload_ms / 4);
+    let end_ms = workload_ms - COOL_DOWN_MS.min(workload_ms / 6);
+    while at_ms + FAULT_MS_MIN <= end_ms {
+        let family = deal(rng, &mut deck, profile);
+        let wanted_ms = rng.random_range(duration_ms(family));
+        let for_ms = wanted_ms.min(end_ms - at_ms);
+        let what = draw_fault(rng, family, cluster);
+        faults.push(ScheduledFault {
+            at_ms,
+            for_ms,
+            draw: rng.random(),
+            what,
+        });
+        if rng.random_ratio(1, 4) {
+            compose(rng, profile, cluster, &mut faults);
+        }
+        at_ms += for_ms + draw_quiet_ms(rng);
+    }
+    faults
+}
+
+/// How long a fault of `family` acts: from barely beyond the timeouts of a planned cluster to
+/// well beyond them.
+fn duration_ms(family: Family) -> std::ops::Range<u64> {
+    match family {
+        Family::Kill => 500..2_500,
+        Family::Pause => 600..3_000,
+        Family::Partition => 800..3_000,
+        Family::ClientPartition => 500..2_000,
+        Family::SlowLink => 600..2_500,
+    }
+}
+
+/// Between two faults: mostly short, so that one begins in the aftermath of another; every fourth
+/// time long enough for all to settle.
+fn draw_quiet_ms(rng: &mut impl Rng) -> u64 {
+    if rng.random_ratio(1, 4) {
+        rng.random_range(1_500..2_500)
+    } else {
+        rng.random_range(200..1_000)
+    }
+}
+
+/// Adds a fault of another kind in the middle of the last one: links while a process is down, or
+/// the other way round. Two faults of processes never overlap, for both might mean one node.
+fn compose(
+    rng: &mut impl Rng,
+    profile: &Profile,
+    cluster: &ClusterPlan,
+    faults: &mut Vec<ScheduledFault>,
+) {
+    let Some(last) = faults.last().filter(|last| last.for_ms >= 2 * FAULT_MS_MIN) else {
+        return;
+    };
+    let (at_ms, for_ms) = (last.at_ms + last.for_ms / 2, last.for_ms - last.for_ms / 2);
+    let is_process = touches_process(&last.what);
+    let others: Vec<Family> = profile
+        .families
+        .iter()
+        .map(|(family, _)| *family)
+        .filter(|family| matches!(family, Family::Kill | Family::Pause) != is_process)
+        .collect();
+    if others.is_empty() {
+        return;
+    }
+    let family = pick(rng, &others);
+    let what = draw_fault(rng, family, cluster);
+    faults.push(ScheduledFault {
+        at_ms,
+        for_ms,
+        draw: rng.random(),
+        what,
+    });
+}
+
+fn touches_process(fault: &FaultSpec) -> bool {
+    matches!(
+        fault,
+        FaultSpec::Kill { .. }
+            | FaultSpec::Terminate { .. }
+            | FaultSpec::Pause { .. }
+            | FaultSpec::Crash { .. }
+    )
+}
+
+/// The next family, from a deck that holds each as often as its weight says.
+fn deal(rng: &mut impl Rng, deck: &mut Vec<Family>, profile: &Profile) -> Family {
+    if deck.is_empty() {
+        for (family, weight) in profile.families {
+            deck.extend(std::iter::repeat_n(*family, *weight as usize));
+        }
+    }
+    let index = rng.random_range(0..deck.len());
+    deck.swap_remove(index)
+}
+
+fn draw_fault(rng: &mut impl Rng, family: Family, cluster: &ClusterPlan) -> FaultSpec {
+    let target = draw_target(rng, cluster);
+    match family {
+        Family::Kill => match rng.random_range(0..6) {
+            0 => FaultSpec::Terminate { target },
+            1 => FaultSpec::Crash { target },
+            _ => FaultSpec::Kill { target },
+        },
+        Family::Pause => FaultSpec::Pause { target },
+        Family::Partition => FaultSpec::Partition {
+            target,
+            shape: pick(rng, NODE_SHAPES),
+        },
+        Family::ClientPartition => FaultSpec::Partition {
+            target,
+            shape: PartitionShape::IsolateFromClients,
+        },
+        Family::SlowLink => draw_slow_link(rng, target),
+    }
+}
+
+/// The ways to cut links between nodes, the likelier ones more than once.
+const NODE_SHAPES: &[PartitionShape] = &[
+    PartitionShape::IsolateFromNodes,
+    PartitionShape::IsolateFromNodes,
+    PartitionShape::IsolateFromNodes,
+    PartitionShape::IsolateFromAll,
+    PartitionShape::IsolateFromAll,
+    PartitionShape::MuteTarget,
+    PartitionShape::DeafTarget,
+    PartitionShape::MinorityWithTarget,
+    PartitionShape::Partial,
+    PartitionShape::Partial,
+];
+
+fn draw_slow_link(rng: &mut impl Rng, target: Target) -> FaultSpec {
+    match rng.random_range(0..6) {
+        0 | 1 => {
+            let mean_ms = rng.random_range(20..300);
+            FaultSpec::Delay {
+                target,
+                mean_ms,
+                jitter_ms: rng.random_range(0..=mean_ms),
+            }
+        }
+        2 => {
+            let bytes_per_second = rng.random_range(20_000..500_000);
+            FaultSpec::Bandwidth {
+                target,
+                bytes_per_second,
+            }
+        }
+        3 => FaultSpec::Hold { target },
+        4 => FaultSpec::Refuse { target },
+        _ => FaultSpec::Mute { target },
+    }
+}
+
+/// Mostly whoever matters most: the leader of a partition.
+fn draw_target(rng: &mut impl Rng, cluster: &ClusterPlan) -> Target {
+    let topic = cluster.topic.clone();
+    let partition = rng.random_range(0..cluster.partitions);
+    match rng.random_range(0..10) {
+        0..6 => Target::Leader { topic, partition },
+        6 | 7 => Target::Follower { topic, partition },
+        8 => Target::Controller,
+        _ => Target::Random,
+    }
+}
+
+fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
+    let index = rng.random_range(0..from.len());
+    *from
+        .get(index)
+        .expect("invariant: the range ends at the length")
+}

@@ -1,0 +1,115 @@
+//! The lifecycle of a run, readable in one screen.
+//!
+//! In: a plan, and where results go. Out: a result directory and how the run ended.
+//! Invariant: whatever happens, everything that was started is stopped, the history is finished,
+//! and a violation that it shows is reported; a failure of the harness never hides one.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cluster::recovery::NotRecovered;
+use crate::run::events::Phase;
+use crate::run::failure::RunFailure;
+use crate::run::interrupt::Interrupt;
+use crate::run::stage::Stage;
+use crate::run::summary::{Liveness, Summary};
+use crate::workload::log::Clients;
+
+pub mod events;
+pub mod failure;
+pub mod faults;
+pub mod interrupt;
+pub mod judge;
+pub mod launch;
+pub mod sampler;
+pub mod stage;
+pub mod status;
+pub mod store;
+pub mod summary;
+
+pub use launch::{RunRequest, launch};
+
+/// The time that processes get to stop by themselves at the end.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// Runs the stage's plan from the start of the cluster to the stored verdict.
+async fn lifecycle(stage: &Stage, interrupt: &Interrupt) -> Result<Summary, RunFailure> {
+    let acted = act(stage, interrupt).await;
+    let liveness = match &acted {
+        Ok(liveness) => liveness.clone(),
+        Err(failure) => Liveness::NotReached {
+            reason: failure.to_string(),
+        },
+    };
+    let faults = stage.nemesis.reports().await;
+    stage.supervisor.stop_all(STOP_LIMIT).await;
+    let summary = stage.conclude(liveness, &faults).await?;
+    match acted {
+        Err(failure @ RunFailure::Harness(_)) if !summary.is_violation() => Err(failure),
+        _ => Ok(summary),
+    }
+}
+
+/// Everything that touches the cluster: up, workload beside nemesis, heal, recovery, final reads.
+async fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Liveness, RunFailure> {
+    let clients = interrupt.or(start(stage)).await??;
+    let _sampler = sampler::start(stage);
+    stage.enter(Phase::Workload);
+    let limit = Duration::from_millis(stage.plan.time.workload_ms);
+    let workload = clients.work(&stage.session);
+    let faults = async {
+        let end = Instant::now() + limit;
+        let _ = interrupt.or(stage.nemesis.run(&stage.plan, end)).await;
+        stage.session.stop();
+    };
+    tokio::join!(workload, faults);
+    stage.enter(Phase::Heal);
+    stage.note_deaths();
+    stage.nemesis.heal_all().await;
+    stage.session.resume();
+    interrupt.or(settle(stage, &clients)).await
+}
+
+/// Starts the nodes, then the clients, and proves that what runs is what was planned.
+async fn start(stage: &Stage) -> Result<Clients, RunFailure> {
+    stage.enter(Phase::Start);
+    stage.cluster.wait_until_serving().await?;
+    stage.enter(Phase::Assumptions);
+    let logs = stage.store.clients();
+    let clients = Clients::start(&stage.plan, &stage.sandbox, &stage.supervisor, &logs);
+    let (clients, assumptions) = tokio::join!(clients, stage.cluster.check_assumptions());
+    assumptions?;
+    clients.map_err(RunFailure::harness)
+}
+
+/// After healing: the cluster has to be whole and to make progress, and fresh clients read all.
+async fn settle(stage: &Stage, clients: &Clients) -> Liveness {
+    stage.enter(Phase::Recovery);
+    let limit = Duration::from_millis(stage.plan.time.recovery_deadline_ms);
+    let begin = Instant::now();
+    let recovered = async {
+        stage.cluster.wait_until_whole(begin + limit).await?;
+        clients.prove_progress(&stage.session, begin + limit).await
+    };
+    if let Err(missing) = recovered.await {
+        // What can still be read is read: a violation outranks unavailability.
+        let _ = clients.read_everything(&stage.session).await;
+        return Liveness::NotRecovered {
+            reason: NotRecovered { limit, missing }.to_string(),
+        };
+    }
+    let recovery = begin.elapsed();
+    stage.enter(Phase::Final);
+    match clients.read_everything(&stage.session).await {
+        Ok(()) => Liveness::Recovered {
+            after_ms: recovery.as_millis() as u64,
+        },
+        Err(unfinished) => {
+            let reasons: Vec<String> = unfinished.iter().map(ToString::to_string).collect();
+            Liveness::NotRecovered {
+                reason: reasons.join("; "),
+            }
+        }
+    }
+}

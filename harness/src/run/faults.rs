@@ -1,0 +1,237 @@
+//! The faults of a plan, acting at their times, and the records that they leave.
+//!
+//! In: a plan and what faults act on. Out: lines in the history and in the events, and a report
+//! for each fault.
+//! Invariant: after `heal_all` no fault acts, whatever became of it; a fault that was never
+//! injected, or had no effect, is reported as such.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use checkers::history::{Action, FaultClass, NemesisEvent, OpType, Phase as FaultPhase};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::nemesis::{Arena, Effect, FaultReport, FaultSpec, Step, heal_everything, run_fault};
+use crate::plan::{Plan, ScheduledFault};
+use crate::recorder::Entry;
+use crate::run::events::{EventLog, What};
+use crate::run::status::Status;
+use crate::workload::session::{HARNESS_PROCESS, Session};
+
+/// How long a fault may still be busy proving its effect after the end of the workload.
+const PROOF_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long the last proofs of recovery are waited for once the cluster is whole.
+const REPORT_LIMIT: Duration = Duration::from_secs(5);
+
+/// The faults of a run.
+pub struct Faults {
+    arena: Arena,
+    log: FaultLog,
+    tasks: tokio::sync::Mutex<JoinSet<()>>,
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Faults")
+            .field("log", &self.log)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Faults {
+    /// Faults that have not begun.
+    pub fn new(
+        arena: Arena,
+        session: &Arc<Session>,
+        events: &EventLog,
+        status: &Arc<Status>,
+    ) -> Self {
+        let log = FaultLog {
+            session: Arc::clone(session),
+            events: events.clone(),
+            status: Arc::clone(status),
+            acting: watch::Sender::new(0),
+            reports: Arc::default(),
+        };
+        Self {
+            arena,
+            log,
+            tasks: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Lets every fault of `plan` act at its time; returns at `end`.
+    pub async fn run(&self, plan: &Plan, end: Instant) {
+        let begin = Instant::now();
+        {
+            let mut tasks = self.tasks.lock().await;
+            for (number, fault) in plan.faults.iter().cloned().enumerate() {
+                let (arena, log) = (self.arena.clone(), self.log.clone());
+                let at = begin + Duration::from_millis(fault.at_ms);
+                tasks.spawn(async move {
+                    sleep_until(at).await;
+                    act(&arena, &log, number, &fault).await;
+                });
+            }
+        }
+        sleep_until(end).await;
+    }
+
+    /// Ends every fault. Those that are about to end by themselves may prove their effect first.
+    pub async fn heal_all(&self) {
+        let mut acting = self.log.acting.subscribe();
+        let _ = timeout(PROOF_LIMIT, acting.wait_for(|acting| *acting == 0)).await;
+        if let Err(reason) = heal_everything(&self.arena).await {
+            self.log.events.note(format!("healing: {reason}"));
+        }
+    }
+
+    /// The reports by the number of the fault in the plan, once the cluster is whole again.
+    pub async fn reports(&self) -> BTreeMap<usize, FaultReport> {
+        let mut tasks = self.tasks.lock().await;
+        let _ = timeout(REPORT_LIMIT, async {
+            while tasks.join_next().await.is_some() {}
+        })
+        .await;
+        tasks.abort_all();
+        self.log
+            .reports
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Where the steps of faults go.
+#[derive(Clone, Debug)]
+struct FaultLog {
+    session: Arc<Session>,
+    events: EventLog,
+    status: Arc<Status>,
+    acting: watch::Sender<usize>,
+    reports: Arc<Mutex<BTreeMap<usize, FaultReport>>>,
+}
+
+async fn act(arena: &Arena, log: &FaultLog, number: usize, fault: &ScheduledFault) {
+    log.acting.send_modify(|acting| *acting += 1);
+    let targets = Mutex::new(Value::Null);
+    let on_step = |step| log.step(number, &fault.what, &targets, step);
+    let hold = Duration::from_millis(fault.for_ms);
+    let report = run_fault(arena, &fault.what, hold, u64::from(fault.draw), &on_step).await;
+    if report.targets.is_empty() {
+        // It was never injected, so no step has told anybody.
+        log.record(
+            number,
+            &fault.what,
+            FaultPhase::Vacuous,
+            Value::Null,
+            detail(&report.effect),
+        );
+        log.ended(number);
+    }
+    log.reports
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(number, report);
+}
+
+impl FaultLog {
+    fn step(&self, number: usize, spec: &FaultSpec, targets: &Mutex<Value>, step: Step) {
+        let mut targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
+        match step {
+            Step::Injected(nodes) => {
+                let names: Vec<String> = nodes.iter().map(|node| format!("n{node}")).collect();
+                self.status
+                    .fault_begins(number, format!("{} {}", spec.name(), names.join(" ")));
+                *targets = json!(names);
+                let detail = json!({ "spec": spec, "role": spec.target().to_string() });
+                self.record(number, spec, FaultPhase::Inject, targets.clone(), detail);
+            }
+            Step::Healed(effect) => {
+                let phase = match effect {
+                    Effect::Seen(_) => FaultPhase::Prove,
+                    Effect::Vacuous(_) => FaultPhase::Vacuous,
+                };
+                self.record(number, spec, phase, targets.clone(), detail(&effect));
+                self.record(number, spec, FaultPhase::Heal, targets.clone(), Value::Null);
+                self.ended(number);
+            }
+            Step::Recovered(Ok(())) => {
+                self.record(
+                    number,
+                    spec,
+                    FaultPhase::Recovered,
+                    targets.clone(),
+                    Value::Null,
+                );
+            }
+            Step::Recovered(Err(reason)) => {
+                self.events
+                    .note(format!("fault {number} ({}): {reason}", spec.name()));
+            }
+        }
+    }
+
+    fn ended(&self, number: usize) {
+        self.status.fault_ends(number);
+        self.acting
+            .send_modify(|acting| *acting = acting.saturating_sub(1));
+    }
+
+    fn record(
+        &self,
+        number: usize,
+        spec: &FaultSpec,
+        phase: FaultPhase,
+        target: Value,
+        detail: Value,
+    ) {
+        let fault = NemesisEvent {
+            fault: spec.name().to_owned(),
+            class: class(spec),
+            phase,
+            target,
+            detail,
+        };
+        self.events.append(What::Fault {
+            number,
+            fault: fault.clone(),
+        });
+        self.session.recorder.record(Entry {
+            process: HARNESS_PROCESS,
+            kind: OpType::Info,
+            action: Action::Nemesis(Box::new(fault)),
+            error: None,
+            node: None,
+        });
+    }
+}
+
+fn detail(effect: &Effect) -> Value {
+    match effect {
+        Effect::Seen(evidence) | Effect::Vacuous(evidence) => json!(evidence),
+    }
+}
+
+/// What a fault can do to the promises.
+fn class(spec: &FaultSpec) -> FaultClass {
+    match spec {
+        FaultSpec::Kill { .. } | FaultSpec::Crash { .. } => FaultClass::ProcessCrash,
+        FaultSpec::Terminate { .. } => FaultClass::Stop,
+        FaultSpec::Pause { .. } => FaultClass::Pause,
+        FaultSpec::Partition { .. }
+        | FaultSpec::Delay { .. }
+        | FaultSpec::Bandwidth { .. }
+        | FaultSpec::Reset { .. }
+        | FaultSpec::Refuse { .. }
+        | FaultSpec::Mute { .. }
+        | FaultSpec::Hold { .. }
+        | FaultSpec::Frame { .. } => FaultClass::Network,
+    }
+}

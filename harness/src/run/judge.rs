@@ -1,0 +1,37 @@
+//! From the stored history to the verdict of the checkers.
+//!
+//! The run is judged from its file, not from memory, so that `verdict check` sees the same.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use checkers::contract::Contract;
+use checkers::history::{History, Settings};
+use checkers::verdict::Verdict;
+use thiserror::Error;
+
+/// A history that cannot be judged: the file, the line and the remedy in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{path}: {problem}")]
+pub struct Unreadable {
+    /// The file.
+    pub path: String,
+    /// The line and what is wrong with it.
+    pub problem: String,
+}
+
+/// Judges the history at `path` by its own settings, or by `settings` instead.
+pub fn judge(path: &Path, settings: Option<Settings>) -> Result<Verdict, Unreadable> {
+    let fail = |problem: String| Unreadable {
+        path: path.display().to_string(),
+        problem,
+    };
+    let file = File::open(path).map_err(|error| fail(format!("cannot be opened: {error}")))?;
+    let mut history =
+        History::read(BufReader::new(file)).map_err(|error| fail(error.to_string()))?;
+    if let Some(settings) = settings {
+        history.header.settings = settings;
+    }
+    Ok(checkers::check(&history, &Contract::of(&history)))
+}

@@ -1,0 +1,207 @@
+//! Everything that a run holds while it acts, built in one place and finished in one place.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use checkers::history::{Acks as HistoryAcks, Header, Settings};
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::cluster::observer::Observer;
+use crate::link::Links;
+use crate::nemesis::{Arena, FaultReport};
+use crate::plan::{Plan, ScheduledFault};
+use crate::recorder::{Clock, LineWriter, Recorder};
+use crate::run::events::{EventLog, Phase, What};
+use crate::run::failure::RunFailure;
+use crate::run::faults::Faults;
+use crate::run::judge::judge;
+use crate::run::status::Status;
+use crate::run::store::Store;
+use crate::run::summary::{FaultSummary, Liveness, Parts, Summary};
+use crate::sandbox::{Sandbox, Supervisor};
+use crate::worker::protocol::Acks;
+use crate::workload::session::Session;
+
+/// What a run holds while it acts.
+#[derive(Debug)]
+pub struct Stage {
+    /// What was decided before.
+    pub plan: Arc<Plan>,
+    /// The result directory.
+    pub store: Store,
+    /// What the display shows.
+    pub status: Arc<Status>,
+    /// The namespaces.
+    pub sandbox: Sandbox,
+    /// The processes.
+    pub supervisor: Supervisor,
+    /// The nodes.
+    pub cluster: Cluster,
+    /// The faults.
+    pub nemesis: Faults,
+    /// The history and the counters.
+    pub session: Arc<Session>,
+    /// The other file.
+    pub events: EventLog,
+    /// The client under test, by its own greeting.
+    pub client: OnceLock<String>,
+    deaths: Mutex<Vec<String>>,
+    writers: Mutex<[Option<LineWriter>; 2]>,
+}
+
+impl Stage {
+    /// Opens the files and starts the nodes, in the runtime and the namespace of the observer.
+    pub fn set(
+        plan: &Arc<Plan>,
+        store: &Store,
+        status: &Arc<Status>,
+        sandbox: Sandbox,
+    ) -> Result<Self, RunFailure> {
+        let clock = Clock::start();
+        store
+            .write(&store.plan(), &plan.to_json())
+            .map_err(RunFailure::harness)?;
+        let (recorder, history) =
+            Recorder::create(&store.history(), header(plan), clock).map_err(RunFailure::harness)?;
+        let (lines, event_lines) =
+            LineWriter::create(&store.events()).map_err(RunFailure::harness)?;
+        let events = EventLog::new(clock, lines);
+        let session = Arc::new(Session::new(Arc::clone(plan), recorder));
+        status.attach(Arc::clone(&session));
+        let supervisor = Supervisor::new();
+        let links = Links::start(&sandbox, plan.seed).map_err(RunFailure::harness)?;
+        let observer = Observer::new(plan);
+        let arena = Arena {
+            supervisor: supervisor.clone(),
+            links,
+            sandbox: sandbox.clone(),
+            view: Arc::new(observer.clone()),
+        };
+        let nemesis = Faults::new(arena, &session, &events, status);
+        let cluster = Cluster::start(plan, &sandbox, &supervisor, store, &observer)?;
+        Ok(Self {
+            plan: Arc::clone(plan),
+            store: store.clone(),
+            status: Arc::clone(status),
+            sandbox,
+            supervisor,
+            cluster,
+            nemesis,
+            session,
+            events,
+            client: OnceLock::new(),
+            deaths: Mutex::default(),
+            writers: Mutex::new([Some(history), Some(event_lines)]),
+        })
+    }
+
+    /// Writes down the nodes that have ended by themselves; healing would cover it up.
+    pub fn note_deaths(&self) {
+        if let Some(death) = self.cluster.first_death() {
+            self.events.note(&death);
+            self.deaths
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(death);
+        }
+    }
+
+    /// Finishes the history, judges it, stores the verdict. Nothing runs any more.
+    pub async fn conclude(
+        &self,
+        liveness: Liveness,
+        reports: &BTreeMap<usize, FaultReport>,
+    ) -> Result<Summary, RunFailure> {
+        self.enter(Phase::Check);
+        let duration_ms = self.session.recorder.clock().elapsed().as_millis() as u64;
+        let [history, events] = self.take_writers();
+        finish(history).await?;
+        let path = self.store.history();
+        let judged = tokio::task::spawn_blocking(move || judge(&path, None)).await;
+        let verdict = judged
+            .map_err(RunFailure::harness)?
+            .map_err(RunFailure::harness)?;
+        self.enter(Phase::Report);
+        finish(events).await?;
+        let deaths = self
+            .deaths
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let summary = Summary::conclude(Parts {
+            plan: &self.plan,
+            client: self.client.get().cloned().unwrap_or_default(),
+            duration_ms,
+            counts: self.session.stats.counts(),
+            liveness,
+            deaths,
+            faults: fault_summaries(&self.plan, reports),
+            verdict,
+            reproduce: format!("cargo verdict run --plan {}", self.store.plan().display()),
+        });
+        let text = serde_json::to_string_pretty(&summary).map_err(RunFailure::harness)?;
+        self.store
+            .write(&self.store.verdict(), &text)
+            .map_err(RunFailure::harness)?;
+        Ok(summary)
+    }
+
+    fn take_writers(&self) -> [Option<LineWriter>; 2] {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *writers)
+    }
+
+    /// A phase begins: for the display and for the report.
+    pub fn enter(&self, phase: Phase) {
+        self.status.enter(phase);
+        self.events.append(What::Phase { phase });
+    }
+}
+
+/// The first line of the history: what contracts depend on, and what people want to know.
+fn header(plan: &Plan) -> Header {
+    let producer = &plan.workload.producer;
+    let unclean = plan
+        .cluster
+        .broker_settings
+        .get("unclean.leader.election.enable");
+    let settings = Settings {
+        acks: match producer.acks {
+            Acks::Zero => HistoryAcks::Zero,
+            Acks::One => HistoryAcks::One,
+            Acks::All => HistoryAcks::All,
+        },
+        idempotence: producer.idempotence,
+        max_in_flight: producer.max_in_flight as u32,
+        replication_factor: plan.cluster.replication_factor as u32,
+        min_insync_replicas: plan.cluster.min_insync_replicas as u32,
+        unclean_leader_election: unclean.is_some_and(|value| value == "true"),
+        offset_gaps: false,
+    };
+    let run =
+        json!({ "seed": plan.seed, "profile": plan.profile, "sabotage": plan.cluster.sabotage });
+    Header::new(settings, run)
+}
+
+/// Waits until every line is in the file.
+async fn finish(writer: Option<LineWriter>) -> Result<(), RunFailure> {
+    let Some(writer) = writer else { return Ok(()) };
+    let finished = tokio::task::spawn_blocking(|| writer.finish()).await;
+    finished
+        .map_err(RunFailure::harness)?
+        .map_err(RunFailure::harness)?;
+    Ok(())
+}
+
+fn fault_summaries(plan: &Plan, reports: &BTreeMap<usize, FaultReport>) -> Vec<FaultSummary> {
+    let summary = |(number, fault): (usize, &ScheduledFault)| FaultSummary {
+        number,
+        name: fault.what.name().to_owned(),
+        role: fault.what.target().to_string(),
+        at_ms: fault.at_ms,
+        for_ms: fault.for_ms,
+        report: reports.get(&number).cloned(),
+    };
+    plan.faults.iter().enumerate().map(summary).collect()
+}

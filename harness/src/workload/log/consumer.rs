@@ -1,0 +1,128 @@
+//! One logical consumer: takes some partitions, reads on, rewinds now and then, reads ends.
+//!
+//! Its positions outlive its assignments, so that the history has long unbroken reads; a share of
+//! the moves goes back or to an edge, and partitions with unseen records are preferred.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+use crate::worker::driver::Driver;
+use crate::worker::protocol::{Edge, Position};
+use crate::workload::process::Process;
+use crate::workload::session::Session;
+use crate::workload::worker::Worker;
+
+/// The pause after a poll that failed, and between attempts to revive a worker.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
+
+/// Reads until the session stops; `task` numbers the logical process within the plan.
+pub async fn consume(session: Arc<Session>, worker: Arc<Worker>, task: u64) {
+    let process = Process::new(&session, worker.endpoint().to_string());
+    let reader = Reader {
+        rng: session.rng(task),
+        process,
+        next: BTreeMap::new(),
+        ends: BTreeMap::new(),
+        session: Arc::clone(&session),
+    };
+    let mut reader = reader;
+    while !session.is_stopped() {
+        let driver = worker.driver();
+        reader.one_assignment(&driver).await;
+        if driver.is_gone() {
+            reader.process.crash("its worker died");
+            while worker.revive().await.is_err() && !session.is_stopped() {
+                session.sleep(PAUSE_AFTER_FAILURE).await;
+            }
+        }
+    }
+}
+
+struct Reader<R> {
+    session: Arc<Session>,
+    process: Process,
+    rng: R,
+    /// The offset after the last record that was read, of each partition ever read.
+    next: BTreeMap<i32, i64>,
+    /// The last end that was read, of each partition.
+    ends: BTreeMap<i32, i64>,
+}
+
+impl<R: Rng> Reader<R> {
+    /// Assigns, seeks and polls for a while. Ends early when the session stops or a call fails
+    /// in a way that leaves the positions in doubt.
+    async fn one_assignment(&mut self, driver: &Driver) {
+        let partitions = self.draw_partitions();
+        if self.process.assign(driver, &partitions).await.is_err() {
+            return self.session.sleep(PAUSE_AFTER_FAILURE).await;
+        }
+        let positions: Vec<_> = partitions
+            .iter()
+            .map(|&index| (index, self.draw_position(index)))
+            .collect();
+        if self.process.seek(driver, &positions).await.is_err() {
+            return self.session.sleep(PAUSE_AFTER_FAILURE).await;
+        }
+        let mean = self.session.plan.workload.polls_per_assignment;
+        for _ in 0..self.rng.random_range(1..=mean.saturating_mul(2)) {
+            if self.session.is_stopped() || driver.is_gone() {
+                return;
+            }
+            match self.process.poll(driver).await {
+                Ok(next) => self.next.extend(next),
+                Err(_) => self.session.sleep(PAUSE_AFTER_FAILURE).await,
+            }
+            if self
+                .rng
+                .random_ratio(1, self.session.plan.workload.polls_per_end_read)
+            {
+                self.read_ends(driver, &partitions).await;
+            }
+        }
+    }
+
+    async fn read_ends(&mut self, driver: &Driver, partitions: &[i32]) {
+        if let Ok(ends) = self
+            .process
+            .list_offsets(driver, partitions, Edge::End)
+            .await
+        {
+            self.ends.extend(ends);
+        }
+    }
+
+    /// A part of the partitions, with those that are known to hold unseen records.
+    fn draw_partitions(&mut self) -> Vec<i32> {
+        let all = 0..self.session.plan.cluster.partitions;
+        let unseen = |index: &i32| {
+            let next = self.next.get(index).copied().unwrap_or(0);
+            self.ends.get(index).is_some_and(|&end| end > next)
+        };
+        let wanted: Vec<bool> = all.clone().map(|index| unseen(&index)).collect();
+        let mut drawn: Vec<i32> = Vec::new();
+        for (index, unseen) in all.clone().zip(wanted) {
+            if unseen || self.rng.random_bool(0.5) {
+                drawn.push(index);
+            }
+        }
+        if drawn.is_empty() {
+            drawn.push(self.rng.random_range(all));
+        }
+        drawn
+    }
+
+    /// Mostly where the last read ended; sometimes back, to the beginning or to the end.
+    fn draw_position(&mut self, partition: i32) -> Position {
+        let next = self.next.get(&partition).copied().unwrap_or(0);
+        match self.rng.random_range(0..20) {
+            0 => Position::Edge(Edge::Beginning),
+            1 => Position::Edge(Edge::End),
+            2..=4 if next > 0 => Position::Offset(self.rng.random_range(next / 2..next)),
+            _ if next > 0 => Position::Offset(next),
+            _ => Position::Edge(Edge::Beginning),
+        }
+    }
+}
