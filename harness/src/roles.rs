@@ -8,12 +8,15 @@
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
+use crate::doctor::probe;
 use crate::sandbox::enter;
 
 /// The variable that tells a re-executed binary its role. Never inherited: see [`dispatch`].
 pub const ROLE_VARIABLE: &str = "VERDICT_ROLE";
 /// The role that becomes supervisor, init and harness.
 pub const SANDBOX_ROLE: &str = "sandbox";
+/// The role that runs one probe of the doctor.
+pub(crate) const PROBE_ROLE: &str = "probe";
 /// The exit code of a role that is unknown (a fault of the harness itself).
 const EXIT_HARNESS_ERROR: u8 = 21;
 /// The exit code when the machine refuses the sandbox.
@@ -73,6 +76,9 @@ pub fn dispatch(roles: &Roles) -> Result<Place, ExitCode> {
     }
     if role == OsStr::new(Role::Worker.name()) {
         return Err((roles.worker)(arguments()));
+    }
+    if role == OsStr::new(PROBE_ROLE) {
+        return Err(probe::run());
     }
     eprintln!("{ROLE_VARIABLE}={} is no role; unset it", role.display());
     Err(ExitCode::from(EXIT_HARNESS_ERROR))

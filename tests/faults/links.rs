@@ -1,0 +1,291 @@
+//! Links: what the two ends of a real connection see under each policy.
+
+use std::time::{Duration, Instant};
+
+use harness::link::{
+    AtHeal, Count, Cut, Direction, FrameAction, FramePick, FrameRule, FrameSide, LinkId, Policy,
+    Probe,
+};
+use libtest_mimic::Trial;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{
+    C1, Cluster, N1, NEVER, Outcome, Pair, ensure, expect, never, pass, request, response, soon,
+    trial, until,
+};
+
+const LINK: LinkId = LinkId { from: C1, to: N1 };
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("links::a_link_carries_bytes_both_ways_and_fin", carries_bytes),
+        trial("links::a_link_carries_tens_of_megabytes_a_second", is_fast),
+        trial("links::a_one_way_cut_is_one_way", one_way_cut),
+        trial("links::hold_releases_everything_in_order", hold_releases),
+        trial("links::a_connection_begun_in_a_cut_reaches_the_node_at_heal", connect_in_cut),
+        trial("links::refuse_refuses_new_connections_only", refuse),
+        trial("links::mute_accepts_and_never_answers", mute),
+        trial("links::reset_reaches_both_ends", reset),
+        trial("links::delay_lets_the_other_link_pass_first", delay),
+        trial("links::bandwidth_slows_a_large_transfer", bandwidth),
+        trial("links::only_the_second_response_of_an_api_is_dropped", drop_second_response),
+        trial("links::an_acknowledgement_is_lost_with_its_connection", lose_acknowledgement),
+        trial("links::a_held_frame_goes_on_when_its_rule_is_lifted", hold_frame),
+        trial("links::a_reset_of_the_node_is_a_reset_at_the_client", node_resets),
+        trial("links::a_cut_hides_fin_and_rst_until_it_heals", cut_hides_goodbye),
+        trial("links::layers_of_two_faults_heal_one_by_one", layers),
+    ]
+}
+
+async fn carries_bytes() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, mut server) = pair.connected().await?;
+    pass(&mut client, &mut server, b"ping").await?;
+    pass(&mut server, &mut client, b"pong").await?;
+    client.shutdown().await?;
+    ensure(soon("FIN", server.read(&mut [0; 8])).await?? == 0, "bytes after the FIN")?;
+    pass(&mut server, &mut client, b"half-closed").await
+}
+
+async fn is_fast() -> Outcome {
+    const BYTES: usize = 64 << 20;
+    let pair = Pair::new()?;
+    let (mut client, mut server) = pair.connected().await?;
+    let begin = Instant::now();
+    let send = tokio::spawn(async move {
+        let chunk = vec![7; 256 << 10];
+        for _ in 0..BYTES / chunk.len() {
+            client.write_all(&chunk).await?;
+        }
+        client.shutdown().await
+    });
+    let mut buffer = vec![0; 256 << 10];
+    let mut got = 0;
+    loop {
+        match soon("bytes", server.read(&mut buffer)).await?? {
+            0 => break,
+            read => got += read,
+        }
+    }
+    send.await??;
+    ensure(got == BYTES, format!("{got} of {BYTES} bytes arrived"))?;
+    let rate = BYTES as f64 / begin.elapsed().as_secs_f64() / 1e6;
+    println!("one link: {rate:.0} MB/s");
+    ensure(rate > 20.0, format!("{rate:.0} MB/s"))
+}
+
+async fn one_way_cut() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, mut server) = pair.connected().await?;
+    let layer = pair.links.layer();
+    pair.links.cut(layer, C1, N1, AtHeal::Release);
+    client.write_all(b"lost?").await?;
+    pass(&mut server, &mut client, b"still heard").await?;
+    let withheld = || pair.links.counts(LINK).get(Count::BytesWithheld) == 5;
+    until("the journal counts the withheld bytes", withheld).await?;
+    never("bytes through the cut", server.read(&mut [0; 8])).await?;
+    pair.links.lift(layer);
+    expect(&mut server, b"lost?").await
+}
+
+async fn hold_releases() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, mut server) = pair.connected().await?;
+    let layer = pair.links.layer();
+    pair.links.impose(layer, LINK, Policy::Cut(Cut::BOTH, AtHeal::Release));
+    for part in [b"one", b"two"] {
+        client.write_all(part).await?;
+        server.write_all(part).await?;
+    }
+    client.shutdown().await?;
+    never("bytes through the hold", server.read(&mut [0; 8])).await?;
+    pair.links.lift(layer);
+    expect(&mut server, b"onetwo").await?;
+    expect(&mut client, b"onetwo").await?;
+    ensure(soon("FIN", server.read(&mut [0; 8])).await?? == 0, "bytes after the FIN")
+}
+
+async fn connect_in_cut() -> Outcome {
+    let pair = Pair::new()?;
+    let layer = pair.links.layer();
+    pair.links.cut(layer, N1, C1, AtHeal::Release);
+    let mut client = pair.connect().await?;
+    client.write_all(b"early").await?;
+    never("a connection through the cut", pair.listener.accept()).await?;
+    ensure(pair.links.counts(LINK).get(Count::ConnectsWithheld) == 1, "not counted")?;
+    pair.links.lift(layer);
+    let (mut server, _) = soon("accept", pair.listener.accept()).await??;
+    expect(&mut server, b"early").await
+}
+
+async fn refuse() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, mut server) = pair.connected().await?;
+    let layer = pair.links.layer();
+    pair.links.impose(layer, LINK, Policy::Refuse);
+    soon("a refused probe", async {
+        while !matches!(pair.links.probe(LINK, NEVER).await, Ok(Probe::Refused)) {}
+    })
+    .await?;
+    pass(&mut client, &mut server, b"established").await?;
+    pair.links.lift(layer);
+    soon("a connection after heal", async {
+        while pair.connect().await.is_err() {}
+    })
+    .await
+}
+
+async fn mute() -> Outcome {
+    let pair = Pair::new()?;
+    let layer = pair.links.layer();
+    pair.links.impose(layer, LINK, Policy::Mute);
+    let mut client = pair.connect().await?;
+    client.write_all(b"hello?").await?;
+    never("an answer", client.read(&mut [0; 8])).await?;
+    never("a connection at the node", pair.listener.accept()).await?;
+    ensure(pair.links.counts(LINK).get(Count::Muted) == 1, "not counted")?;
+    pair.links.lift(layer);
+    let ended = soon("the end of the mute connection", client.read(&mut [0; 8])).await?;
+    ensure(!matches!(ended, Ok(1..)), "an answer from nobody")
+}
+
+async fn reset() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, mut server) = pair.connected().await?;
+    pair.links.reset(LINK);
+    for end in [&mut client, &mut server] {
+        let error = soon("RST", end.read(&mut [0; 8])).await?.err().map(|error| error.kind());
+        ensure(error == Some(std::io::ErrorKind::ConnectionReset), format!("got {error:?}"))?;
+    }
+    ensure(pair.links.counts(LINK).get(Count::Reset) == 2, "not counted")?;
+    let (mut client, mut server) = pair.connected().await?;
+    pass(&mut client, &mut server, b"new").await
+}
+
+async fn delay() -> Outcome {
+    let cluster = Cluster::start().await?;
+    let links = &cluster.arena.links;
+    let layer = links.layer();
+    let (mean, jitter) = (Duration::from_secs(2), Duration::from_millis(100));
+    links.impose(layer, LINK, Policy::Delay { mean, jitter });
+    let mut slow = cluster.connect(C1, 1).await?;
+    let mut fast = cluster.connect(C1, 2).await?;
+    slow.write_all(&request(18, 1, b"slow")).await?;
+    slow.write_all(&request(18, 2, b"slow too")).await?;
+    fast.write_all(&request(18, 1, b"fast")).await?;
+    let mut first = [0; 1];
+    tokio::select! {
+        biased;
+        read = slow.read(&mut first) => return Err(format!("the slow link first: {read:?}").into()),
+        done = expect(&mut fast, &response(1, b"fast")) => done?,
+    }
+    expect(&mut slow, &response(1, b"slow")).await?;
+    expect(&mut slow, &response(2, b"slow too")).await?;
+    ensure(links.counts(LINK).get(Count::BytesDelayed) > 0, "not counted")
+}
+
+async fn bandwidth() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, mut server) = pair.connected().await?;
+    let layer = pair.links.layer();
+    let bytes_per_second = 1 << 20;
+    pair.links.impose(layer, LINK, Policy::Bandwidth { bytes_per_second });
+    let begin = Instant::now();
+    let bytes = vec![3; 512 << 10];
+    let send = bytes.clone();
+    let sender = tokio::spawn(async move { client.write_all(&send).await.map(|()| client) });
+    expect(&mut server, &bytes).await?;
+    drop(sender.await??);
+    // Half a second's worth; the first and the last chunk need not wait.
+    ensure(begin.elapsed() > Duration::from_millis(200), format!("{:?}", begin.elapsed()))
+}
+
+fn rule(pick: FramePick, action: FrameAction) -> FrameRule {
+    FrameRule { side: FrameSide::Response, api: Some(0), pick, action }
+}
+
+async fn drop_second_response() -> Outcome {
+    let cluster = Cluster::start().await?;
+    let links = &cluster.arena.links;
+    let layer = links.layer();
+    let rule = links.add_rule(layer, LINK, rule(FramePick::Nth(2), FrameAction::Drop));
+    let mut client = cluster.connect(C1, 1).await?;
+    for (correlation, api) in (1..).zip([0, 3, 0, 0, 3]) {
+        client.write_all(&request(api, correlation, &[api as u8; 100])).await?;
+    }
+    for (correlation, api) in [(1, 0), (2, 3), (4, 0), (5, 3)] {
+        expect(&mut client, &response(correlation, &[api; 100])).await?;
+    }
+    ensure(rule.is_some_and(|rule| (rule.seen(), rule.applied()) == (3, 1)), "wrong counts")?;
+    ensure(links.counts(LINK).get(Count::FramesDropped) == 1, "not counted")
+}
+
+async fn lose_acknowledgement() -> Outcome {
+    let cluster = Cluster::start().await?;
+    let links = &cluster.arena.links;
+    let layer = links.layer();
+    links.add_rule(layer, LINK, rule(FramePick::Nth(2), FrameAction::Reset));
+    let mut client = cluster.connect(C1, 1).await?;
+    client.write_all(&request(0, 1, b"kept")).await?;
+    expect(&mut client, &response(1, b"kept")).await?;
+    client.write_all(&request(0, 2, b"lost")).await?;
+    let ended = soon("RST", client.read(&mut [0; 8])).await?;
+    ensure(ended.is_err(), format!("got {ended:?}"))
+}
+
+async fn hold_frame() -> Outcome {
+    let cluster = Cluster::start().await?;
+    let links = &cluster.arena.links;
+    let layer = links.layer();
+    links.add_rule(layer, LINK, rule(FramePick::Nth(1), FrameAction::Hold));
+    let mut client = cluster.connect(C1, 1).await?;
+    client.write_all(&request(0, 1, b"held")).await?;
+    client.write_all(&request(3, 2, b"behind it")).await?;
+    never("a response", client.read(&mut [0; 1])).await?;
+    links.lift(layer);
+    expect(&mut client, &response(1, b"held")).await?;
+    expect(&mut client, &response(2, b"behind it")).await
+}
+
+async fn node_resets() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, server) = pair.connected().await?;
+    server.set_zero_linger()?;
+    drop(server);
+    let error = soon("RST", client.read(&mut [0; 8])).await?.err().map(|error| error.kind());
+    ensure(error == Some(std::io::ErrorKind::ConnectionReset), format!("got {error:?}"))?;
+    drop(pair.listener);
+    let links = &pair.links;
+    ensure(links.probe(LINK, NEVER * 10).await? == Probe::Closed, "nobody listens")
+}
+
+async fn cut_hides_goodbye() -> Outcome {
+    for at_heal in [AtHeal::Release, AtHeal::Reset] {
+        let pair = Pair::new()?;
+        let (mut client, server) = pair.connected().await?;
+        let layer = pair.links.layer();
+        pair.links.impose(layer, LINK, Policy::Cut(Cut::BOTH, at_heal));
+        drop(server);
+        client.write_all(b"anybody?").await?;
+        never("a goodbye", client.read(&mut [0; 8])).await?;
+        pair.links.lift(layer);
+        let ended = soon("the goodbye", client.read(&mut [0; 8])).await?;
+        ensure(!matches!(ended, Ok(1..)), format!("got {ended:?}"))?;
+    }
+    Ok(())
+}
+
+async fn layers() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, mut server) = pair.connected().await?;
+    let (one, two) = (pair.links.layer(), pair.links.layer());
+    pair.links.cut(one, C1, N1, AtHeal::Release);
+    pair.links.impose(two, LINK, Policy::Cut(Cut::only(Direction::Backward), AtHeal::Release));
+    ensure(pair.links.policy(LINK).withholds_connect(), "cut")?;
+    pair.links.lift(one);
+    pass(&mut client, &mut server, b"forward is open again").await?;
+    server.write_all(b"late").await?;
+    never("bytes through the second cut", client.read(&mut [0; 8])).await?;
+    pair.links.heal_all();
+    expect(&mut client, b"late").await
+}

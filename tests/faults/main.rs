@@ -1,0 +1,64 @@
+//! Faults on real processes, each scenario a test, all inside one sandbox.
+//!
+//! Run by `cargo test --test faults [NAME]`. Where the machine refuses the sandbox, the scenarios
+//! are skipped with the reason; with `VERDICT_REQUIRE_SANDBOX` set, that is a failure.
+
+mod links;
+mod nemesis;
+mod sandbox;
+mod support;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use harness::doctor;
+use harness::roles::{self, Place, Roles};
+use harness::sandbox::enter;
+use libtest_mimic::{Arguments, Trial};
+
+const ROLES: Roles = Roles { node, worker };
+
+fn main() -> ExitCode {
+    let place = match roles::dispatch(&ROLES) {
+        Ok(place) => place,
+        Err(code) => return code,
+    };
+    let first = std::env::args().nth(1);
+    match (place, first.as_deref()) {
+        (Place::Host, _) => enter_or_skip(),
+        (Place::Sandbox, Some(sandbox::NESTED)) => sandbox::run_nested(),
+        (Place::Sandbox, _) => {
+            let trials = [links::trials(), nemesis::trials(), sandbox::trials()].concat_trials();
+            libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+        }
+    }
+}
+
+fn enter_or_skip() -> ExitCode {
+    let Err(refusal) = doctor::require_sandbox() else {
+        eprintln!("{}", enter::enter());
+        return ExitCode::FAILURE;
+    };
+    let is_required = std::env::var_os("VERDICT_REQUIRE_SANDBOX").is_some();
+    println!("{}: all of tests/faults: {refusal}", if is_required { "FAILED" } else { "SKIPPED" });
+    ExitCode::from(u8::from(is_required))
+}
+
+/// A stand-in for a broker.
+fn node(args: Vec<OsString>) -> ExitCode {
+    support::node::run(&args)
+}
+
+fn worker(_args: Vec<OsString>) -> ExitCode {
+    ExitCode::FAILURE
+}
+
+trait ConcatTrials {
+    fn concat_trials(self) -> Vec<Trial>;
+}
+
+impl<const N: usize> ConcatTrials for [Vec<Trial>; N] {
+    fn concat_trials(self) -> Vec<Trial> {
+        self.into_iter().flatten().collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! The sandbox itself: what is inside cannot get out, and nothing outlives it.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::id::BrokerId;
+use harness::roles::{ROLE_VARIABLE, Role, SANDBOX_ROLE};
+use harness::sandbox::{ProcessSpec, Program, Sandbox, Supervisor, enter, node_address};
+use libtest_mimic::{Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::{C1, N1, N2, Outcome, SOON, ensure, trial, until};
+
+/// The first argument of this binary when it is the harness of a sandbox inside the sandbox.
+pub const NESTED: &str = "--nested";
+/// An address that no network of the sandbox leads to (TEST-NET-2).
+const OUTSIDE: &str = "198.51.100.1:80";
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("sandbox::namespaces_are_apart", namespaces_are_apart),
+        trial("sandbox::a_process_inside_cannot_reach_outside", cannot_reach_outside),
+        trial("sandbox::this_is_a_private_pid_namespace", private_proc),
+        trial("sandbox::kill_9_of_the_supervisor_leaves_nothing", || leaves_nothing(Victim::Outer)),
+        trial("sandbox::kill_9_of_the_harness_leaves_nothing", || leaves_nothing(Victim::Harness)),
+        trial("sandbox::sigterm_reaches_the_harness_once", sigterm_is_forwarded),
+        trial("sandbox::the_exit_code_passes_through", exit_code_passes),
+    ]
+}
+
+async fn namespaces_are_apart() -> Outcome {
+    let sandbox = Sandbox::new([N1, N2, C1])?;
+    let address = node_address(BrokerId(1));
+    let _listener = sandbox.namespace(N1)?.listen(address)?;
+    let connect = |to: SocketAddr| move || TcpStream::connect(to).map(drop);
+    ensure(sandbox.namespace(N1)?.run(connect(address))?.is_ok(), "its own namespace")?;
+    let other = sandbox.namespace(C1)?.run(connect(address))?.map_err(|error| error.kind());
+    ensure(other == Err(io::ErrorKind::ConnectionRefused), format!("{other:?}"))?;
+    let outside = sandbox.namespace(C1)?.run(connect(OUTSIDE.parse()?))?;
+    let outside = outside.map_err(|error| error.kind());
+    ensure(outside == Err(io::ErrorKind::NetworkUnreachable), format!("{outside:?}"))
+}
+
+async fn cannot_reach_outside() -> Outcome {
+    let sandbox = Sandbox::new([N1])?;
+    let supervisor = Supervisor::new();
+    let namespace = Some(Arc::clone(sandbox.namespace(N1)?));
+    let spec =
+        ProcessSpec::new(Program::Role(Role::Node), namespace).with_args(["reach", OUTSIDE]);
+    supervisor.start(N1, spec)?;
+    let exit = supervisor.wait(N1, SOON).await?;
+    ensure(exit.code == Some(0), format!("the process reached {OUTSIDE}: {exit:?}"))
+}
+
+async fn private_proc() -> Outcome {
+    if !enter::proc_is_private() {
+        println!("this container masks /proc; process lists show outer pids");
+        return Ok(());
+    }
+    ensure(std::process::id() == 2, format!("pid {}", std::process::id()))
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Victim {
+    /// The process that was started.
+    Outer,
+    /// The one that became the harness.
+    Harness,
+}
+
+/// A sandbox in the sandbox with a node in it, all of whose processes carry `marker`.
+fn start_nested(marker: &str, what: &str) -> Result<Child, Failed> {
+    let mut child = Command::new("/proc/self/exe")
+        .args([NESTED, what, marker])
+        .env(ROLE_VARIABLE, SANDBOX_ROLE)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().ok_or("stdout")?).read_line(&mut line)?;
+    ensure(line.trim() == "ready", format!("the nested sandbox said {line:?}"))?;
+    Ok(child)
+}
+
+async fn leaves_nothing(victim: Victim) -> Outcome {
+    let marker = format!("marker-{}-{victim:?}", std::process::id());
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let mut child = start_nested(&marker, "linger")?;
+    // Supervisor, init, harness and the node.
+    let found = marked(&marker);
+    ensure(found.len() == 4, format!("{found:?}"))?;
+    let pid = match victim {
+        Victim::Outer => child.id() as i32,
+        Victim::Harness => harness_of(child.id() as i32)?,
+    };
+    kill(Pid::from_raw(pid), Signal::SIGKILL)?;
+    let status = child.wait()?;
+    until("every process of the sandbox is gone", || marked(&marker).is_empty()).await?;
+    ensure(!status.success(), format!("{status}"))?;
+    ensure(fs::read_to_string("/proc/self/mountinfo")? == mounts, "a mount was left")
+}
+
+async fn sigterm_is_forwarded() -> Outcome {
+    let marker = format!("marker-{}-term", std::process::id());
+    let mut child = start_nested(&marker, "await-sigterm")?;
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM)?;
+    let status = child.wait()?;
+    ensure(status.code() == Some(42), format!("{status}"))?;
+    until("every process of the sandbox is gone", || marked(&marker).is_empty()).await
+}
+
+async fn exit_code_passes() -> Outcome {
+    let mut child = start_nested("exit", "exit-7")?;
+    let status = child.wait()?;
+    ensure(status.code() == Some(7), format!("{status}"))
+}
+
+/// Pids whose command line contains `marker`.
+fn marked(marker: &str) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(marker)
+    })
+    .collect()
+}
+
+/// The grandchild of the supervisor.
+fn harness_of(supervisor: i32) -> Result<i32, Failed> {
+    let child_of = |pid: i32| -> Result<i32, Failed> {
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        Ok(children.split_whitespace().next().ok_or("no child")?.parse()?)
+    };
+    child_of(child_of(supervisor)?)
+}
+
+/// The harness of the nested sandbox: `--nested WHAT MARKER`.
+pub fn run_nested() -> ExitCode {
+    let what = std::env::args().nth(2).unwrap_or_default();
+    let marker = std::env::args().nth(3).unwrap_or_default();
+    if what == "exit-7" {
+        println!("ready");
+        return ExitCode::from(7);
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let sandbox = Sandbox::new([N1]).expect("a namespace");
+        let namespace = Some(Arc::clone(sandbox.namespace(N1).expect("node 1")));
+        let address = node_address(BrokerId(1)).to_string();
+        let spec = ProcessSpec::new(Program::Role(Role::Node), namespace)
+            .with_args(["echo", &address, &marker]);
+        let supervisor = Supervisor::new();
+        supervisor.start(N1, spec).expect("node 1 starts");
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .expect("a signal handler");
+        println!("ready");
+        tokio::select! {
+            _ = terminate.recv() => ExitCode::from(42),
+            () = tokio::time::sleep(Duration::from_secs(120)) => ExitCode::FAILURE,
+        }
+    })
+}
