@@ -75,7 +75,11 @@ pub fn require_sandbox() -> Result<(), Refusal> {
         Outcome::Works(_) => Ok(()),
         Outcome::Fails(failure) => {
             let (cause, cure) = diagnose(&failure, &Facts::read());
-            Err(Refusal { result: failure.to_string(), cause, cure })
+            Err(Refusal {
+                result: failure.to_string(),
+                cause,
+                cure,
+            })
         }
     }
 }
@@ -89,7 +93,9 @@ pub fn run(as_json: bool) -> ExitCode {
     } else {
         findings.iter().for_each(|finding| println!("{finding}"));
     }
-    let refused = findings.iter().any(|finding| finding.ability == Ability::No);
+    let refused = findings
+        .iter()
+        .any(|finding| finding.ability == Ability::No);
     ExitCode::from(if refused { EXIT_MACHINE_CANNOT } else { 0 })
 }
 
@@ -98,7 +104,11 @@ pub fn examine() -> Vec<Finding> {
     let facts = Facts::read();
     let probed = [
         ("namespaces", Name::Namespaces, Ability::No),
-        ("network namespaces, lo, link proxies", Name::Links, Ability::No),
+        (
+            "network namespaces, lo, link proxies",
+            Name::Links,
+            Ability::No,
+        ),
         ("nothing survives the harness", Name::Kill, Ability::No),
         ("private /proc", Name::Proc, Ability::Limited),
         ("user namespaces", Name::UserNamespace, Ability::Limited),
@@ -112,21 +122,26 @@ pub fn examine() -> Vec<Finding> {
     findings
 }
 
-fn examined(
-    capability: &'static str,
-    name: Name,
-    otherwise: Ability,
-    facts: &Facts,
-) -> Finding {
+fn examined(capability: &'static str, name: Name, otherwise: Ability, facts: &Facts) -> Finding {
     match probe::ask(name) {
-        Outcome::Works(result) => {
-            Finding { capability, ability: Ability::Yes, result, cause: None, cure: None }
-        }
+        Outcome::Works(result) => Finding {
+            capability,
+            ability: Ability::Yes,
+            result,
+            cause: None,
+            cure: None,
+        },
         Outcome::Fails(failure) => {
             let (cause, cure) = diagnose(&failure, facts);
             let result = failure.to_string();
             let (cause, cure) = (Some(cause), Some(cure));
-            Finding { capability, ability: otherwise, result, cause, cure }
+            Finding {
+                capability,
+                ability: otherwise,
+                result,
+                cause,
+                cure,
+            }
         }
     }
 }
@@ -147,13 +162,28 @@ fn cores() -> Finding {
 fn free_disk() -> Finding {
     let free = statvfs(".").map_or(0, |disk| disk.blocks_available() * disk.fragment_size());
     let cure = "free some space, or run in another directory".to_owned();
-    measured("free disk here", free >= FREE_BYTES_MIN, format!("{} MiB", free >> 20), cure)
+    measured(
+        "free disk here",
+        free >= FREE_BYTES_MIN,
+        format!("{} MiB", free >> 20),
+        cure,
+    )
 }
 
 fn measured(capability: &'static str, enough: bool, result: String, cure: String) -> Finding {
-    let ability = if enough { Ability::Yes } else { Ability::Limited };
+    let ability = if enough {
+        Ability::Yes
+    } else {
+        Ability::Limited
+    };
     let cause = (!enough).then(|| "too little".to_owned());
-    Finding { capability, ability, result, cause, cure: (!enough).then_some(cure) }
+    Finding {
+        capability,
+        ability,
+        result,
+        cause,
+        cure: (!enough).then_some(cure),
+    }
 }
 
 impl fmt::Display for Finding {

@@ -16,23 +16,44 @@ use crate::support::{
 
 const LINK: LinkId = LinkId { from: C1, to: N1 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("links::a_link_carries_bytes_both_ways_and_fin", carries_bytes),
+        trial(
+            "links::a_link_carries_bytes_both_ways_and_fin",
+            carries_bytes,
+        ),
         trial("links::a_link_carries_tens_of_megabytes_a_second", is_fast),
         trial("links::a_one_way_cut_is_one_way", one_way_cut),
         trial("links::hold_releases_everything_in_order", hold_releases),
-        trial("links::a_connection_begun_in_a_cut_reaches_the_node_at_heal", connect_in_cut),
+        trial(
+            "links::a_connection_begun_in_a_cut_reaches_the_node_at_heal",
+            connect_in_cut,
+        ),
         trial("links::refuse_refuses_new_connections_only", refuse),
         trial("links::mute_accepts_and_never_answers", mute),
         trial("links::reset_reaches_both_ends", reset),
         trial("links::delay_lets_the_other_link_pass_first", delay),
         trial("links::bandwidth_slows_a_large_transfer", bandwidth),
-        trial("links::only_the_second_response_of_an_api_is_dropped", drop_second_response),
-        trial("links::an_acknowledgement_is_lost_with_its_connection", lose_acknowledgement),
-        trial("links::a_held_frame_goes_on_when_its_rule_is_lifted", hold_frame),
-        trial("links::a_reset_of_the_node_is_a_reset_at_the_client", node_resets),
-        trial("links::a_cut_hides_fin_and_rst_until_it_heals", cut_hides_goodbye),
+        trial(
+            "links::only_the_second_response_of_an_api_is_dropped",
+            drop_second_response,
+        ),
+        trial(
+            "links::an_acknowledgement_is_lost_with_its_connection",
+            lose_acknowledgement,
+        ),
+        trial(
+            "links::a_held_frame_goes_on_when_its_rule_is_lifted",
+            hold_frame,
+        ),
+        trial(
+            "links::a_reset_of_the_node_is_a_reset_at_the_client",
+            node_resets,
+        ),
+        trial(
+            "links::a_cut_hides_fin_and_rst_until_it_heals",
+            cut_hides_goodbye,
+        ),
         trial("links::layers_of_two_faults_heal_one_by_one", layers),
     ]
 }
@@ -43,7 +64,10 @@ async fn carries_bytes() -> Outcome {
     pass(&mut client, &mut server, b"ping").await?;
     pass(&mut server, &mut client, b"pong").await?;
     client.shutdown().await?;
-    ensure(soon("FIN", server.read(&mut [0; 8])).await?? == 0, "bytes after the FIN")?;
+    ensure(
+        soon("FIN", server.read(&mut [0; 8])).await?? == 0,
+        "bytes after the FIN",
+    )?;
     pass(&mut server, &mut client, b"half-closed").await
 }
 
@@ -92,7 +116,8 @@ async fn hold_releases() -> Outcome {
     let pair = Pair::new()?;
     let (mut client, mut server) = pair.connected().await?;
     let layer = pair.links.layer();
-    pair.links.impose(layer, LINK, Policy::Cut(Cut::BOTH, AtHeal::Release));
+    pair.links
+        .impose(layer, LINK, Policy::Cut(Cut::BOTH, AtHeal::Release));
     for part in [b"one", b"two"] {
         client.write_all(part).await?;
         server.write_all(part).await?;
@@ -102,7 +127,10 @@ async fn hold_releases() -> Outcome {
     pair.links.lift(layer);
     expect(&mut server, b"onetwo").await?;
     expect(&mut client, b"onetwo").await?;
-    ensure(soon("FIN", server.read(&mut [0; 8])).await?? == 0, "bytes after the FIN")
+    ensure(
+        soon("FIN", server.read(&mut [0; 8])).await?? == 0,
+        "bytes after the FIN",
+    )
 }
 
 async fn connect_in_cut() -> Outcome {
@@ -112,7 +140,10 @@ async fn connect_in_cut() -> Outcome {
     let mut client = pair.connect().await?;
     client.write_all(b"early").await?;
     never("a connection through the cut", pair.listener.accept()).await?;
-    ensure(pair.links.counts(LINK).get(Count::ConnectsWithheld) == 1, "not counted")?;
+    ensure(
+        pair.links.counts(LINK).get(Count::ConnectsWithheld) == 1,
+        "not counted",
+    )?;
     pair.links.lift(layer);
     let (mut server, _) = soon("accept", pair.listener.accept()).await??;
     expect(&mut server, b"early").await
@@ -143,7 +174,10 @@ async fn mute() -> Outcome {
     client.write_all(b"hello?").await?;
     never("an answer", client.read(&mut [0; 8])).await?;
     never("a connection at the node", pair.listener.accept()).await?;
-    ensure(pair.links.counts(LINK).get(Count::Muted) == 1, "not counted")?;
+    ensure(
+        pair.links.counts(LINK).get(Count::Muted) == 1,
+        "not counted",
+    )?;
     pair.links.lift(layer);
     let ended = soon("the end of the mute connection", client.read(&mut [0; 8])).await?;
     ensure(!matches!(ended, Ok(1..)), "an answer from nobody")
@@ -154,10 +188,19 @@ async fn reset() -> Outcome {
     let (mut client, mut server) = pair.connected().await?;
     pair.links.reset(LINK);
     for end in [&mut client, &mut server] {
-        let error = soon("RST", end.read(&mut [0; 8])).await?.err().map(|error| error.kind());
-        ensure(error == Some(std::io::ErrorKind::ConnectionReset), format!("got {error:?}"))?;
+        let error = soon("RST", end.read(&mut [0; 8]))
+            .await?
+            .err()
+            .map(|error| error.kind());
+        ensure(
+            error == Some(std::io::ErrorKind::ConnectionReset),
+            format!("got {error:?}"),
+        )?;
     }
-    ensure(pair.links.counts(LINK).get(Count::Reset) == 2, "not counted")?;
+    ensure(
+        pair.links.counts(LINK).get(Count::Reset) == 2,
+        "not counted",
+    )?;
     let (mut client, mut server) = pair.connected().await?;
     pass(&mut client, &mut server, b"new").await
 }
@@ -173,15 +216,18 @@ async fn delay() -> Outcome {
     slow.write_all(&request(18, 1, b"slow")).await?;
     slow.write_all(&request(18, 2, b"slow too")).await?;
     fast.write_all(&request(18, 1, b"fast")).await?;
-    let mut first = [0; 1];
+    let (mut first, fast_response) = ([0; 1], response(1, b"fast"));
     tokio::select! {
         biased;
-        read = slow.read(&mut first) => return Err(format!("the slow link first: {read:?}").into()),
-        done = expect(&mut fast, &response(1, b"fast")) => done?,
+        _ = slow.read(&mut first) => return Err("the slow link answered first".into()),
+        done = expect(&mut fast, &fast_response) => done?,
     }
     expect(&mut slow, &response(1, b"slow")).await?;
     expect(&mut slow, &response(2, b"slow too")).await?;
-    ensure(links.counts(LINK).get(Count::BytesDelayed) > 0, "not counted")
+    ensure(
+        links.counts(LINK).get(Count::BytesDelayed) > 0,
+        "not counted",
+    )
 }
 
 async fn bandwidth() -> Outcome {
@@ -189,7 +235,8 @@ async fn bandwidth() -> Outcome {
     let (mut client, mut server) = pair.connected().await?;
     let layer = pair.links.layer();
     let bytes_per_second = 1 << 20;
-    pair.links.impose(layer, LINK, Policy::Bandwidth { bytes_per_second });
+    pair.links
+        .impose(layer, LINK, Policy::Bandwidth { bytes_per_second });
     let begin = Instant::now();
     let bytes = vec![3; 512 << 10];
     let send = bytes.clone();
@@ -197,11 +244,19 @@ async fn bandwidth() -> Outcome {
     expect(&mut server, &bytes).await?;
     drop(sender.await??);
     // Half a second's worth; the first and the last chunk need not wait.
-    ensure(begin.elapsed() > Duration::from_millis(200), format!("{:?}", begin.elapsed()))
+    ensure(
+        begin.elapsed() > Duration::from_millis(200),
+        format!("{:?}", begin.elapsed()),
+    )
 }
 
 fn rule(pick: FramePick, action: FrameAction) -> FrameRule {
-    FrameRule { side: FrameSide::Response, api: Some(0), pick, action }
+    FrameRule {
+        side: FrameSide::Response,
+        api: Some(0),
+        pick,
+        action,
+    }
 }
 
 async fn drop_second_response() -> Outcome {
@@ -211,13 +266,21 @@ async fn drop_second_response() -> Outcome {
     let rule = links.add_rule(layer, LINK, rule(FramePick::Nth(2), FrameAction::Drop));
     let mut client = cluster.connect(C1, 1).await?;
     for (correlation, api) in (1..).zip([0, 3, 0, 0, 3]) {
-        client.write_all(&request(api, correlation, &[api as u8; 100])).await?;
+        client
+            .write_all(&request(api, correlation, &[api as u8; 100]))
+            .await?;
     }
     for (correlation, api) in [(1, 0), (2, 3), (4, 0), (5, 3)] {
         expect(&mut client, &response(correlation, &[api; 100])).await?;
     }
-    ensure(rule.is_some_and(|rule| (rule.seen(), rule.applied()) == (3, 1)), "wrong counts")?;
-    ensure(links.counts(LINK).get(Count::FramesDropped) == 1, "not counted")
+    ensure(
+        rule.is_some_and(|rule| (rule.seen(), rule.applied()) == (3, 1)),
+        "wrong counts",
+    )?;
+    ensure(
+        links.counts(LINK).get(Count::FramesDropped) == 1,
+        "not counted",
+    )
 }
 
 async fn lose_acknowledgement() -> Outcome {
@@ -252,11 +315,20 @@ async fn node_resets() -> Outcome {
     let (mut client, server) = pair.connected().await?;
     server.set_zero_linger()?;
     drop(server);
-    let error = soon("RST", client.read(&mut [0; 8])).await?.err().map(|error| error.kind());
-    ensure(error == Some(std::io::ErrorKind::ConnectionReset), format!("got {error:?}"))?;
+    let error = soon("RST", client.read(&mut [0; 8]))
+        .await?
+        .err()
+        .map(|error| error.kind());
+    ensure(
+        error == Some(std::io::ErrorKind::ConnectionReset),
+        format!("got {error:?}"),
+    )?;
     drop(pair.listener);
     let links = &pair.links;
-    ensure(links.probe(LINK, NEVER * 10).await? == Probe::Closed, "nobody listens")
+    ensure(
+        links.probe(LINK, NEVER * 10).await? == Probe::Closed,
+        "nobody listens",
+    )
 }
 
 async fn cut_hides_goodbye() -> Outcome {
@@ -264,7 +336,8 @@ async fn cut_hides_goodbye() -> Outcome {
         let pair = Pair::new()?;
         let (mut client, server) = pair.connected().await?;
         let layer = pair.links.layer();
-        pair.links.impose(layer, LINK, Policy::Cut(Cut::BOTH, at_heal));
+        pair.links
+            .impose(layer, LINK, Policy::Cut(Cut::BOTH, at_heal));
         drop(server);
         client.write_all(b"anybody?").await?;
         never("a goodbye", client.read(&mut [0; 8])).await?;
@@ -280,7 +353,11 @@ async fn layers() -> Outcome {
     let (mut client, mut server) = pair.connected().await?;
     let (one, two) = (pair.links.layer(), pair.links.layer());
     pair.links.cut(one, C1, N1, AtHeal::Release);
-    pair.links.impose(two, LINK, Policy::Cut(Cut::only(Direction::Backward), AtHeal::Release));
+    pair.links.impose(
+        two,
+        LINK,
+        Policy::Cut(Cut::only(Direction::Backward), AtHeal::Release),
+    );
     ensure(pair.links.policy(LINK).withholds_connect(), "cut")?;
     pair.links.lift(one);
     pass(&mut client, &mut server, b"forward is open again").await?;

@@ -40,7 +40,10 @@ fn enter_or_skip() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let is_required = std::env::var_os("VERDICT_REQUIRE_SANDBOX").is_some();
-    println!("{}: all of tests/faults: {refusal}", if is_required { "FAILED" } else { "SKIPPED" });
+    println!(
+        "{}: all of tests/faults: {refusal}",
+        if is_required { "FAILED" } else { "SKIPPED" }
+    );
     ExitCode::from(u8::from(is_required))
 }
 

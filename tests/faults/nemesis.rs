@@ -17,15 +17,24 @@ use crate::support::{
 
 const HOLD: Duration = Duration::from_millis(100);
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
-        trial("nemesis::every_fault_proves_its_effect_and_its_healing", every_fault),
+        trial(
+            "nemesis::every_fault_proves_its_effect_and_its_healing",
+            every_fault,
+        ),
         trial("nemesis::a_fault_without_effect_is_vacuous", vacuous),
-        trial("nemesis::sigkill_says_goodbye_through_the_links", kill_says_goodbye),
+        trial(
+            "nemesis::sigkill_says_goodbye_through_the_links",
+            kill_says_goodbye,
+        ),
         trial("nemesis::a_machine_crash_says_nothing", crash_is_silent),
         trial("nemesis::a_pause_stops_answers_and_loses_none", pause_keeps),
         trial("nemesis::overlapping_faults_heal_one_by_one", overlap),
-        trial("nemesis::an_exit_nobody_asked_for_is_told_apart", unexpected_exit),
+        trial(
+            "nemesis::an_exit_nobody_asked_for_is_told_apart",
+            unexpected_exit,
+        ),
     ]
 }
 
@@ -40,10 +49,15 @@ fn node(id: i32) -> Target {
 async fn every_fault() -> Outcome {
     let cluster = Cluster::start().await?;
     let target = || node(2);
-    let shape = |shape| FaultSpec::Partition { target: node(2), shape };
+    let shape = |shape| FaultSpec::Partition {
+        target: node(2),
+        shape,
+    };
     for spec in [
         FaultSpec::Kill { target: target() },
-        FaultSpec::Kill { target: Target::All },
+        FaultSpec::Kill {
+            target: Target::All,
+        },
         FaultSpec::Terminate { target: target() },
         FaultSpec::Pause { target: target() },
         FaultSpec::Crash { target: target() },
@@ -66,7 +80,10 @@ async fn every_fault() -> Outcome {
 fn check(report: FaultReport) -> Outcome {
     println!("{report:?}");
     let seen = matches!(report.effect, Effect::Seen(_));
-    ensure(seen && report.not_recovered.is_none(), format!("{report:?}"))
+    ensure(
+        seen && report.not_recovered.is_none(),
+        format!("{report:?}"),
+    )
 }
 
 async fn vacuous() -> Outcome {
@@ -78,18 +95,36 @@ async fn vacuous() -> Outcome {
         action: FrameAction::Drop,
     };
     let specs = [
-        FaultSpec::Frame { target: node(2), rule },
+        FaultSpec::Frame {
+            target: node(2),
+            rule,
+        },
         FaultSpec::Reset { target: node(2) },
-        FaultSpec::Delay { target: node(2), mean_ms: 5, jitter_ms: 0 },
-        FaultSpec::Bandwidth { target: node(2), bytes_per_second: 1 << 20 },
-        FaultSpec::Partition { target: node(2), shape: PartitionShape::Ring },
+        FaultSpec::Delay {
+            target: node(2),
+            mean_ms: 5,
+            jitter_ms: 0,
+        },
+        FaultSpec::Bandwidth {
+            target: node(2),
+            bytes_per_second: 1 << 20,
+        },
+        FaultSpec::Partition {
+            target: node(2),
+            shape: PartitionShape::Ring,
+        },
         FaultSpec::Kill { target: node(9) },
-        FaultSpec::Pause { target: Target::Controller },
+        FaultSpec::Pause {
+            target: Target::Controller,
+        },
     ];
     for spec in specs {
         let report = run(&cluster, &spec).await;
         println!("{report:?}");
-        ensure(matches!(report.effect, Effect::Vacuous(_)), format!("{report:?}"))?;
+        ensure(
+            matches!(report.effect, Effect::Vacuous(_)),
+            format!("{report:?}"),
+        )?;
     }
     Ok(())
 }
@@ -139,7 +174,10 @@ async fn pause_keeps() -> Outcome {
 async fn overlap() -> Outcome {
     let cluster = Cluster::start().await?;
     let steps = Mutex::new(Vec::new());
-    let spec = FaultSpec::Partition { target: node(1), shape: PartitionShape::IsolateFromAll };
+    let spec = FaultSpec::Partition {
+        target: node(1),
+        shape: PartitionShape::IsolateFromAll,
+    };
     let note = |step: Step| steps.lock().expect("steps").push(step);
     let long = run_fault(&cluster.arena, &spec, HOLD * 5, 0, &note);
     let kill = FaultSpec::Kill { target: node(1) };
@@ -149,7 +187,10 @@ async fn overlap() -> Outcome {
     let steps = steps.into_inner().map_err(|_| Failed::from("steps"))?;
     ensure(steps.len() == 3, format!("{steps:?}"))?;
     heal_everything(&cluster.arena).await?;
-    ensure(cluster.arena.supervisor.unexpected_exits().is_empty(), "an unexpected exit")
+    ensure(
+        cluster.arena.supervisor.unexpected_exits().is_empty(),
+        "an unexpected exit",
+    )
 }
 
 async fn unexpected_exit() -> Outcome {
@@ -158,9 +199,19 @@ async fn unexpected_exit() -> Outcome {
     let pid = nix::unistd::Pid::from_raw(supervisor.pid(N2)?);
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGABRT)?;
     let exit = supervisor.wait(N2, crate::support::SOON).await?;
-    ensure(exit == Exit { code: None, signal: Some(6), asked: false }, format!("{exit:?}"))?;
+    ensure(
+        exit == Exit {
+            code: None,
+            signal: Some(6),
+            asked: false,
+        },
+        format!("{exit:?}"),
+    )?;
     supervisor.kill(N3).await?;
-    let unexpected: Vec<Endpoint> =
-        supervisor.unexpected_exits().into_iter().map(|(at, _)| at).collect();
+    let unexpected: Vec<Endpoint> = supervisor
+        .unexpected_exits()
+        .into_iter()
+        .map(|(at, _)| at)
+        .collect();
     ensure(unexpected == [N2], format!("{unexpected:?}"))
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::id::BrokerId;
+use harness::doctor::{self, Ability};
 use harness::roles::{ROLE_VARIABLE, Role, SANDBOX_ROLE};
 use harness::sandbox::{ProcessSpec, Program, Sandbox, Supervisor, enter, node_address};
 use libtest_mimic::{Failed, Trial};
@@ -17,18 +18,29 @@ use nix::unistd::Pid;
 use crate::support::{C1, N1, N2, Outcome, SOON, ensure, trial, until};
 
 /// The first argument of this binary when it is the harness of a sandbox inside the sandbox.
-pub const NESTED: &str = "--nested";
+pub(crate) const NESTED: &str = "--nested";
 /// An address that no network of the sandbox leads to (TEST-NET-2).
 const OUTSIDE: &str = "198.51.100.1:80";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("sandbox::namespaces_are_apart", namespaces_are_apart),
-        trial("sandbox::a_process_inside_cannot_reach_outside", cannot_reach_outside),
+        trial(
+            "sandbox::a_process_inside_cannot_reach_outside",
+            cannot_reach_outside,
+        ),
         trial("sandbox::this_is_a_private_pid_namespace", private_proc),
-        trial("sandbox::kill_9_of_the_supervisor_leaves_nothing", || leaves_nothing(Victim::Outer)),
-        trial("sandbox::kill_9_of_the_harness_leaves_nothing", || leaves_nothing(Victim::Harness)),
-        trial("sandbox::sigterm_reaches_the_harness_once", sigterm_is_forwarded),
+        trial("sandbox::kill_9_of_the_supervisor_leaves_nothing", || {
+            leaves_nothing(Victim::Outer)
+        }),
+        trial("sandbox::kill_9_of_the_harness_leaves_nothing", || {
+            leaves_nothing(Victim::Harness)
+        }),
+        trial(
+            "sandbox::sigterm_reaches_the_harness_once",
+            sigterm_is_forwarded,
+        ),
+        trial("sandbox::the_doctor_finds_what_works_here", doctor_examines),
         trial("sandbox::the_exit_code_passes_through", exit_code_passes),
     ]
 }
@@ -38,23 +50,37 @@ async fn namespaces_are_apart() -> Outcome {
     let address = node_address(BrokerId(1));
     let _listener = sandbox.namespace(N1)?.listen(address)?;
     let connect = |to: SocketAddr| move || TcpStream::connect(to).map(drop);
-    ensure(sandbox.namespace(N1)?.run(connect(address))?.is_ok(), "its own namespace")?;
-    let other = sandbox.namespace(C1)?.run(connect(address))?.map_err(|error| error.kind());
-    ensure(other == Err(io::ErrorKind::ConnectionRefused), format!("{other:?}"))?;
+    ensure(
+        sandbox.namespace(N1)?.run(connect(address))?.is_ok(),
+        "its own namespace",
+    )?;
+    let other = sandbox
+        .namespace(C1)?
+        .run(connect(address))?
+        .map_err(|error| error.kind());
+    ensure(
+        other == Err(io::ErrorKind::ConnectionRefused),
+        format!("{other:?}"),
+    )?;
     let outside = sandbox.namespace(C1)?.run(connect(OUTSIDE.parse()?))?;
     let outside = outside.map_err(|error| error.kind());
-    ensure(outside == Err(io::ErrorKind::NetworkUnreachable), format!("{outside:?}"))
+    ensure(
+        outside == Err(io::ErrorKind::NetworkUnreachable),
+        format!("{outside:?}"),
+    )
 }
 
 async fn cannot_reach_outside() -> Outcome {
     let sandbox = Sandbox::new([N1])?;
     let supervisor = Supervisor::new();
     let namespace = Some(Arc::clone(sandbox.namespace(N1)?));
-    let spec =
-        ProcessSpec::new(Program::Role(Role::Node), namespace).with_args(["reach", OUTSIDE]);
+    let spec = ProcessSpec::new(Program::Role(Role::Node), namespace).with_args(["reach", OUTSIDE]);
     supervisor.start(N1, spec)?;
     let exit = supervisor.wait(N1, SOON).await?;
-    ensure(exit.code == Some(0), format!("the process reached {OUTSIDE}: {exit:?}"))
+    ensure(
+        exit.code == Some(0),
+        format!("the process reached {OUTSIDE}: {exit:?}"),
+    )
 }
 
 async fn private_proc() -> Outcome {
@@ -62,7 +88,10 @@ async fn private_proc() -> Outcome {
         println!("this container masks /proc; process lists show outer pids");
         return Ok(());
     }
-    ensure(std::process::id() == 2, format!("pid {}", std::process::id()))
+    ensure(
+        std::process::id() == 2,
+        format!("pid {}", std::process::id()),
+    )
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +112,10 @@ fn start_nested(marker: &str, what: &str) -> Result<Child, Failed> {
         .spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().ok_or("stdout")?).read_line(&mut line)?;
-    ensure(line.trim() == "ready", format!("the nested sandbox said {line:?}"))?;
+    ensure(
+        line.trim() == "ready",
+        format!("the nested sandbox said {line:?}"),
+    )?;
     Ok(child)
 }
 
@@ -100,9 +132,15 @@ async fn leaves_nothing(victim: Victim) -> Outcome {
     };
     kill(Pid::from_raw(pid), Signal::SIGKILL)?;
     let status = child.wait()?;
-    until("every process of the sandbox is gone", || marked(&marker).is_empty()).await?;
+    until("every process of the sandbox is gone", || {
+        marked(&marker).is_empty()
+    })
+    .await?;
     ensure(!status.success(), format!("{status}"))?;
-    ensure(fs::read_to_string("/proc/self/mountinfo")? == mounts, "a mount was left")
+    ensure(
+        fs::read_to_string("/proc/self/mountinfo")? == mounts,
+        "a mount was left",
+    )
 }
 
 async fn sigterm_is_forwarded() -> Outcome {
@@ -111,7 +149,21 @@ async fn sigterm_is_forwarded() -> Outcome {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM)?;
     let status = child.wait()?;
     ensure(status.code() == Some(42), format!("{status}"))?;
-    until("every process of the sandbox is gone", || marked(&marker).is_empty()).await
+    until("every process of the sandbox is gone", || {
+        marked(&marker).is_empty()
+    })
+    .await
+}
+
+async fn doctor_examines() -> Outcome {
+    let findings = doctor::examine();
+    findings.iter().for_each(|finding| println!("{finding}"));
+    ensure(
+        findings
+            .iter()
+            .all(|finding| finding.ability != Ability::No),
+        "see above",
+    )
 }
 
 async fn exit_code_passes() -> Outcome {
@@ -135,13 +187,17 @@ fn marked(marker: &str) -> Vec<i32> {
 fn harness_of(supervisor: i32) -> Result<i32, Failed> {
     let child_of = |pid: i32| -> Result<i32, Failed> {
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-        Ok(children.split_whitespace().next().ok_or("no child")?.parse()?)
+        Ok(children
+            .split_whitespace()
+            .next()
+            .ok_or("no child")?
+            .parse()?)
     };
     child_of(child_of(supervisor)?)
 }
 
 /// The harness of the nested sandbox: `--nested WHAT MARKER`.
-pub fn run_nested() -> ExitCode {
+pub(crate) fn run_nested() -> ExitCode {
     let what = std::env::args().nth(2).unwrap_or_default();
     let marker = std::env::args().nth(3).unwrap_or_default();
     if what == "exit-7" {
@@ -157,8 +213,9 @@ pub fn run_nested() -> ExitCode {
             .with_args(["echo", &address, &marker]);
         let supervisor = Supervisor::new();
         supervisor.start(N1, spec).expect("node 1 starts");
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .expect("a signal handler");
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .expect("a signal handler");
         println!("ready");
         tokio::select! {
             _ = terminate.recv() => ExitCode::from(42),

@@ -36,7 +36,9 @@ impl Facts {
         let sysctl = |name: &str| fs::read_to_string(Path::new("/proc/sys").join(name));
         let is = |name: &str, value: &str| sysctl(name).is_ok_and(|text| text.trim() == value);
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let seccomp = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+        let seccomp = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Seccomp:"));
         let containers = ["/.dockerenv", "/run/.containerenv"];
         Self {
             apparmor_restricts: is("kernel/apparmor_restrict_unprivileged_userns", "1"),
@@ -74,13 +76,19 @@ pub(crate) fn diagnose(failure: &Failure, facts: &Facts) -> (String, String) {
             "use a Linux kernel with CONFIG_USER_NS",
         ),
         (_, Some(Errno::EPERM | Errno::EACCES)) => not_permitted(facts),
-        _ => ("unknown", "run as root once to see whether permissions are the cause"),
+        _ => (
+            "unknown",
+            "run as root once to see whether permissions are the cause",
+        ),
     };
     (cause.to_owned(), cure.to_owned())
 }
 
 fn none_allowed() -> (&'static str, &'static str) {
-    ("user.max_user_namespaces is 0 or used up", "`sudo sysctl -w user.max_user_namespaces=15000`")
+    (
+        "user.max_user_namespaces is 0 or used up",
+        "`sudo sysctl -w user.max_user_namespaces=15000`",
+    )
 }
 
 fn not_permitted(facts: &Facts) -> (&'static str, &'static str) {
@@ -92,9 +100,15 @@ fn not_permitted(facts: &Facts) -> (&'static str, &'static str) {
         );
     }
     if facts.in_container || facts.has_seccomp {
-        return ("the container's seccomp or AppArmor profile forbids namespaces", CONTAINER_CURE);
+        return (
+            "the container's seccomp or AppArmor profile forbids namespaces",
+            CONTAINER_CURE,
+        );
     }
-    ("not permitted, and no setting that we know says why", "run as root")
+    (
+        "not permitted, and no setting that we know says why",
+        "run as root",
+    )
 }
 
 #[cfg(test)]
@@ -103,22 +117,77 @@ mod tests {
 
     #[test]
     fn each_refusal_names_its_setting() {
-        let ubuntu = Facts { apparmor_restricts: true, ..Facts::default() };
-        let docker = Facts { in_container: true, has_seccomp: true, ..Facts::default() };
-        let debian = Facts { clone_forbidden: true, ..Facts::default() };
-        let rhel = Facts { none_allowed: true, ..Facts::default() };
+        let ubuntu = Facts {
+            apparmor_restricts: true,
+            ..Facts::default()
+        };
+        let docker = Facts {
+            in_container: true,
+            has_seccomp: true,
+            ..Facts::default()
+        };
+        let debian = Facts {
+            clone_forbidden: true,
+            ..Facts::default()
+        };
+        let rhel = Facts {
+            none_allowed: true,
+            ..Facts::default()
+        };
         for (step, errno, facts, cause, cure) in [
-            ("/proc/self/uid_map", Errno::EPERM, &ubuntu, "AppArmor", "userns=0"),
+            (
+                "/proc/self/uid_map",
+                Errno::EPERM,
+                &ubuntu,
+                "AppArmor",
+                "userns=0",
+            ),
             ("unshare", Errno::EPERM, &docker, "seccomp", "--privileged"),
-            ("making mounts private", Errno::EACCES, &docker, "AppArmor profile", "SYS_ADMIN"),
-            ("unshare", Errno::EPERM, &debian, "userns_clone is 0", "userns_clone=1"),
-            ("unshare", Errno::ENOSPC, &rhel, "max_user_namespaces", "=15000"),
-            ("/dev/fuse", Errno::ENOENT, &docker, "device", "modprobe fuse"),
-            ("mounting /proc", Errno::EPERM, &docker, "masks", "systempaths"),
+            (
+                "making mounts private",
+                Errno::EACCES,
+                &docker,
+                "AppArmor profile",
+                "SYS_ADMIN",
+            ),
+            (
+                "unshare",
+                Errno::EPERM,
+                &debian,
+                "userns_clone is 0",
+                "userns_clone=1",
+            ),
+            (
+                "unshare",
+                Errno::ENOSPC,
+                &rhel,
+                "max_user_namespaces",
+                "=15000",
+            ),
+            (
+                "/dev/fuse",
+                Errno::ENOENT,
+                &docker,
+                "device",
+                "modprobe fuse",
+            ),
+            (
+                "mounting /proc",
+                Errno::EPERM,
+                &docker,
+                "masks",
+                "systempaths",
+            ),
         ] {
-            let failure = Failure { step: step.to_owned(), errno: Some(errno) };
+            let failure = Failure {
+                step: step.to_owned(),
+                errno: Some(errno),
+            };
             let found = diagnose(&failure, facts);
-            assert!(found.0.contains(cause) && found.1.contains(cure), "{step}: {found:?}");
+            assert!(
+                found.0.contains(cause) && found.1.contains(cure),
+                "{step}: {found:?}"
+            );
         }
     }
 }

@@ -87,7 +87,10 @@ impl fmt::Display for Failure {
 pub(crate) fn ask(name: Name) -> Outcome {
     run_child(name).unwrap_or_else(|error| {
         let errno = error.raw_os_error().map(Errno::from_raw);
-        Outcome::Fails(Failure { step: "starting the probe".to_owned(), errno })
+        Outcome::Fails(Failure {
+            step: "starting the probe".to_owned(),
+            errno,
+        })
     })
 }
 
@@ -100,7 +103,10 @@ fn run_child(name: Name) -> io::Result<Outcome> {
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()?;
-    let mut stdout = child.stdout.take().ok_or_else(|| io::Error::other("no stdout"))?;
+    let mut stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| io::Error::other("no stdout"))?;
     let (send, text) = sync_channel(1);
     std::thread::spawn(move || {
         let mut text = String::new();
@@ -112,7 +118,12 @@ fn run_child(name: Name) -> io::Result<Outcome> {
     let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
     child.wait()?;
     Ok(text.map_or_else(
-        |_| Outcome::Fails(Failure { step: "time limit".to_owned(), errno: None }),
+        |_| {
+            Outcome::Fails(Failure {
+                step: "time limit".to_owned(),
+                errno: None,
+            })
+        },
         |text| parse(&text),
     ))
 }
@@ -124,20 +135,31 @@ fn parse(text: &str) -> Outcome {
     if kind == Some("ok") {
         return Outcome::Works(first);
     }
-    let errno = fields.next().and_then(|code| code.parse().ok()).map(Errno::from_raw);
+    let errno = fields
+        .next()
+        .and_then(|code| code.parse().ok())
+        .map(Errno::from_raw);
     Outcome::Fails(Failure { step: first, errno })
 }
 
 fn text_of(name: Name) -> &'static str {
-    NAMES.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text)
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or("", |(_, text)| text)
 }
 
 /// The child's side: probes what the first argument names, and prints the outcome.
 pub(crate) fn run() -> ExitCode {
     let wanted = std::env::args().nth(1).unwrap_or_default();
-    let name = NAMES.iter().find(|(_, text)| *text == wanted).map(|(name, _)| *name);
+    let name = NAMES
+        .iter()
+        .find(|(_, text)| *text == wanted)
+        .map(|(name, _)| *name);
     let outcome = match name {
-        Some(Name::Namespaces) => enter::become_sandbox().map_err(from_enter).map(|()| "all five"),
+        Some(Name::Namespaces) => enter::become_sandbox()
+            .map_err(from_enter)
+            .map(|()| "all five"),
         Some(Name::Links) => probe_links().map(|()| "a question over a link is answered"),
         Some(Name::Kill) => probe_kill().map(|()| "the kernel kills what is inside"),
         Some(Name::Proc) => probe_proc().map(|()| "shows the sandbox only"),
@@ -147,7 +169,10 @@ pub(crate) fn run() -> ExitCode {
             std::thread::sleep(LIMIT * 2);
             return ExitCode::SUCCESS;
         }
-        None => Err(Failure { step: format!("probe {wanted}"), errno: None }),
+        None => Err(Failure {
+            step: format!("probe {wanted}"),
+            errno: None,
+        }),
     };
     match outcome {
         Ok(detail) => println!("ok\t{detail}"),
@@ -177,10 +202,20 @@ fn probe_links() -> Result<(), Failure> {
             let read = stream.read(&mut [0; 64]).await?;
             stream.write_all(&[0; 8]).await.map(|()| read)
         });
-        let link = LinkId { from: client, to: node };
-        match links.probe(link, LIMIT).await.map_err(at("a question over a link"))? {
+        let link = LinkId {
+            from: client,
+            to: node,
+        };
+        match links
+            .probe(link, LIMIT)
+            .await
+            .map_err(at("a question over a link"))?
+        {
             Probe::Answered => Ok(()),
-            _ => Err(Failure { step: "a question over a link".to_owned(), errno: None }),
+            _ => Err(Failure {
+                step: "a question over a link".to_owned(),
+                errno: None,
+            }),
         }
     })
 }
@@ -198,13 +233,23 @@ fn probe_kill() -> Result<(), Failure> {
 
 fn probe_proc() -> Result<(), Failure> {
     enter::become_sandbox().map_err(from_enter)?;
-    let masked = || Failure { step: "mounting /proc".to_owned(), errno: Some(Errno::EPERM) };
-    if enter::proc_is_private() { Ok(()) } else { Err(masked()) }
+    let masked = || Failure {
+        step: "mounting /proc".to_owned(),
+        errno: Some(Errno::EPERM),
+    };
+    if enter::proc_is_private() {
+        Ok(())
+    } else {
+        Err(masked())
+    }
 }
 
 fn probe_user_namespace() -> Result<(), Failure> {
     let uid = geteuid();
-    let fail = |step: &str, errno| Failure { step: step.to_owned(), errno: Some(errno) };
+    let fail = |step: &str, errno| Failure {
+        step: step.to_owned(),
+        errno: Some(errno),
+    };
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| fail("unshare", errno))?;
     std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).map_err(at("/proc/self/uid_map"))
 }
@@ -221,6 +266,9 @@ fn from_enter(error: EnterError) -> Failure {
 fn at(step: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| {
         let errno = error.raw_os_error().map(Errno::from_raw);
-        Failure { step: step.to_owned(), errno }
+        Failure {
+            step: step.to_owned(),
+            errno,
+        }
     }
 }

@@ -28,7 +28,8 @@ pub enum Probe {
     Closed,
 }
 
-/// Asks `address` from `socket`.
+/// Asks `address` from `socket`, and closes the connection in an orderly way, so that a probe
+/// leaves nothing behind that a later fault could count as its effect.
 ///
 /// # Errors
 /// Those that say nothing about the other side.
@@ -37,20 +38,38 @@ pub(crate) async fn ask(
     address: SocketAddr,
     limit: Duration,
 ) -> io::Result<Probe> {
-    match timeout(limit, exchange(socket, address)).await {
+    let mut stream = match timeout(limit, socket.connect(address)).await {
+        Err(_) => return Ok(Probe::Silent),
+        Ok(Err(error)) => return meaning(error),
+        Ok(Ok(stream)) => stream,
+    };
+    match timeout(limit, exchange(&mut stream)).await {
         Err(_) => Ok(Probe::Silent),
         Ok(Ok(0)) => Ok(Probe::Closed),
-        Ok(Ok(_)) => Ok(Probe::Answered),
-        Ok(Err(error)) => match error.kind() {
-            io::ErrorKind::ConnectionRefused => Ok(Probe::Refused),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ok(Probe::Closed),
-            _ => Err(error),
-        },
+        Ok(Ok(_)) => {
+            let _ = timeout(limit, close(stream)).await;
+            Ok(Probe::Answered)
+        }
+        Ok(Err(error)) => meaning(error),
     }
 }
 
-async fn exchange(socket: TcpSocket, address: SocketAddr) -> io::Result<usize> {
-    let mut stream: TcpStream = socket.connect(address).await?;
+async fn exchange(stream: &mut TcpStream) -> io::Result<usize> {
     stream.write_all(&API_VERSIONS).await?;
     stream.read(&mut [0; 64]).await
+}
+
+/// Sends FIN and waits for the other side's.
+async fn close(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    while stream.read(&mut [0; 4096]).await? > 0 {}
+    Ok(())
+}
+
+fn meaning(error: io::Error) -> io::Result<Probe> {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Ok(Probe::Refused),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Ok(Probe::Closed),
+        _ => Err(error),
+    }
 }

@@ -138,14 +138,14 @@ impl Fault for LinkFault {
 /// Something was withheld on `links`; if nothing tried to pass, a probe tries.
 pub(crate) async fn prove_withheld(arena: &Arena, links: &[LinkId], before: LinkCounts) -> Effect {
     let counts = arena.links.sum(links).since(&before);
-    let (streams, connects) = (
-        counts.get(Count::StreamsWithheld),
+    let (bytes, connects) = (
+        counts.get(Count::BytesWithheld),
         counts.get(Count::ConnectsWithheld),
     );
-    if streams + connects > 0 {
-        let bytes = counts.get(Count::BytesWithheld);
+    if bytes + connects > 0 {
+        let streams = counts.get(Count::StreamsWithheld);
         return Effect::Seen(format!(
-            "{streams} streams ({bytes} bytes) and {connects} new connections withheld"
+            "{bytes} bytes of {streams} streams and {connects} new connections withheld"
         ));
     }
     for link in links {

@@ -1,6 +1,6 @@
 //! What the scenarios share: runtimes, waiting, sandboxes with stand-in nodes, Kafka frames.
 
-pub mod node;
+pub(crate) mod node;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,27 +10,28 @@ use broker::id::BrokerId;
 use harness::link::Links;
 use harness::nemesis::{Arena, BoxFuture, ClusterState, ClusterView};
 use harness::roles::Role;
-use harness::sandbox::{
-    Endpoint, Output, ProcessSpec, Program, Sandbox, Supervisor, node_address,
-};
+use harness::sandbox::{Endpoint, Output, ProcessSpec, Program, Sandbox, Supervisor, node_address};
 use libtest_mimic::{Failed, Trial};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Longer than anything that must happen takes on a loaded machine.
-pub const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Long enough to believe that something does not happen.
-pub const NEVER: Duration = Duration::from_millis(300);
+pub(crate) const NEVER: Duration = Duration::from_millis(300);
 
-pub const N1: Endpoint = Endpoint::Node(1);
-pub const N2: Endpoint = Endpoint::Node(2);
-pub const N3: Endpoint = Endpoint::Node(3);
-pub const C1: Endpoint = Endpoint::Client(1);
+pub(crate) const N1: Endpoint = Endpoint::Node(1);
+pub(crate) const N2: Endpoint = Endpoint::Node(2);
+pub(crate) const N3: Endpoint = Endpoint::Node(3);
+pub(crate) const C1: Endpoint = Endpoint::Client(1);
 
-pub type Outcome = Result<(), Failed>;
+pub(crate) type Outcome = Result<(), Failed>;
 
 /// A test that runs `scenario` in a runtime of its own.
-pub fn trial<F: Future<Output = Outcome> + 'static>(name: &str, scenario: fn() -> F) -> Trial {
+pub(crate) fn trial<F: Future<Output = Outcome> + 'static>(
+    name: &str,
+    scenario: fn() -> F,
+) -> Trial {
     Trial::test(name, move || {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -44,13 +45,13 @@ pub fn trial<F: Future<Output = Outcome> + 'static>(name: &str, scenario: fn() -
 }
 
 /// What must happen soon.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T, Failed> {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> Result<T, Failed> {
     let late = |_| Failed::from(format!("not within {SOON:?}: {what}"));
     tokio::time::timeout(SOON, future).await.map_err(late)
 }
 
 /// Waits until `condition` holds.
-pub async fn until(what: &str, condition: impl Fn() -> bool) -> Outcome {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) -> Outcome {
     soon(what, async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -60,7 +61,7 @@ pub async fn until(what: &str, condition: impl Fn() -> bool) -> Outcome {
 }
 
 /// What must not happen.
-pub async fn never<T>(what: &str, future: impl Future<Output = T>) -> Outcome {
+pub(crate) async fn never<T>(what: &str, future: impl Future<Output = T>) -> Outcome {
     match tokio::time::timeout(NEVER, future).await {
         Ok(_) => Err(format!("happened: {what}").into()),
         Err(_) => Ok(()),
@@ -68,33 +69,41 @@ pub async fn never<T>(what: &str, future: impl Future<Output = T>) -> Outcome {
 }
 
 /// Fails the scenario unless `holds`.
-pub fn ensure(holds: bool, what: impl Into<String>) -> Outcome {
-    if holds { Ok(()) } else { Err(what.into().into()) }
+pub(crate) fn ensure(holds: bool, what: impl Into<String>) -> Outcome {
+    if holds {
+        Ok(())
+    } else {
+        Err(what.into().into())
+    }
 }
 
 /// Client 1 and a listener at node 1, with a link between them.
-pub struct Pair {
-    pub sandbox: Sandbox,
-    pub links: Links,
-    pub listener: TcpListener,
+pub(crate) struct Pair {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) links: Links,
+    pub(crate) listener: TcpListener,
 }
 
 impl Pair {
-    pub fn new() -> Result<Self, Failed> {
+    pub(crate) fn new() -> Result<Self, Failed> {
         let sandbox = Sandbox::new([N1, C1])?;
         let links = Links::start(&sandbox, 1)?;
         let listener = sandbox.namespace(N1)?.listen(node_address(BrokerId(1)))?;
-        Ok(Self { sandbox, links, listener: TcpListener::from_std(listener)? })
+        Ok(Self {
+            sandbox,
+            links,
+            listener: TcpListener::from_std(listener)?,
+        })
     }
 
     /// A new connection of the client; it may never reach the node.
-    pub async fn connect(&self) -> Result<TcpStream, Failed> {
+    pub(crate) async fn connect(&self) -> Result<TcpStream, Failed> {
         let socket = self.sandbox.namespace(C1)?.tcp_socket()?;
         Ok(soon("connect", socket.connect(node_address(BrokerId(1)))).await??)
     }
 
     /// A connection of the client and its other end at the node.
-    pub async fn connected(&self) -> Result<(TcpStream, TcpStream), Failed> {
+    pub(crate) async fn connected(&self) -> Result<(TcpStream, TcpStream), Failed> {
         let client = self.connect().await?;
         let (server, _) = soon("accept", self.listener.accept()).await??;
         Ok((client, server))
@@ -102,21 +111,21 @@ impl Pair {
 }
 
 /// Sends `bytes` from one end and expects exactly them at the other.
-pub async fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> Outcome {
+pub(crate) async fn pass(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) -> Outcome {
     from.write_all(bytes).await?;
     expect(to, bytes).await
 }
 
 /// Reads exactly `bytes`.
-pub async fn expect(stream: &mut TcpStream, bytes: &[u8]) -> Outcome {
+pub(crate) async fn expect(stream: &mut TcpStream, bytes: &[u8]) -> Outcome {
     let mut got = vec![0; bytes.len()];
     soon("bytes", stream.read_exact(&mut got)).await??;
     ensure(got == bytes, format!("expected {bytes:?}, got {got:?}"))
 }
 
 /// Three stand-in nodes as processes, client 1, and all links.
-pub struct Cluster {
-    pub arena: Arena,
+pub(crate) struct Cluster {
+    pub(crate) arena: Arena,
 }
 
 struct NoView;
@@ -128,20 +137,25 @@ impl ClusterView for NoView {
 }
 
 impl Cluster {
-    pub async fn start() -> Result<Self, Failed> {
+    pub(crate) async fn start() -> Result<Self, Failed> {
         let sandbox = Sandbox::new([N1, N2, N3, C1])?;
         let links = Links::start(&sandbox, 1)?;
         let supervisor = Supervisor::new();
         for node in [N1, N2, N3] {
             supervisor.start(node, echo(&sandbox, node)?)?;
         }
-        let arena = Arena { supervisor, links, sandbox, view: Arc::new(NoView) };
+        let arena = Arena {
+            supervisor,
+            links,
+            sandbox,
+            view: Arc::new(NoView),
+        };
         harness::nemesis::heal_everything(&arena).await?;
         Ok(Self { arena })
     }
 
     /// A connection from `from` to node `to` through its link.
-    pub async fn connect(&self, from: Endpoint, to: i32) -> Result<TcpStream, Failed> {
+    pub(crate) async fn connect(&self, from: Endpoint, to: i32) -> Result<TcpStream, Failed> {
         let socket = self.arena.sandbox.namespace(from)?.tcp_socket()?;
         Ok(soon("connect", socket.connect(node_address(BrokerId(to)))).await??)
     }
@@ -157,7 +171,7 @@ fn echo(sandbox: &Sandbox, node: Endpoint) -> Result<ProcessSpec, Failed> {
 }
 
 /// A Kafka request frame.
-pub fn request(api: i16, correlation: i32, body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(api: i16, correlation: i32, body: &[u8]) -> Vec<u8> {
     let mut frame = (8 + body.len() as u32).to_be_bytes().to_vec();
     frame.extend(api.to_be_bytes());
     frame.extend(0i16.to_be_bytes());
@@ -167,7 +181,7 @@ pub fn request(api: i16, correlation: i32, body: &[u8]) -> Vec<u8> {
 }
 
 /// The response of a stand-in node to [`request`].
-pub fn response(correlation: i32, body: &[u8]) -> Vec<u8> {
+pub(crate) fn response(correlation: i32, body: &[u8]) -> Vec<u8> {
     let mut frame = (4 + body.len() as u32).to_be_bytes().to_vec();
     frame.extend(correlation.to_be_bytes());
     frame.extend(body);

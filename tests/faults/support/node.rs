@@ -6,8 +6,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 
 /// `echo ADDRESS` serves for ever; `reach ADDRESS` succeeds if the address cannot be reached.
-pub fn run(args: &[OsString]) -> ExitCode {
-    let text = |at: usize| args.get(at).and_then(|arg| arg.to_str()).unwrap_or_default();
+pub(crate) fn run(args: &[OsString]) -> ExitCode {
+    let text = |at: usize| {
+        args.get(at)
+            .and_then(|arg| arg.to_str())
+            .unwrap_or_default()
+    };
     let address: SocketAddr = text(1).parse().expect("an address");
     match text(0) {
         "echo" => serve(address),
