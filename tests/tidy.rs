@@ -221,7 +221,8 @@ fn files_are_small_and_introduce_themselves() {
 #[test]
 fn lines_fit_the_page() {
     let mut complaints = Vec::new();
-    for source in sources() {
+    // Tests hold literals, such as histories, that cannot be broken.
+    for source in sources().iter().filter(|source| !source.is_test()) {
         for (index, line) in source.text.lines().enumerate() {
             let columns = line.chars().count();
             if columns > COLUMNS_MAX {

@@ -25,7 +25,7 @@ pub enum ErrorKind {
 
 /// An error of the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}{}", .code.map(|code| format!(" (error code {})", code.code())).unwrap_or_default())]
+#[error("{message}{}", suffix(*.code))]
 pub struct ClientError {
     /// What to do about it.
     pub kind: ErrorKind,
@@ -33,6 +33,10 @@ pub struct ClientError {
     pub code: Option<ErrorCode>,
     /// What happened, with the values; lower case, no full stop.
     pub message: String,
+}
+
+fn suffix(code: Option<ErrorCode>) -> String {
+    code.map(|code| format!(" (error code {})", code.code())).unwrap_or_default()
 }
 
 impl ClientError {
