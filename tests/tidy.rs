@@ -380,6 +380,30 @@ fn cited_kips_are_in_the_table_with_their_tests() {
 }
 
 #[test]
+fn every_anomaly_has_its_testdata() {
+    let anomalies = checkers::anomalies();
+    assert!(
+        anomalies.len() >= 10,
+        "only {} anomalies are listed",
+        anomalies.len()
+    );
+    let mut complaints = Vec::new();
+    for anomaly in anomalies {
+        let folder = root().join("checkers/testdata").join(anomaly.name);
+        for file in ["minimal.jsonl", "legal.jsonl"] {
+            let path = folder.join(file);
+            if !path.is_file() {
+                complaints.push(format!(
+                    "{} is missing: a checker needs both",
+                    path.display()
+                ));
+            }
+        }
+    }
+    assert_none(&complaints);
+}
+
+#[test]
 fn no_large_binaries_are_tracked() {
     let listing = std::process::Command::new("git")
         .args(["ls-files", "-z"])
