@@ -36,7 +36,8 @@ pub struct ClientError {
 }
 
 fn suffix(code: Option<ErrorCode>) -> String {
-    code.map(|code| format!(" (error code {})", code.code())).unwrap_or_default()
+    code.map(|code| format!(" (error code {})", code.code()))
+        .unwrap_or_default()
 }
 
 impl ClientError {
