@@ -91,6 +91,17 @@ impl MetadataImage {
         Ok(())
     }
 
+    /// Applies a committed batch of the metadata log, [`encode_records`]'s bytes.
+    ///
+    /// # Errors
+    /// Bytes that are not records, or records that contradict the image: the node must stop.
+    pub fn apply_batch(&mut self, base_offset: Offset, payload: &[u8]) -> Result<(), LoadError> {
+        for (offset, record) in (base_offset..).zip(decode_records(payload)?) {
+            self.apply(&record, offset)?;
+        }
+        Ok(())
+    }
+
     /// Moves to `offset` over something that is no metadata record, such as a leader change.
     pub fn advance_to(&mut self, offset: Offset) {
         self.last_offset = self.last_offset.max(offset);
@@ -170,7 +181,7 @@ impl MetadataImage {
     }
 
     /// The image that a snapshot holds; `last_offset` is the last offset that it covers.
-    pub fn from_snapshot(bytes: &[u8], last_offset: Offset) -> Result<Self, SnapshotError> {
+    pub fn from_snapshot(bytes: &[u8], last_offset: Offset) -> Result<Self, LoadError> {
         let mut image = Self::empty();
         for record in decode_records(bytes)? {
             image.apply_content(&record)?;
@@ -193,7 +204,7 @@ pub enum ImageError {
     },
     /// The broker is not registered, or with another epoch.
     #[error(
-        "metadata record is for broker {broker_id} at epoch {broker_epoch}, registered: {registered:?}"
+        "metadata record is for broker {broker_id} in epoch {broker_epoch}, not {registered:?}"
     )]
     UnknownBroker {
         /// The broker.
@@ -231,9 +242,9 @@ pub enum ImageError {
     },
 }
 
-/// A snapshot that cannot be loaded.
+/// A batch or a snapshot that cannot be loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SnapshotError {
+pub enum LoadError {
     /// Its bytes are not records.
     #[error(transparent)]
     Codec(#[from] CodecError),

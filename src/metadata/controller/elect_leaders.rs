@@ -2,8 +2,7 @@
 //!
 //! In: ElectLeaders (43). Out: a partition change for each election that succeeds.
 //! Invariant: only an unclean election, asked for by name, gives the leadership to a replica that
-//! may lack committed records. Source: Kafka's `ReplicationControlManager.electLeaders` (KIP-183,
-//! KIP-460).
+//! may lack committed records. Source: Kafka's `ReplicationControlManager.electLeaders` (KIP-460).
 
 use std::sync::Arc;
 

@@ -83,10 +83,8 @@ impl Cluster {
         let bytes = encode_records(&decision.records);
         assert_eq!(decode_records(&bytes).as_ref(), Ok(&decision.records));
         let before = self.image.clone();
-        for record in &decision.records {
-            self.image.apply(record, self.next_offset).unwrap();
-            self.next_offset += 1;
-        }
+        self.image.apply_batch(self.next_offset, &bytes).unwrap();
+        self.next_offset += decision.records.len() as i64;
         assert_eq!(decision.release_at, self.next_offset);
         assert_eq!(&self.image, self.controller.image());
         check_invariants(&before, &self.image);

@@ -2,7 +2,7 @@
 //!
 //! In: AllocateProducerIds (67). Out: a block that was never handed out before.
 //! Invariant: an id is handed out once in the life of the cluster, because the end of the last
-//! block is a record. Source: Kafka's `ProducerIdControlManager` (KIP-730).
+//! block is a record. Source: Kafka's `ProducerIdControlManager`.
 
 use super::{ApiError, Controller, Decision};
 use crate::error::ErrorCode;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{ImageError, MetadataDelta, MetadataImage, SnapshotError};
+use super::{ImageError, LoadError, MetadataDelta, MetadataImage};
 use crate::id::{BrokerId, TopicId};
 use crate::metadata::record::{
     BrokerRegistration, ConfigResource, LeaderChange, MetadataRecord, PartitionChange,
@@ -149,11 +149,11 @@ fn a_snapshot_rebuilds_the_image_and_garbage_is_refused() {
         Ok(&image)
     );
     let garbage = MetadataImage::from_snapshot(&snapshot[1..], 7);
-    assert!(matches!(garbage, Err(SnapshotError::Codec(_))));
+    assert!(matches!(garbage, Err(LoadError::Codec(_))));
     let twice = [snapshot.clone(), snapshot].concat();
     assert!(matches!(
         MetadataImage::from_snapshot(&twice, 7),
-        Err(SnapshotError::Image(_))
+        Err(LoadError::Image(_))
     ));
 }
 
