@@ -57,13 +57,30 @@ impl Sabotage {
 static PLANTED: std::sync::OnceLock<Sabotage> = std::sync::OnceLock::new();
 
 /// Whether `which` is planted in this process.
-#[cfg(feature = "sabotage")]
+#[cfg(all(feature = "sabotage", not(test)))]
 pub fn planted(which: Sabotage) -> bool {
     PLANTED.get() == Some(&which)
 }
 
+#[cfg(test)]
+thread_local! {
+    static PLANTED_IN_THREAD: std::cell::Cell<Option<Sabotage>> = const { std::cell::Cell::new(None) };
+}
+
+/// Whether `which` is planted in this thread: unit tests plant bugs one test at a time.
+#[cfg(test)]
+pub fn planted(which: Sabotage) -> bool {
+    PLANTED_IN_THREAD.get() == Some(which)
+}
+
+/// Plants `which`, or nothing, in this thread.
+#[cfg(test)]
+pub(crate) fn plant_in_thread(which: Option<Sabotage>) {
+    PLANTED_IN_THREAD.set(which);
+}
+
 /// Whether `which` is planted in this process: never, in this build.
-#[cfg(not(feature = "sabotage"))]
+#[cfg(not(any(feature = "sabotage", test)))]
 pub const fn planted(_which: Sabotage) -> bool {
     false
 }
