@@ -7,6 +7,7 @@ use checkers::verdict::Verdict;
 
 use crate::cli::CheckArgs;
 use crate::cli::exit::Exit;
+use crate::cli::say::say;
 use crate::run::judge::judge;
 
 /// Judges and prints.
@@ -31,7 +32,7 @@ pub fn check(arguments: &CheckArgs) -> Exit {
 
 /// Prints what the checkers found, for people.
 pub fn print(verdict: &Verdict) {
-    println!("{}", verdict.sentence);
+    say!("{}", verdict.sentence);
     for check in verdict.checks.iter().filter(|check| check.count > 0) {
         let promise = if check.promise.forbidden {
             "forbidden"
@@ -39,19 +40,20 @@ pub fn print(verdict: &Verdict) {
             "allowed"
         };
         let name = check.anomaly.name();
-        println!(
+        say!(
             "  {name}: {} ({promise}: {})",
-            check.count, check.promise.because
+            check.count,
+            check.promise.because
         );
         for anomaly in check.examples.iter().take(2) {
-            println!("    {}: {}", anomaly.key, anomaly.explanation);
+            say!("    {}: {}", anomaly.key, anomaly.explanation);
         }
     }
 }
 
 fn print_json(verdict: &Verdict) {
     let text = serde_json::to_string_pretty(verdict);
-    println!("{}", text.expect("invariant: a verdict is plain data"));
+    say!("{}", text.expect("invariant: a verdict is plain data"));
 }
 
 fn path(arguments: &CheckArgs) -> PathBuf {

@@ -3,13 +3,14 @@
 use broker::config::sabotage::Sabotage;
 
 use crate::cli::exit::Exit;
+use crate::cli::say::say;
 use crate::cli::{ListArgs, Listed};
 use crate::plan::profile::PROFILES;
 
 /// Prints the names.
 pub fn list(arguments: &ListArgs) -> Exit {
     for (name, description) in entries(arguments.what) {
-        println!("{name:<40} {description}");
+        say!("{name:<40} {description}");
     }
     Exit::Kept
 }

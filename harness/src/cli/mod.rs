@@ -18,6 +18,7 @@ pub mod progress;
 pub mod replay;
 pub mod result;
 pub mod run;
+pub mod say;
 pub mod seeds;
 
 /// Runs real clusters, breaks them on purpose, and says which promises held.

@@ -1,6 +1,7 @@
 //! What is printed when a run has ended: the verdict, what supports it, and how to see it again.
 
 use crate::cli::exit::Exit;
+use crate::cli::say::say;
 use crate::nemesis::Effect;
 use crate::plan::Plan;
 use crate::run::failure::RunFailure;
@@ -33,9 +34,9 @@ pub fn print(plan: &Plan, end: &Result<RunEnd, RunFailure>, brief: bool) {
 /// Prints how several runs ended together.
 pub fn print_totals(ended: &[(u64, Exit)]) {
     let kept = ended.iter().filter(|(_, exit)| *exit == Exit::Kept).count();
-    println!("{kept} of {} runs kept every promise", ended.len());
+    say!("{kept} of {} runs kept every promise", ended.len());
     for (seed, exit) in ended.iter().filter(|(_, exit)| *exit != Exit::Kept) {
-        println!("  seed {seed}: {} (exit code {})", exit.word(), exit.code());
+        say!("  seed {seed}: {} (exit code {})", exit.word(), exit.code());
     }
 }
 
@@ -49,7 +50,7 @@ fn print_line(summary: &Summary, store: &Store) {
         .iter()
         .filter(|fault| fault.was_seen())
         .count();
-    println!(
+    say!(
         "seed {:<6} {:<12} {:4.1}s  {} of {} faults seen  {} acked  {} unknown  {}  {}",
         summary.seed,
         summary.outcome,
@@ -66,10 +67,10 @@ fn print_line(summary: &Summary, store: &Store) {
 fn print_all(summary: &Summary, store: &Store) {
     crate::cli::check::print(&summary.verdict);
     if summary.sentence != summary.verdict.sentence {
-        println!("{}", summary.sentence);
+        say!("{}", summary.sentence);
     }
     let counts = summary.counts;
-    println!(
+    say!(
         "{} ops in {:.1} s: {} sends acknowledged, {} failed, {} unknown; {} records in {} polls",
         counts.invoked,
         summary.duration_ms as f64 / 1_000.0,
@@ -80,16 +81,16 @@ fn print_all(summary: &Summary, store: &Store) {
         counts.polls
     );
     for fault in &summary.faults {
-        println!("  {}", fault_line(fault));
+        say!("  {}", fault_line(fault));
     }
     if let Liveness::Recovered { after_ms } = summary.liveness {
-        println!(
+        say!(
             "whole again {:.1} s after healing",
             after_ms as f64 / 1_000.0
         );
     }
-    println!("report: {}", store.report().display());
-    println!("REPRODUCE: {}", summary.reproduce);
+    say!("report: {}", store.report().display());
+    say!("REPRODUCE: {}", summary.reproduce);
 }
 
 fn fault_line(fault: &FaultSummary) -> String {
