@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use harness::cli::exit::Exit;
 use harness::cli::{self, Command};
+use harness::doctor;
 use harness::roles::{self, Place, Roles};
 use harness::sandbox::enter;
 
@@ -17,17 +18,18 @@ fn main() -> ExitCode {
         worker: harness::worker::role::run,
     };
     match roles::dispatch(&roles) {
-        Ok(place) => ExitCode::from(run(place).code()),
+        Ok(place) => run(place),
         Err(code) => code,
     }
 }
 
-fn run(place: Place) -> Exit {
+fn run(place: Place) -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(exit) => return exit,
+        Err(exit) => return exit.into(),
     };
-    match cli.command {
+    let exit = match cli.command {
+        Command::Doctor(arguments) => return doctor::run(arguments.json),
         Command::Run(arguments) => match cli::run::plans(&arguments) {
             Ok(plans) => inside(place, || cli::run::run(&arguments, plans)),
             Err(exit) => exit,
@@ -40,16 +42,18 @@ fn run(place: Place) -> Exit {
         },
         Command::Check(arguments) => cli::check::check(&arguments),
         Command::List(arguments) => cli::list::list(&arguments),
-    }
+    };
+    exit.into()
 }
 
 /// Runs `command` inside the sandbox, entering it first: that runs this program again.
 fn inside(place: Place, command: impl FnOnce() -> Exit) -> Exit {
-    match place {
-        Place::Sandbox => command(),
-        Place::Host => {
-            eprintln!("{}", enter::enter());
-            Exit::MachineCannot
-        }
+    if place == Place::Sandbox {
+        return command();
     }
+    match doctor::require_sandbox() {
+        Ok(()) => eprintln!("verdict: {}", enter::enter()),
+        Err(refusal) => eprintln!("verdict: {refusal}"),
+    }
+    Exit::MachineCannot
 }

@@ -27,6 +27,8 @@ pub mod stage;
 pub mod status;
 pub mod store;
 pub mod summary;
+#[cfg(test)]
+mod summary_test;
 
 pub use launch::{RunRequest, launch};
 

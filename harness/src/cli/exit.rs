@@ -1,5 +1,7 @@
 //! The exit codes of `verdict`, and which of several prevails.
 
+use std::process::ExitCode;
+
 /// How the program ends. The numbers are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -68,6 +70,12 @@ impl Exit {
         Self::Vacuous,
         Self::Kept,
     ];
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
 }
 
 #[cfg(test)]

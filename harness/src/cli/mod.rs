@@ -41,6 +41,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Print the names that other commands take, one a line with a description
     List(ListArgs),
+    /// Say which faults this machine can inject, and what would allow the others
+    Doctor(DoctorArgs),
 }
 
 /// Arguments of `verdict run`.
@@ -141,7 +143,7 @@ pub struct DoctorArgs {
 #[derive(Clone, Debug, Args)]
 pub struct UpArgs {
     /// Broker processes
-    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = node_count())]
     pub nodes: u16,
     /// Port of the first broker; the others follow
     #[arg(long, default_value_t = 19092, value_name = "PORT")]
@@ -152,6 +154,10 @@ pub struct UpArgs {
     /// A broker setting, repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
+}
+
+fn node_count() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=9)
 }
 
 /// Reads the command line; on help, version or an error, the exit to end with.

@@ -17,13 +17,13 @@ impl Cluster {
         for id in 1..=self.plan.cluster.nodes as i32 {
             let effective = self.observer.broker_settings(BrokerId(id)).await;
             let effective = effective.map_err(|error| cannot(&format!("n{id}"), &error))?;
-            let text: String = effective
+            let lines: Vec<String> = effective
                 .iter()
-                .map(|(key, value)| format!("{key}={value}\n"))
+                .map(|(key, value)| format!("{key}={value}"))
                 .collect();
             let path = self.store.node_config(id).join("effective.properties");
             self.store
-                .write(&path, &text)
+                .write(&path, &(lines.join("\n") + "\n"))
                 .map_err(RunFailure::harness)?;
             differs(
                 &format!("n{id}"),

@@ -22,7 +22,7 @@ pub enum PlanError {
         reason: String,
     },
     /// The text is not a plan.
-    #[error("{}:{line}:{column}: not a plan: {reason}; compare `plan.json` of any run", .path.display())]
+    #[error("{}:{line}:{column}: not a plan: {reason}; see any run's plan.json", path.display())]
     Malformed {
         /// The file.
         path: PathBuf,

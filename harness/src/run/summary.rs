@@ -166,11 +166,11 @@ impl Summary {
 /// The exit and the sentence: the first of the following that holds.
 fn conclusion(parts: &Parts<'_>) -> (Exit, String) {
     let verdict = &parts.verdict;
-    let is_unsafe = verdict
+    let is_broken = verdict
         .checks
         .iter()
         .any(|c| c.is_broken() && c.class == Class::Safety);
-    if is_unsafe {
+    if is_broken {
         return (Exit::Broken, verdict.sentence.clone());
     }
     if let Some(death) = parts.deaths.first() {
@@ -204,109 +204,5 @@ impl FaultSummary {
         self.report
             .as_ref()
             .is_some_and(|report| matches!(report.effect, Effect::Seen(_)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use checkers::contract::Contract;
-    use checkers::history::History;
-
-    use crate::nemesis::{FaultSpec, Target};
-
-    const SEND: &str = concat!(
-        r#"{"index":0,"time":0,"process":1,"type":"invoke","f":"send","value":[["send","t-0",7]]}"#,
-        "\n",
-        r#"{"index":1,"time":0,"process":1,"type":"ok","f":"send","value":[["send","t-0",[0,7]]]}"#,
-        "\n",
-        r#"{"index":2,"time":0,"process":2,"type":"invoke","f":"poll","value":[["poll"]]}"#,
-        "\n",
-    );
-    const READ: &str = r#"{"index":3,"time":0,"process":2,"type":"ok","f":"poll","value":[["poll",{"t-0":[[0,7]]}]]}"#;
-    const READ_PHANTOM: &str = concat!(
-        r#"{"index":3,"time":0,"process":2,"type":"ok","f":"poll","#,
-        r#""value":[["poll",{"t-0":[[0,7],[1,8]]}]]}"#
-    );
-
-    fn verdict(lines: &[&str]) -> Verdict {
-        let text = format!("{{\"verdict-history\":1}}\n{}\n", lines.concat());
-        let history = History::read(text.as_bytes()).expect("a history");
-        checkers::check(&history, &Contract::of(&history))
-    }
-
-    fn fault(effect: Option<Effect>) -> FaultSummary {
-        let spec = FaultSpec::Kill {
-            target: Target::Random,
-        };
-        FaultSummary {
-            number: 0,
-            name: "kill".to_owned(),
-            role: "a random node".to_owned(),
-            at_ms: 1_000,
-            for_ms: 1_000,
-            report: effect.map(|effect| FaultReport {
-                fault: spec,
-                targets: vec![1],
-                effect,
-                not_recovered: None,
-            }),
-        }
-    }
-
-    #[test]
-    fn the_worst_part_decides_and_a_violation_outranks_everything() {
-        let recovered = Liveness::Recovered { after_ms: 5 };
-        let down = Liveness::NotRecovered {
-            reason: "partition 1 has no leader".to_owned(),
-        };
-        let cut_short = Liveness::NotReached {
-            reason: "interrupted".to_owned(),
-        };
-        let seen = || fault(Some(Effect::Seen("gone".to_owned())));
-        let vacuous = || fault(Some(Effect::Vacuous("nobody leads".to_owned())));
-        let good = || verdict(&[SEND, READ]);
-        let bad = || verdict(&[SEND, READ_PHANTOM]);
-        let death = || vec!["node-1 ended by itself".to_owned()];
-        for (verdict, deaths, liveness, faults, wanted) in [
-            (good(), vec![], &recovered, vec![], Exit::Kept),
-            (
-                good(),
-                vec![],
-                &recovered,
-                vec![seen(), vacuous()],
-                Exit::Kept,
-            ),
-            (
-                good(),
-                vec![],
-                &recovered,
-                vec![vacuous(), fault(None)],
-                Exit::Vacuous,
-            ),
-            (good(), vec![], &down, vec![seen()], Exit::Unavailable),
-            (good(), death(), &down, vec![seen()], Exit::Broken),
-            (good(), vec![], &cut_short, vec![seen()], Exit::Inconclusive),
-            (bad(), vec![], &recovered, vec![seen()], Exit::Broken),
-            (bad(), vec![], &down, vec![vacuous()], Exit::Broken),
-            (bad(), vec![], &cut_short, vec![], Exit::Broken),
-            (verdict(&[]), vec![], &recovered, vec![], Exit::Vacuous),
-        ] {
-            let summary = Summary::conclude(Parts {
-                plan: &Plan::draw(7, &crate::plan::profile::PROFILES[0]),
-                client: "test".to_owned(),
-                duration_ms: 1,
-                counts: Counts::default(),
-                liveness: liveness.clone(),
-                deaths,
-                faults,
-                verdict,
-                reproduce: String::new(),
-            });
-            assert_eq!(summary.exit(), wanted, "{}", summary.sentence);
-            let text = serde_json::to_string(&summary).expect("serializes");
-            let read: Summary = serde_json::from_str(&text).expect("reads back");
-            assert_eq!(read.sentence, summary.sentence);
-        }
     }
 }

@@ -12,3 +12,5 @@ pub mod role;
 
 #[cfg(test)]
 mod driver_test;
+#[cfg(test)]
+mod protocol_test;

@@ -72,7 +72,10 @@ pub fn decode(payload: &[u8]) -> Result<u64, CorruptPayload> {
 
 /// Lower-case hex digits of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    nibbles
+        .map(|nibble| char::from(hex_digit(u64::from(nibble))))
+        .collect()
 }
 
 /// The endless padding of `value`.
