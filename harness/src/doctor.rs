@@ -91,7 +91,9 @@ pub fn run(as_json: bool) -> ExitCode {
         let text = serde_json::to_string_pretty(&findings);
         println!("{}", text.expect("invariant: findings are plain data"));
     } else {
-        findings.iter().for_each(|finding| println!("{finding}"));
+        for finding in &findings {
+            println!("{finding}");
+        }
     }
     let refused = findings
         .iter()

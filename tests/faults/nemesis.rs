@@ -23,6 +23,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "nemesis::every_fault_proves_its_effect_and_its_healing",
             every_fault,
         ),
+        trial(
+            "nemesis::faults_of_traffic_prove_themselves_by_traffic",
+            traffic_faults,
+        ),
         trial("nemesis::a_fault_without_effect_is_vacuous", vacuous),
         trial(
             "nemesis::sigkill_says_goodbye_through_the_links",
@@ -84,6 +88,60 @@ fn check(report: FaultReport) -> Outcome {
         seen && report.not_recovered.is_none(),
         format!("{report:?}"),
     )
+}
+
+async fn traffic_faults() -> Outcome {
+    let cluster = Cluster::start().await?;
+    let rule = FrameRule {
+        side: FrameSide::Response,
+        api: Some(18),
+        pick: FramePick::Probability(0.5),
+        action: FrameAction::Reset,
+    };
+    let specs = [
+        FaultSpec::Delay {
+            target: node(2),
+            mean_ms: 5,
+            jitter_ms: 2,
+        },
+        FaultSpec::Bandwidth {
+            target: node(2),
+            bytes_per_second: 1 << 20,
+        },
+        FaultSpec::Reset { target: node(2) },
+        FaultSpec::Frame {
+            target: node(2),
+            rule,
+        },
+        FaultSpec::Partition {
+            target: node(2),
+            shape: PartitionShape::IsolateFromAll,
+        },
+    ];
+    let faults = async {
+        for spec in specs {
+            check(run(&cluster, &spec).await)?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        done = faults => done,
+        failed = talk(&cluster) => failed,
+    }
+}
+
+/// Client 1 asks node 2 for ever, connecting again whenever it must.
+async fn talk(cluster: &Cluster) -> Outcome {
+    loop {
+        let mut stream = cluster.connect(C1, 2).await?;
+        for correlation in 1.. {
+            let sent = stream.write_all(&request(18, correlation, &[0; 100])).await;
+            let mut answer = [0; 108];
+            if sent.is_err() || stream.read_exact(&mut answer).await.is_err() {
+                break;
+            }
+        }
+    }
 }
 
 async fn vacuous() -> Outcome {

@@ -160,8 +160,10 @@ impl Supervisor {
 
     /// SIGKILL, then waits until the process is gone.
     pub async fn kill(&self, endpoint: Endpoint) -> Result<Exit, ProcessError> {
+        self.pid(endpoint)?;
         self.expect_exit(endpoint)?;
-        self.signal(endpoint, Signal::SIGKILL)?;
+        // It may end by itself at this very moment; waiting tells.
+        let _ = self.signal(endpoint, Signal::SIGKILL);
         self.wait(endpoint, KILL_LIMIT).await
     }
 
@@ -171,9 +173,11 @@ impl Supervisor {
         endpoint: Endpoint,
         limit: Duration,
     ) -> Result<Exit, ProcessError> {
+        self.pid(endpoint)?;
         self.expect_exit(endpoint)?;
-        self.signal(endpoint, Signal::SIGTERM)?;
-        self.signal(endpoint, Signal::SIGCONT)?;
+        // SIGTERM may end it before SIGCONT is sent; waiting tells.
+        let _ = self.signal(endpoint, Signal::SIGTERM);
+        let _ = self.signal(endpoint, Signal::SIGCONT);
         self.wait(endpoint, limit).await
     }
 
