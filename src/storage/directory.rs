@@ -117,22 +117,31 @@ impl<D: Disk> LogDirectory<D> {
         Ok(())
     }
 
+    fn write_log_starts(&mut self, offsets: Offsets) -> Result<(), DiskError> {
+        if offsets != self.checkpoints.log_starts {
+            Checkpoints::write(&self.disk, &self.path, LOG_STARTS, &offsets)?;
+            self.checkpoints.log_starts = offsets;
+        }
+        Ok(())
+    }
+
     /// Stores how far each log is durable, and the log starts inside segments.
     fn checkpoint_recovery(&mut self) -> Result<(), DiskError> {
         let points = self.logs.iter();
         let points = points.map(|(log, store)| (log.clone(), store.recovery_point));
         self.write_recovery_points(points.collect())?;
+        self.checkpoint_log_starts()
+    }
+
+    /// Stores the log starts that lie inside segments.
+    fn checkpoint_log_starts(&mut self) -> Result<(), DiskError> {
         let starts: Offsets = self
             .logs
             .iter()
             .filter(|(_, store)| store.state.log_start_offset > store.first_base_offset())
             .map(|(log, store)| (log.clone(), store.state.log_start_offset))
             .collect();
-        if starts != self.checkpoints.log_starts {
-            Checkpoints::write(&self.disk, &self.path, LOG_STARTS, &starts)?;
-            self.checkpoints.log_starts = starts;
-        }
-        Ok(())
+        self.write_log_starts(starts)
     }
 
     /// Lowers the stored offsets of `log` to `to`, before its records above are touched.
@@ -147,7 +156,9 @@ impl<D: Disk> LogDirectory<D> {
         let recovery_points = lowered(&self.checkpoints.recovery_points);
         self.write_recovery_points(recovery_points)?;
         let high_watermarks = lowered(&self.checkpoints.high_watermarks);
-        self.write_high_watermarks(high_watermarks)
+        self.write_high_watermarks(high_watermarks)?;
+        let log_starts = lowered(&self.checkpoints.log_starts);
+        self.write_log_starts(log_starts)
     }
 
     /// Removes `log` from the stored offsets, before its files go.
@@ -158,14 +169,16 @@ impl<D: Disk> LogDirectory<D> {
         let mut high_watermarks = self.checkpoints.high_watermarks.clone();
         high_watermarks.remove(log);
         self.write_high_watermarks(high_watermarks)?;
-        if self.checkpoints.log_starts.remove(log).is_some() {
-            let starts = &self.checkpoints.log_starts;
-            Checkpoints::write(&self.disk, &self.path, LOG_STARTS, starts)?;
-        }
-        Ok(())
+        let mut log_starts = self.checkpoints.log_starts.clone();
+        log_starts.remove(log);
+        self.write_log_starts(log_starts)
     }
 }
 
 #[cfg(test)]
 #[path = "directory_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "directory_model_test.rs"]
+mod model_tests;

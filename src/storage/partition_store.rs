@@ -124,9 +124,19 @@ impl<D: Disk> PartitionStore<D> {
 
     /// Writes the producers at the end of the log; durable after [`Self::sync_names`].
     pub(super) fn write_producers(&mut self, disk: &D) -> Result<(), DiskError> {
-        let path = offset_file(&self.directory, self.state.log_end_offset, PRODUCERS);
         let content = producer_snapshot::format(&self.state.producers);
-        atomic_file::replace_without_directory_sync(disk, &path, &content)?;
+        self.write_producer_snapshot(disk, self.state.log_end_offset, &content)
+    }
+
+    /// Writes the producers at `offset`, formatted; durable after [`Self::sync_names`].
+    pub(super) fn write_producer_snapshot(
+        &mut self,
+        disk: &D,
+        offset: Offset,
+        content: &[u8],
+    ) -> Result<(), DiskError> {
+        let path = offset_file(&self.directory, offset, PRODUCERS);
+        atomic_file::replace_without_directory_sync(disk, &path, content)?;
         self.files_changed();
         Ok(())
     }

@@ -88,7 +88,10 @@ fn reopen<D: Disk>(
     }
     let end = scanned.end_offset;
     store.state.epochs = epochs.clone();
-    store.state.epochs.truncate_from_end(end);
+    // An entry at the very end is that of the records that retention removed.
+    store.state.epochs.truncate_from_end(end + 1);
+    let first = store.first_base_offset();
+    store.state.epochs.truncate_from_start(first);
     store.epochs_written = epochs;
     store.state.log_end_offset = end;
     store.state.producers = store.rebuild_producers(disk, end)?;
@@ -118,6 +121,8 @@ fn rescan<D: Disk>(
     store.epochs_written = stored.unwrap_or_default();
     store.state.epochs = store.epochs_written.clone();
     store.state.epochs.truncate_from_end(start);
+    let first = store.state.log_start_offset;
+    store.state.epochs.truncate_from_start(first);
     let kept = scan_doubtful(&mut store, disk, doubtful)?;
     for base in doubtful.iter().skip(kept).rev() {
         Segment::existing(disk, &store.directory, *base)?.remove(disk)?;

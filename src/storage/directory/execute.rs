@@ -60,6 +60,7 @@ impl<D: Disk> LogDirectory<D> {
             DiskRequest::Close { broker_epoch } => self.close(broker_epoch),
             DiskRequest::Truncate { log, to } => self.truncate(&log, to),
             DiskRequest::RestartAt { log, offset } => self.restart_at(&log, offset),
+            DiskRequest::AdvanceLogStart { log, to } => self.advance_log_start(&log, to),
             request => self.perform_on_log(request),
         }
     }
@@ -95,9 +96,6 @@ impl<D: Disk> LogDirectory<D> {
             }
             DiskRequest::Flush { .. } => DiskReply::Flushed {
                 upto: store.flush(disk)?,
-            },
-            DiskRequest::AdvanceLogStart { to, .. } => DiskReply::Retained {
-                log_start_offset: store.advance_log_start(disk, to)?,
             },
             DiskRequest::Retain {
                 retention,
@@ -186,6 +184,19 @@ impl<D: Disk> LogDirectory<D> {
         store.restart_at(&self.disk, offset)?;
         let state = store.state.clone();
         Ok(DiskReply::Truncated { state })
+    }
+
+    /// The new start is stored before the next flush can store epochs that begin there.
+    fn advance_log_start(
+        &mut self,
+        log: &TopicPartition,
+        to: Offset,
+    ) -> Result<DiskReply, DiskError> {
+        let store = self.logs.get_mut(log);
+        let store = store.ok_or_else(|| DiskError::UnknownLog(log.clone()))?;
+        let log_start_offset = store.advance_log_start(&self.disk, to)?;
+        self.checkpoint_log_starts()?;
+        Ok(DiskReply::Retained { log_start_offset })
     }
 
     fn checkpoint(&mut self, high_watermarks: Offsets) -> Result<DiskReply, DiskError> {

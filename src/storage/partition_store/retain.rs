@@ -9,6 +9,7 @@ use crate::offset::Offset;
 use super::{PartitionStore, sync_dir};
 use crate::storage::disk::Disk;
 use crate::storage::error::DiskError;
+use crate::storage::producer_snapshot;
 use crate::storage::request::Retention;
 use crate::storage::segment::millis;
 
@@ -94,9 +95,20 @@ impl<D: Disk> PartitionStore<D> {
     }
 
     fn remove_first(&mut self, disk: &D) -> Result<(), DiskError> {
+        let first = self.segments.get(1).map_or(0, |next| next.base_offset);
+        self.keep_producers_at(disk, first)?;
+        self.sync_names(disk)?;
         self.segments.remove(0).remove(disk)?;
-        let first = self.first_base_offset();
         self.remove_producer_snapshots(disk, |offset| offset < first)?;
         sync_dir(disk, &self.directory)
+    }
+    /// Sees to it that there is a snapshot at `base_offset`: what lies below goes, and with it the
+    /// means to rebuild it. A crash may have taken the one that the roll wrote.
+    fn keep_producers_at(&mut self, disk: &D, base_offset: Offset) -> Result<(), DiskError> {
+        if self.producer_snapshot_at(disk, base_offset)?.is_some() {
+            return Ok(());
+        }
+        let producers = self.rebuild_producers(disk, base_offset)?;
+        self.write_producer_snapshot(disk, base_offset, &producer_snapshot::format(&producers))
     }
 }

@@ -54,6 +54,9 @@ impl<D: Disk> PartitionStore<D> {
         self.state = LogState::empty_at(offset);
         self.write_epochs(disk)?;
         self.sync_names(disk)?;
+        self.remove_segments_from(disk, 1)?;
+        // The first goes last, or a crash could bring back a log without its beginning.
+        sync_dir(disk, &self.directory)?;
         self.remove_segments_from(disk, 0)?;
         self.remove_producer_snapshots(disk, |_| true)?;
         sync_dir(disk, &self.directory)?;
@@ -98,6 +101,17 @@ impl<D: Disk> PartitionStore<D> {
             .collect())
     }
 
+    /// The producers at `offset`, if a whole snapshot has them.
+    pub(super) fn producer_snapshot_at(
+        &self,
+        disk: &D,
+        offset: Offset,
+    ) -> Result<Option<ProducerState>, DiskError> {
+        let path = offset_file(&self.directory, offset, PRODUCERS);
+        let content = atomic_file::read(disk, &path)?;
+        Ok(content.and_then(|content| producer_snapshot::parse(&content)))
+    }
+
     /// The producers of the batches below `end`: the newest whole snapshot and what follows it.
     pub(in crate::storage) fn rebuild_producers(
         &mut self,
@@ -110,9 +124,7 @@ impl<D: Disk> PartitionStore<D> {
             if offset > end || offset < from {
                 continue;
             }
-            let path = offset_file(&self.directory, offset, PRODUCERS);
-            let content = atomic_file::read(disk, &path)?;
-            if let Some(found) = content.and_then(|content| producer_snapshot::parse(&content)) {
+            if let Some(found) = self.producer_snapshot_at(disk, offset)? {
                 producers = found;
                 from = offset;
                 break;

@@ -1,0 +1,200 @@
+//! The thread that owns a log directory.
+//!
+//! In: requests through a bounded queue. Out: completions through the function that `start` was
+//! given, called on the directory's thread. Invariant: every accepted request is completed exactly
+//! once, in an order in which only covered flushes wait; dropping the handle first completes what
+//! was accepted. A broken invariant in the directory ends the process: what is on disk is then in
+//! doubt, and nobody may be answered as if it were not.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use crate::id::TopicPartition;
+use crate::storage::{
+    DirectoryIdentity, DiskError, DiskReply, DiskRequest, LogDirectory, OpenError,
+    RecoveredDirectory,
+};
+
+use super::files::RealDisk;
+use super::group_commit::is_covered;
+use super::lock::{DirectoryLock, LockError};
+
+/// Requests that may wait in a directory's queue.
+pub const QUEUE_DEPTH: usize = 4096;
+
+/// Requests that are looked at together for covered flushes.
+const BATCH_MAX: usize = 256;
+
+/// Names a request; the submitter chooses it and the completion brings it back.
+pub type DiskToken = u64;
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Completion {
+    /// Which request.
+    pub token: DiskToken,
+    /// Its result.
+    pub result: Result<DiskReply, DiskError>,
+}
+
+/// Why a log directory could not be put into use.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryStartError {
+    /// It is in use, or cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// It cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// There is no thread for it.
+    #[error("cannot start the thread of {}: {source}", path.display())]
+    Thread {
+        /// The directory.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+/// Why a request was not accepted.
+#[derive(Debug)]
+pub enum SubmitError {
+    /// The queue is full: try again after a completion.
+    Full(DiskToken, DiskRequest),
+    /// The thread has ended.
+    Ended,
+}
+
+#[derive(Debug)]
+struct Job {
+    token: DiskToken,
+    request: DiskRequest,
+}
+
+/// A log directory in use by this process.
+#[derive(Debug)]
+pub struct DirectoryThread {
+    queue: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl DirectoryThread {
+    /// Locks and opens the directory at `path` (this blocks for the recovery), then starts its
+    /// thread. `complete` is called there; it must not wait for whoever submits.
+    pub fn start(
+        path: PathBuf,
+        identity: &DirectoryIdentity,
+        queue_depth: usize,
+        complete: impl FnMut(Completion) + Send + 'static,
+    ) -> Result<(Self, RecoveredDirectory), DirectoryStartError> {
+        let lock = DirectoryLock::acquire(&path)?;
+        let (directory, recovered) = LogDirectory::open(RealDisk, path.clone(), identity)?;
+        let (queue, requests) = sync_channel(queue_depth);
+        let thread = thread::Builder::new()
+            .name("log-directory".to_owned())
+            .spawn(move || {
+                let _lock = lock;
+                let _guard = AbortOnPanic;
+                Worker::new(directory, complete).run(&requests);
+            })
+            .map_err(|source| DirectoryStartError::Thread { path, source })?;
+        let started = Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        };
+        Ok((started, recovered))
+    }
+
+    /// Hands over a request, or gives it back if the queue is full. Never blocks.
+    pub fn try_submit(&self, token: DiskToken, request: DiskRequest) -> Result<(), SubmitError> {
+        let queue = self.queue.as_ref().ok_or(SubmitError::Ended)?;
+        queue
+            .try_send(Job { token, request })
+            .map_err(|error| match error {
+                TrySendError::Full(job) => SubmitError::Full(job.token, job.request),
+                TrySendError::Disconnected(_) => SubmitError::Ended,
+            })
+    }
+}
+
+impl Drop for DirectoryThread {
+    /// Completes what was accepted, then ends the thread.
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // The thread does not panic: it would abort.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker<F> {
+    directory: LogDirectory<RealDisk>,
+    complete: F,
+    waiting: Vec<(DiskToken, TopicPartition)>,
+}
+
+impl<F: FnMut(Completion)> Worker<F> {
+    const fn new(directory: LogDirectory<RealDisk>, complete: F) -> Self {
+        Self {
+            directory,
+            complete,
+            waiting: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, requests: &Receiver<Job>) {
+        while let Ok(first) = requests.recv() {
+            let mut jobs = VecDeque::from([first]);
+            jobs.extend(requests.try_iter().take(BATCH_MAX));
+            while let Some(job) = jobs.pop_front() {
+                let later = jobs.iter().map(|later| &later.request);
+                if is_covered(&job.request, later) {
+                    let log = job.request.log().cloned();
+                    self.waiting.extend(log.map(|log| (job.token, log)));
+                } else {
+                    self.execute(job);
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, job: Job) {
+        let flushed = match &job.request {
+            DiskRequest::Flush { log } => Some(log.clone()),
+            _ => None,
+        };
+        let result = self.directory.execute(job.request);
+        if let Err(error) = &result
+            && error.is_fatal()
+        {
+            tracing::error!(directory = %self.directory.path().display(), %error, "disk failed");
+        }
+        if let Some(log) = flushed {
+            let covered = self.waiting.extract_if(.., |(_, waiting)| *waiting == log);
+            for (token, _) in covered {
+                let result = result.clone();
+                (self.complete)(Completion { token, result });
+            }
+        }
+        let token = job.token;
+        (self.complete)(Completion { token, result });
+    }
+}
+
+/// Ends the process if the directory's thread panics.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "thread_test.rs"]
+mod tests;

@@ -1,0 +1,408 @@
+//! Random operations with crashes against a model: the fold of what was appended.
+//!
+//! After every restart the log is a prefix of what was appended that contains all that was flushed,
+//! every batch in it is whole, and epochs and producers are the fold of just that prefix.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::LogDirectory;
+use crate::id::{BrokerId, TopicId, TopicPartition};
+use crate::log::LogState;
+use crate::offset::Offset;
+use crate::record::{BatchBuilder, Batches, Compression, ProducerFields, RecordBatch};
+use crate::storage::disk::Disk;
+use crate::storage::identity::DirectoryIdentity;
+use crate::storage::memory_disk::{MemoryDisk, Survival};
+use crate::storage::partition_store::summary;
+use crate::storage::request::{DiskReply, DiskRequest, LogOptions, Retention};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append {
+        batches: usize,
+        records: i32,
+        new_epoch: bool,
+    },
+    Flush,
+    Checkpoint,
+    Truncate {
+        back: i64,
+    },
+    RestartAt {
+        ahead: i64,
+    },
+    AdvanceLogStart {
+        ahead: i64,
+    },
+    Retain {
+        bytes: u64,
+    },
+    CleanRestart,
+    /// The power goes before the operation `after` of the next step (or after it), and each
+    /// unsynced operation has a fate drawn from `seed`.
+    Crash {
+        after: usize,
+        seed: u64,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1..5_usize, 1..4, prop::bool::weighted(0.2)).prop_map(
+            |(batches, records, new_epoch)| Step::Append { batches, records, new_epoch }
+        ),
+        3 => Just(Step::Flush),
+        2 => Just(Step::Checkpoint),
+        2 => (0..20_i64).prop_map(|back| Step::Truncate { back }),
+        1 => (0..20_i64).prop_map(|ahead| Step::RestartAt { ahead }),
+        1 => (0..20_i64).prop_map(|ahead| Step::AdvanceLogStart { ahead }),
+        1 => (0..3000_u64).prop_map(|bytes| Step::Retain { bytes }),
+        1 => Just(Step::CleanRestart),
+        3 => (0..40_usize, any::<u64>()).prop_map(|(after, seed)| Step::Crash { after, seed }),
+    ]
+}
+
+fn log() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
+
+struct Model {
+    disk: MemoryDisk,
+    directory: LogDirectory<MemoryDisk>,
+    /// Every batch since the log was created or restarted, by base offset.
+    batches: BTreeMap<Offset, Bytes>,
+    origin: Offset,
+    end: Offset,
+    start: Offset,
+    /// Everything below must survive, unless a cut began.
+    flushed: Offset,
+    epoch: i32,
+    sequence: i32,
+}
+
+impl Model {
+    fn new() -> Self {
+        let disk = MemoryDisk::default();
+        let directory = Self::open(&disk).unwrap();
+        let mut model = Self {
+            disk,
+            directory,
+            batches: BTreeMap::new(),
+            origin: 0,
+            end: 0,
+            start: 0,
+            flushed: 0,
+            epoch: 0,
+            sequence: 0,
+        };
+        model.create();
+        model.execute(DiskRequest::Flush { log: log() }).unwrap();
+        model
+    }
+
+    /// `None` if the power went.
+    fn open(disk: &MemoryDisk) -> Option<LogDirectory<MemoryDisk>> {
+        let identity = DirectoryIdentity {
+            cluster_id: "c".to_owned(),
+            node_id: BrokerId(1),
+            new_directory_id: Uuid::from_u128(5),
+        };
+        let opened = LogDirectory::open(disk.clone(), PathBuf::from("data"), &identity).ok()?;
+        disk.sync_dir(Path::new("")).ok()?;
+        Some(opened.0)
+    }
+
+    fn create(&mut self) -> LogState {
+        let request = DiskRequest::CreateLog {
+            log: log(),
+            topic_id: TopicId(Uuid::from_u128(7)),
+            options: LogOptions {
+                segment_bytes: 600,
+                segment_age: Duration::from_hours(1),
+                index_interval_bytes: 100,
+                index_bytes: 1000,
+            },
+        };
+        match self.execute(request) {
+            Some(DiskReply::Created { state }) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// `None` if the power went.
+    fn execute(&mut self, request: DiskRequest) -> Option<DiskReply> {
+        self.directory.execute(request).ok()
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Append {
+                batches,
+                records,
+                new_epoch,
+            } => self.append(batches, records, new_epoch),
+            Step::Flush => {
+                if let Some(reply) = self.execute(DiskRequest::Flush { log: log() }) {
+                    assert_eq!(reply, DiskReply::Flushed { upto: self.end });
+                    self.flushed = self.end;
+                }
+            }
+            Step::Checkpoint => {
+                let high_watermarks = BTreeMap::from([(log(), self.flushed)]);
+                self.execute(DiskRequest::CheckpointHighWatermarks { high_watermarks });
+            }
+            Step::Truncate { back } => self.truncate(self.end - back),
+            Step::RestartAt { ahead } => self.restart_at(self.end + ahead),
+            Step::AdvanceLogStart { ahead } => {
+                let to = (self.start + ahead).min(self.end);
+                self.started(DiskRequest::AdvanceLogStart { log: log(), to });
+            }
+            Step::Retain { bytes } => {
+                let retention = Retention {
+                    age: None,
+                    bytes: Some(bytes),
+                    producer_expiration: Duration::from_hours(1_000_000),
+                };
+                self.started(DiskRequest::Retain {
+                    log: log(),
+                    retention,
+                    high_watermark: self.end,
+                    wall_millis: 0,
+                });
+            }
+            Step::CleanRestart => {
+                if self
+                    .execute(DiskRequest::Close { broker_epoch: None })
+                    .is_some()
+                {
+                    self.flushed = self.end;
+                    if let Some(directory) = Self::open(&self.disk) {
+                        self.directory = directory;
+                        let state = self.create();
+                        self.check_state(state);
+                    }
+                }
+            }
+            Step::Crash { .. } => {}
+        }
+    }
+
+    fn append(&mut self, batches: usize, records: i32, new_epoch: bool) {
+        self.epoch += i32::from(new_epoch);
+        let mut all = Vec::new();
+        for _ in 0..batches {
+            let producer = ProducerFields {
+                id: i64::from(self.sequence % 3),
+                epoch: 0,
+                base_sequence: self.sequence,
+            };
+            let mut builder = BatchBuilder::new(Compression::None)
+                .with_position(self.end, self.epoch)
+                .with_producer(producer);
+            for _ in 0..records {
+                builder.append(0, None, Some(&[self.sequence as u8; 10]), &[]);
+                self.sequence += 1;
+            }
+            let batch = builder.build();
+            all.extend_from_slice(&batch);
+            self.batches.insert(self.end, batch);
+            self.end += i64::from(records);
+        }
+        self.execute(DiskRequest::Append {
+            log: log(),
+            batches: Bytes::from(all),
+        });
+    }
+
+    fn truncate(&mut self, to: Offset) {
+        let to = to.max(0);
+        self.flushed = self.flushed.min(to);
+        let cut = self.batches.range(..to).next_back();
+        let cut = cut
+            .filter(|(_, batch)| next(batch) > to)
+            .map(|(base, _)| *base);
+        if to < self.start {
+            return self.restart_at(to);
+        }
+        let request = DiskRequest::Truncate { log: log(), to };
+        let to = cut.unwrap_or(to);
+        self.flushed = self.flushed.min(to);
+        if let Some(reply) = self.execute(request) {
+            self.end = self.end.min(to);
+            self.batches.retain(|base, _| *base < to);
+            self.start = self.start.min(self.end);
+            let DiskReply::Truncated { state } = reply else {
+                panic!("{reply:?}");
+            };
+            self.check_state(state);
+        }
+    }
+
+    fn restart_at(&mut self, offset: Offset) {
+        self.flushed = 0;
+        let request = DiskRequest::RestartAt { log: log(), offset };
+        let is_done = self.execute(request).is_some();
+        if is_done {
+            self.batches.clear();
+            (self.origin, self.start, self.end, self.flushed) = (offset, offset, offset, offset);
+        } else {
+            self.origin = offset;
+        }
+    }
+
+    fn started(&mut self, request: DiskRequest) {
+        if let Some(DiskReply::Retained { log_start_offset }) = self.execute(request) {
+            assert!(log_start_offset >= self.start);
+            self.start = log_start_offset;
+        } else {
+            self.start = self.end;
+        }
+    }
+
+    /// What a log with these bounds must be, by the batches that were appended.
+    fn expected(&self, start: Offset, end: Offset) -> LogState {
+        let mut state = LogState::empty_at(self.batches.keys().next().copied().unwrap_or(start));
+        for (_, batch) in self.batches.range(..end) {
+            state.append(&summary(RecordBatch::first(batch).unwrap().header()));
+        }
+        state.advance_log_start(start);
+        state
+    }
+
+    /// An empty log may have forgotten the epoch in force.
+    fn check_state(&self, mut state: LogState) {
+        let expected = self.expected(self.start, self.end);
+        if self.start == self.end {
+            state.epochs = expected.epochs.clone();
+        }
+        assert_eq!(state, expected);
+    }
+
+    fn crash(&mut self, seed: u64) {
+        let mut random = seed;
+        self.disk.clear_fault();
+        self.disk.crash_with(|bytes| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            match (random >> 33) % 4 {
+                0 | 1 => Survival::Kept,
+                2 => Survival::Lost,
+                _ => Survival::Torn((random >> 40) as usize % (bytes + 1)),
+            }
+        });
+        self.directory = Self::open(&self.disk).unwrap();
+        let state = self.create();
+        let (start, end) = (state.log_start_offset, state.log_end_offset);
+        if start == end && start == self.origin && self.flushed <= self.origin {
+            self.batches.clear();
+        } else {
+            assert!(
+                end >= self.flushed && end <= self.end,
+                "{end} is not within {self:?}"
+            );
+            assert!(
+                start <= self.start.max(end),
+                "{start} is not within {self:?}"
+            );
+            self.batches.retain(|base, _| *base < end);
+            self.origin = self.batches.keys().next().copied().unwrap_or(end);
+            if start < end {
+                assert_eq!(state, self.expected(start, end));
+            } else {
+                self.batches.clear();
+                self.origin = end;
+            }
+        }
+        (self.start, self.end, self.flushed) = (start, end, end);
+        if self.batches.is_empty() {
+            // An empty log forgets the producers or not, as the files happen to say.
+            self.restart_at(self.end);
+        }
+    }
+
+    fn check_reads(&mut self) {
+        let mut offset = self.start;
+        let mut seen = Vec::new();
+        while offset < self.end {
+            let request = DiskRequest::Read {
+                log: log(),
+                start: offset,
+                end: self.end,
+                max_bytes: 300,
+                minimum_one_batch: true,
+            };
+            let Some(DiskReply::Read { batches }) = self.execute(request) else {
+                panic!("offset {offset} cannot be read");
+            };
+            for batch in Batches::new(batches) {
+                let batch = batch.unwrap();
+                batch.check_crc().unwrap();
+                offset = batch.header().next_offset();
+                seen.push((batch.header().base_offset, batch.into_bytes()));
+            }
+        }
+        let expected = self
+            .batches
+            .iter()
+            .filter(|(_, batch)| next(batch) > self.start);
+        let expected: Vec<_> = expected
+            .map(|(base, batch)| (*base, batch.clone()))
+            .collect();
+        assert_eq!(seen, expected);
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            origin,
+            start,
+            flushed,
+            end,
+            ..
+        } = self;
+        write!(
+            f,
+            "origin {origin} start {start} flushed {flushed} end {end}"
+        )
+    }
+}
+
+fn next(batch: &Bytes) -> Offset {
+    RecordBatch::first(batch).unwrap().header().next_offset()
+}
+
+proptest! {
+    #[test]
+    fn recovery_keeps_a_prefix_with_all_that_was_flushed(
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut model = Model::new();
+        let mut power: Option<u64> = None;
+        for step in &steps {
+            if let Step::Crash { after, seed } = *step {
+                let mut left = after;
+                model.disk.set_fault(move |_, _| {
+                    let is_out = left == 0;
+                    left = left.saturating_sub(1);
+                    is_out.then_some(io::ErrorKind::Other)
+                });
+                power = Some(seed);
+                continue;
+            }
+            model.step(step);
+            if let Some(seed) = power.take() {
+                model.crash(seed);
+            }
+            model.check_reads();
+        }
+    }
+}
