@@ -144,6 +144,8 @@ pub(super) enum Mutation {
     CommitEarlierEpochs,
     /// Keeps a diverging suffix instead of truncating it.
     KeepDivergingSuffix,
+    /// As leader, serves a fetch by its offset alone, whatever epoch its sender's log ends in.
+    IgnoreLastFetchedEpoch,
     /// Grants votes to candidates whose log lacks records that this voter has.
     IgnoreCandidateLog,
 }

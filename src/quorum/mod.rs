@@ -17,6 +17,8 @@ mod message;
 mod recovery;
 mod replication;
 mod role;
+#[cfg(test)]
+mod sim;
 mod snapshot;
 mod status;
 mod transition;

@@ -62,7 +62,7 @@ impl Quorum {
 
     /// Learns from a fetch what its sender has flushed.
     fn note_progress(&mut self, now: Now, request: &FetchRequest) {
-        if self.log.relation(log_end(request)) != Relation::Prefix {
+        if self.relation(request) != Relation::Prefix {
             return;
         }
         if let Role::Leader(leader) = &mut self.role
@@ -116,9 +116,26 @@ impl Quorum {
         }
     }
 
+    /// How the log of a fetch's sender relates to this one.
+    fn relation(&self, request: &FetchRequest) -> Relation {
+        let follower = LogEnd {
+            epoch: request.last_fetched_epoch,
+            offset: request.fetch_offset,
+        };
+        match self.log.relation(follower) {
+            Relation::Diverging(_)
+                if self.config.mutated(Mutation::IgnoreLastFetchedEpoch)
+                    && follower.offset <= self.log.end().offset =>
+            {
+                Relation::Prefix
+            }
+            relation => relation,
+        }
+    }
+
     /// What a fetch brings at present.
     fn fetched(&self, request: &FetchRequest) -> Fetched {
-        match self.log.relation(log_end(request)) {
+        match self.relation(request) {
             Relation::Prefix => {
                 let flushed_end = self.log.flushed_end();
                 let max_bytes = self.config.fetch_max_bytes;
@@ -176,13 +193,5 @@ impl Quorum {
         let snapshot = snapshot.ok_or(ErrorCode::SnapshotNotFound)?;
         let chunk = snapshot.chunk(request.position, self.config.snapshot_chunk_bytes);
         chunk.ok_or(ErrorCode::PositionOutOfRange)
-    }
-}
-
-/// The end of the log that a fetch describes.
-fn log_end(request: &FetchRequest) -> LogEnd {
-    LogEnd {
-        epoch: request.last_fetched_epoch,
-        offset: request.fetch_offset,
     }
 }
