@@ -16,7 +16,7 @@ use crate::quorum::config::Mutation;
 use crate::quorum::effects::{Correlation, ElectionState, ReplyToken};
 use crate::quorum::log::LogEnd;
 use crate::quorum::message::{Leadership, Request, Response, VoteRequest, VoteResponse};
-use crate::quorum::role::{Role, Unattached};
+use crate::quorum::role::{FormerLeader, Role, Unattached};
 use crate::time::{Now, Time};
 
 /// What one voter said.
@@ -164,7 +164,7 @@ impl Quorum {
                 });
                 let deadline = now.time + self.draw_election_timeout();
                 self.change_role(Role::Unattached(Unattached {
-                    former_leader: None,
+                    former_leader: FormerLeader::Unknown,
                     deadline,
                 }));
                 true

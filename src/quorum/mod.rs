@@ -49,7 +49,7 @@ use config::Mutation;
 use effects::Outbox;
 use log::QuorumLog;
 use recovery::RecoveredLog;
-use role::Role;
+use role::{FormerLeader, Role};
 
 /// One member of the metadata quorum: a voter, or an observer that only fetches.
 #[derive(Debug)]
@@ -65,6 +65,9 @@ pub struct Quorum {
     announced: Leadership,
     last_correlation: Correlation,
     withdrawn: bool,
+    /// Candidacies since a leader was last known: each doubles the patience of the next, so that
+    /// slow disks and links do not keep a quorum from ever electing.
+    failed_candidacies: u32,
     outbox: Outbox,
 }
 
@@ -94,6 +97,7 @@ impl Quorum {
             delivered: start.end_offset,
             announced: Leadership::default(),
             withdrawn: false,
+            failed_candidacies: 0,
         };
         if let Some(snapshot) = quorum.snapshot.clone() {
             quorum.outbox.push(Effect::LoadSnapshot { snapshot });
@@ -103,10 +107,7 @@ impl Quorum {
                 .outbox
                 .write(|token| Effect::RestartLog { token, at: start });
         }
-        quorum.become_unattached(now, None);
-        if quorum.config.majority() == 1 && quorum.may_stand() {
-            quorum.become_candidate(now);
-        }
+        quorum.start(now);
         quorum.settle();
         Ok(quorum)
     }
@@ -230,7 +231,7 @@ impl Quorum {
         self.withdrawn = true;
         self.resign(now);
         if matches!(self.role, Role::Prospective(_) | Role::Candidate(_)) {
-            self.become_unattached(now, None);
+            self.become_unattached(now, FormerLeader::Unknown);
         }
         self.settle();
     }
@@ -292,3 +293,8 @@ impl Quorum {
         self.role.next_timeout()
     }
 }
+
+#[cfg(test)]
+mod forged_test;
+#[cfg(test)]
+mod quorum_test;

@@ -11,7 +11,7 @@ use crate::quorum::effects::{Correlation, Effect, ElectionState, HaltReason, Rep
 use crate::quorum::message::{
     BeginQuorumEpochRequest, EndQuorumEpochRequest, EpochResponse, Leadership, Response,
 };
-use crate::quorum::role::Role;
+use crate::quorum::role::{FormerLeader, Role};
 use crate::time::Now;
 
 impl Quorum {
@@ -27,7 +27,7 @@ impl Quorum {
             });
             match leader {
                 Some(leader) => self.become_follower(now, leader),
-                None => self.become_unattached(now, None),
+                None => self.become_unattached(now, FormerLeader::Unknown),
             }
         } else if seen.epoch == self.state.epoch
             && let Some(leader) = leader
@@ -37,15 +37,18 @@ impl Quorum {
         }
     }
 
-    /// Whether word of `leader` in the present epoch ends this node's search. A leader that fell
-    /// silent or resigned must speak for itself.
+    /// Whether word of `leader` in the present epoch ends this node's search.
     fn may_follow(&self, from: BrokerId, leader: BrokerId) -> bool {
-        match &self.role {
-            Role::Unattached(_) | Role::Prospective(_) | Role::Candidate(_) => {
-                let known = self.role.leader_of_epoch(self.config.id);
-                known != Some(leader) || from == leader
-            }
-            _ => false,
+        let former_leader = match &self.role {
+            Role::Unattached(unattached) => unattached.former_leader,
+            Role::Prospective(prospective) => prospective.former_leader,
+            Role::Candidate(_) => FormerLeader::Unknown,
+            _ => return false,
+        };
+        match former_leader {
+            FormerLeader::Unknown => true,
+            FormerLeader::Silent(silent) => silent == leader && from == leader,
+            FormerLeader::Resigned(_) => false,
         }
     }
 
@@ -83,23 +86,26 @@ impl Quorum {
                 leader: None,
             };
             self.observe(now, request.leader, seen);
-            let news = match &self.role {
-                Role::Follower(follower) => follower.leader == request.leader,
-                Role::Unattached(_) | Role::Prospective(_) => {
-                    self.role.leader_of_epoch(self.config.id) != Some(request.leader)
-                }
-                _ => false,
-            };
-            if news {
-                self.become_unattached(now, Some(request.leader));
-                let first = request.preferred_successors.first();
-                if first == Some(&self.config.id) && self.may_stand() {
-                    self.become_candidate(now);
-                }
-            }
+            self.leader_resigned(now, &request);
         }
         let response = Response::EndQuorumEpoch(self.epoch_response(error));
         self.outbox.reply(reply_to, response);
+    }
+
+    /// Takes note that the leader of the present epoch leads no more.
+    fn leader_resigned(&mut self, now: Now, request: &EndQuorumEpochRequest) {
+        let resigned = FormerLeader::Resigned(request.leader);
+        let known = match &self.role {
+            Role::Follower(_) => FormerLeader::Unknown,
+            Role::Unattached(unattached) => unattached.former_leader,
+            Role::Prospective(prospective) => prospective.former_leader,
+            _ => return,
+        };
+        if request.preferred_successors.first() == Some(&self.config.id) && self.may_stand() {
+            self.become_candidate(now);
+        } else if known != resigned {
+            self.become_unattached(now, resigned);
+        }
     }
 
     fn check_epoch_request(&self, leader: BrokerId, epoch: i32) -> Option<ErrorCode> {

@@ -9,7 +9,7 @@ use rand::RngExt;
 use crate::quorum::Quorum;
 use crate::quorum::effects::ElectionState;
 use crate::quorum::election::Ballots;
-use crate::quorum::role::Role;
+use crate::quorum::role::{FormerLeader, Role};
 use crate::time::{Now, Time};
 
 #[derive(Debug)]
@@ -39,7 +39,8 @@ impl Quorum {
             voted_for: Some(self.config.id),
         });
         let round = self.next_correlation();
-        let deadline = now.time + self.draw_election_timeout();
+        let patience = self.draw_election_timeout() * (1 << self.failed_candidacies.min(4));
+        let deadline = now.time + patience;
         self.change_role(Role::Candidate(Candidate {
             ballots: Ballots::new(now.time, round, self.config.other_voters()),
             deadline,
@@ -59,10 +60,13 @@ impl Quorum {
         };
         if now.time < candidate.deadline {
             self.ask_for_votes(now);
-        } else if self.may_stand() {
-            self.become_prospective(now, None);
+            return;
+        }
+        self.failed_candidacies += 1;
+        if self.may_stand() {
+            self.become_prospective(now, FormerLeader::Unknown);
         } else {
-            self.become_unattached(now, None);
+            self.become_unattached(now, FormerLeader::Unknown);
         }
     }
 

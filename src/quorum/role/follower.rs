@@ -15,7 +15,7 @@ use crate::quorum::log::{Batch, LogEnd};
 use crate::quorum::message::{
     FetchRequest, FetchResponse, FetchSnapshotRequest, FetchSnapshotResponse, Fetched, Request,
 };
-use crate::quorum::role::Role;
+use crate::quorum::role::{FormerLeader, Role};
 use crate::quorum::snapshot::{Download, Snapshot, SnapshotId};
 use crate::time::{Now, Time};
 
@@ -53,6 +53,7 @@ impl Follower {
 impl Quorum {
     /// Follows `leader` in the present epoch.
     pub(in crate::quorum) fn become_follower(&mut self, now: Now, leader: BrokerId) {
+        self.failed_candidacies = 0;
         self.change_role(Role::Follower(Follower {
             leader,
             has_fetched: false,
@@ -108,13 +109,13 @@ impl Quorum {
                 self.pull(now);
             }
         } else {
-            self.doubt_leader(now);
+            let former_leader = FormerLeader::Silent(follower.leader);
+            self.stop_following(now, former_leader);
         }
     }
 
-    /// The leader is silent or says that it no longer leads.
-    fn doubt_leader(&mut self, now: Now) {
-        let former_leader = self.role.leader(self.config.id);
+    /// The leader is silent, or says that it no longer leads.
+    fn stop_following(&mut self, now: Now, former_leader: FormerLeader) {
         if self.may_stand() {
             self.become_prospective(now, former_leader);
         } else {
@@ -183,7 +184,9 @@ impl Quorum {
                 self.set_download(Some(Download::new(id)));
                 self.pull(now);
             }
-            Err(ErrorCode::NotLeaderOrFollower) => self.doubt_leader(now),
+            Err(ErrorCode::NotLeaderOrFollower) => {
+                self.stop_following(now, FormerLeader::Resigned(from));
+            }
             Ok(_) | Err(_) => self.pause(now),
         }
     }
@@ -215,7 +218,9 @@ impl Quorum {
                 }
                 self.pull(now);
             }
-            Err(ErrorCode::NotLeaderOrFollower) => self.doubt_leader(now),
+            Err(ErrorCode::NotLeaderOrFollower) => {
+                self.stop_following(now, FormerLeader::Resigned(from));
+            }
             Err(ErrorCode::SnapshotNotFound | ErrorCode::PositionOutOfRange) => {
                 self.set_download(None);
                 self.pause(now);

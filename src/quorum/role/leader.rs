@@ -86,6 +86,7 @@ impl Leader {
 impl Quorum {
     /// Leads the epoch it was elected in: its first act is to append the epoch's marker.
     pub(in crate::quorum) fn become_leader(&mut self, now: Now) {
+        self.failed_candidacies = 0;
         let epoch = self.state.epoch;
         let epoch_start_offset = self.log.end().offset;
         let voters = self.config.other_voters().map(|voter| {

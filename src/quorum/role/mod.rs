@@ -40,6 +40,26 @@ pub(super) enum Role {
     Halted,
 }
 
+/// The leader of the present epoch, from the point of view of a node that does not follow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FormerLeader {
+    /// Nobody is known to have won this epoch.
+    Unknown,
+    /// It does not answer. Only its own word brings this node back to it.
+    Silent(BrokerId),
+    /// It said that it no longer leads. It cannot lead this epoch again.
+    Resigned(BrokerId),
+}
+
+impl FormerLeader {
+    fn id(self) -> Option<BrokerId> {
+        match self {
+            Self::Unknown => None,
+            Self::Silent(leader) | Self::Resigned(leader) => Some(leader),
+        }
+    }
+}
+
 /// The name of a role, for logs and reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RoleName {
@@ -84,8 +104,8 @@ impl Role {
     /// The leader that was elected in this epoch, as far as known, even if it is gone.
     pub(super) fn leader_of_epoch(&self, me: BrokerId) -> Option<BrokerId> {
         match self {
-            Self::Unattached(unattached) => unattached.former_leader,
-            Self::Prospective(prospective) => prospective.former_leader,
+            Self::Unattached(unattached) => unattached.former_leader.id(),
+            Self::Prospective(prospective) => prospective.former_leader.id(),
             Self::Resigned(_) => Some(me),
             _ => self.leader(me),
         }

@@ -4,16 +4,15 @@
 //! Invariant: a node cut off from the majority never raises its epoch, so its return disturbs
 //! nobody. Source: KIP-996, Kafka's `ProspectiveState`.
 
-use crate::id::BrokerId;
 use crate::quorum::Quorum;
 use crate::quorum::election::Ballots;
-use crate::quorum::role::Role;
+use crate::quorum::role::{FormerLeader, Role};
 use crate::time::{Now, Time};
 
 #[derive(Debug)]
 pub(in crate::quorum) struct Prospective {
-    /// The leader of this epoch that fell silent.
-    pub(in crate::quorum) former_leader: Option<BrokerId>,
+    /// The leader of this epoch, which is gone.
+    pub(in crate::quorum) former_leader: FormerLeader,
     pub(in crate::quorum) ballots: Ballots,
     /// When to give the former leader another chance.
     pub(in crate::quorum) deadline: Time,
@@ -28,11 +27,7 @@ impl Prospective {
 
 impl Quorum {
     /// Asks the other voters whether they would vote for this node.
-    pub(in crate::quorum) fn become_prospective(
-        &mut self,
-        now: Now,
-        former_leader: Option<BrokerId>,
-    ) {
+    pub(in crate::quorum) fn become_prospective(&mut self, now: Now, former_leader: FormerLeader) {
         let round = self.next_correlation();
         let deadline = now.time + self.draw_election_timeout();
         self.change_role(Role::Prospective(Prospective {
@@ -56,10 +51,10 @@ impl Quorum {
         let former_leader = prospective.former_leader;
         if now.time < prospective.deadline {
             self.ask_for_votes(now);
-        } else if let Some(leader) = former_leader {
+        } else if let FormerLeader::Silent(leader) = former_leader {
             self.become_follower(now, leader);
         } else {
-            self.become_prospective(now, None);
+            self.become_prospective(now, former_leader);
         }
     }
 }

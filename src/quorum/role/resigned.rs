@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::id::BrokerId;
 use crate::quorum::Quorum;
 use crate::quorum::message::{EndQuorumEpochRequest, Request};
-use crate::quorum::role::Role;
+use crate::quorum::role::{FormerLeader, Role};
 use crate::time::{Now, Time};
 
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl Quorum {
             .stand_at
             .is_some_and(|stand_at| stand_at <= now.time)
         {
-            self.become_prospective(now, None);
+            self.become_prospective(now, FormerLeader::Unknown);
         } else if resigned.repeat_at <= now.time {
             self.say_goodbye(now);
         }

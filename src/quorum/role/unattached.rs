@@ -5,27 +5,22 @@
 
 use rand::RngExt;
 
-use crate::id::BrokerId;
 use crate::quorum::Quorum;
 use crate::quorum::message::Request;
-use crate::quorum::role::Role;
+use crate::quorum::role::{FormerLeader, Role};
 use crate::time::{Now, Time};
 
 #[derive(Debug)]
 pub(in crate::quorum) struct Unattached {
-    /// Who led this epoch and is gone; others who still name it are not believed.
-    pub(in crate::quorum) former_leader: Option<BrokerId>,
+    /// The leader of this epoch, which is gone; others who still name it are not believed.
+    pub(in crate::quorum) former_leader: FormerLeader,
     /// When a voter loses patience, or an observer asks the next voter.
     pub(in crate::quorum) deadline: Time,
 }
 
 impl Quorum {
     /// Waits for news of a leader.
-    pub(in crate::quorum) fn become_unattached(
-        &mut self,
-        now: Now,
-        former_leader: Option<BrokerId>,
-    ) {
+    pub(in crate::quorum) fn become_unattached(&mut self, now: Now, former_leader: FormerLeader) {
         let deadline = if self.config.is_voter(self.config.id) {
             now.time + self.draw_election_timeout()
         } else {
@@ -34,6 +29,20 @@ impl Quorum {
         self.change_role(Role::Unattached(Unattached {
             former_leader,
             deadline,
+        }));
+    }
+
+    /// Takes the first role of a process. A fresh voter asks around early: pre-votes disturb
+    /// nobody, and any answer names the leader if there is one.
+    pub(in crate::quorum) fn start(&mut self, now: Now) {
+        if self.config.majority() == 1 && self.may_stand() {
+            self.become_candidate(now);
+            return;
+        }
+        let share = 0.2 + 0.8 * self.rng.random::<f64>();
+        self.change_role(Role::Unattached(Unattached {
+            former_leader: FormerLeader::Unknown,
+            deadline: now.time + self.config.election_timeout.mul_f64(share),
         }));
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Node {
     pub(super) core: Option<Quorum>,
     pub(super) disk: Disk,
     pub(super) applied: Applied,
+    /// When it dies, or comes back from that death.
+    pub(super) fate: Option<(Time, Fate)>,
     /// When its disk completes what is pending.
     pub(super) disk_done: Option<Time>,
     /// When it wakes from a pause.
@@ -36,6 +38,13 @@ pub(super) struct Node {
     high_watermark: Offset,
     requesters: BTreeMap<u64, Requester>,
     proposals: Vec<(Proposed, Bytes)>,
+}
+
+/// What is in store for a node that won an election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Fate {
+    Dies,
+    Returns,
 }
 
 /// Where a reply goes.
@@ -65,6 +74,7 @@ enum Next {
     Arrival,
     Disk(usize),
     Timer(usize),
+    Fate(usize, Fate),
 }
 
 impl Cluster {
@@ -75,6 +85,7 @@ impl Cluster {
             core: None,
             disk: Disk::new(),
             applied: Applied::default(),
+            fate: None,
             disk_done: None,
             paused_until: Time::ZERO,
             high_watermark: 0,
@@ -189,9 +200,9 @@ impl Cluster {
         let own = self.nodes.iter().enumerate().flat_map(|(index, node)| {
             let timer = node.core.as_ref().and_then(Quorum::next_timeout);
             let disk = node.disk_done.map(|at| (at, Next::Disk(index)));
-            let events = disk
-                .into_iter()
-                .chain(timer.map(|at| (at, Next::Timer(index))));
+            let fate = node.fate.map(|(at, fate)| (at, Next::Fate(index, fate)));
+            let timer = timer.map(|at| (at, Next::Timer(index)));
+            let events = disk.into_iter().chain(timer).chain(fate);
             events.map(|(at, next)| (at.max(node.paused_until), next))
         });
         let Some((at, next)) = own.chain(arrival).min() else {
@@ -204,6 +215,7 @@ impl Cluster {
         match next {
             Next::Arrival => self.arrive()?,
             Next::Timer(index) => self.with_core(index, Quorum::handle_timeout)?,
+            Next::Fate(index, fate) => self.meet_fate(index, fate)?,
             Next::Disk(index) => {
                 let node = &mut self.nodes[index];
                 node.disk_done = None;
@@ -347,12 +359,40 @@ impl Cluster {
             Effect::BecameLeader { .. } => {
                 let core = node.core.as_ref().ok_or("a dead node was elected")?;
                 self.oracle.check_complete(core)?;
+                self.draw_fate(index);
             }
             Effect::LostLeadership { .. } => node.proposals.clear(),
             Effect::LeaderChanged { .. } => {}
             Effect::Halted { .. } => node.disk_done = None,
         }
         Ok(())
+    }
+
+    /// Decides whether a freshly elected leader is killed early.
+    fn draw_fate(&mut self, index: usize) {
+        let dies = self.rng.random_range(0..1000) < self.plan.assassin_permille;
+        if dies && !self.network.is_calm {
+            let micros = self
+                .rng
+                .random_range(0..20_000 + self.plan.fsync_millis * 3000);
+            let at = self.now + Duration::from_micros(micros);
+            self.nodes[index].fate = Some((at, Fate::Dies));
+        }
+    }
+
+    fn meet_fate(&mut self, index: usize, fate: Fate) -> Result<(), String> {
+        self.nodes[index].fate = None;
+        match fate {
+            Fate::Dies => {
+                self.crash(index)?;
+                let micros = self.rng.random_range(0..2_000_000);
+                let at = self.now + Duration::from_micros(micros);
+                self.nodes[index].fate = Some((at, Fate::Returns));
+                Ok(())
+            }
+            Fate::Returns if self.nodes[index].core.is_none() => self.start(index),
+            Fate::Returns => Ok(()),
+        }
     }
 
     /// Acknowledges the proposals of a leader that are committed.

@@ -12,6 +12,7 @@ mod disk;
 mod nemesis;
 mod network;
 mod oracle;
+mod scenario_test;
 mod simulation_test;
 mod state_machine_test;
 
@@ -45,6 +46,8 @@ pub(super) struct Plan {
     pub(super) fault_permyriad: u32,
     /// Of a thousand events, how many are followed by a proposal.
     pub(super) proposal_permille: u32,
+    /// Of a thousand elections, how many winners die within a few fsyncs.
+    pub(super) assassin_permille: u32,
     /// The bug to plant.
     pub(super) mutation: Option<Mutation>,
 }
@@ -65,7 +68,24 @@ impl Plan {
             fsync_millis: u64::from(pick([0, 2, 10, 60])),
             fault_permyriad: pick([20, 50, 100, 200]),
             proposal_permille: pick([10, 30, 100, 200]),
+            assassin_permille: pick([0, 0, 200, 800]),
             mutation: None,
+        }
+    }
+
+    /// A plan in which hardly any leader survives its election: what was appended but not
+    /// committed piles up in the logs (Raft's figure 8).
+    pub(super) fn churn(seed: u64, voters: i32, steps: u32) -> Self {
+        Self {
+            lost_permille: 10,
+            doubled_permille: 10,
+            late_permille: 20,
+            late_millis: 100,
+            fsync_millis: 10,
+            fault_permyriad: 10,
+            proposal_permille: 20,
+            assassin_permille: 900,
+            ..Self::draw(seed, voters, steps)
         }
     }
 

@@ -184,6 +184,7 @@ impl Cluster {
         self.network.is_calm = true;
         for index in 0..self.nodes.len() {
             self.nodes[index].paused_until = Time::ZERO;
+            self.nodes[index].fate = None;
             let runs = self.nodes[index]
                 .core
                 .as_ref()

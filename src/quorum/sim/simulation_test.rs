@@ -1,14 +1,14 @@
 //! The seeded simulations: clean seeds pass, the same seed repeats itself, planted bugs are found.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Plan, Summary};
 use crate::quorum::config::Mutation;
 
-fn sweep(voters: i32, seeds: std::ops::Range<u64>, steps: u32) -> Summary {
+fn sweep(plans: impl Iterator<Item = Plan>) -> Summary {
     let mut total = Summary::default();
-    for seed in seeds {
-        let plan = Plan::draw(seed, voters, steps);
+    for plan in plans {
         let summary = match catch_unwind(AssertUnwindSafe(|| plan.run())) {
             Ok(Ok(summary)) => summary,
             Ok(Err(violation)) => panic!("{violation}"),
@@ -22,8 +22,16 @@ fn sweep(voters: i32, seeds: std::ops::Range<u64>, steps: u32) -> Summary {
         total.snapshots_loaded += summary.snapshots_loaded;
         total.truncations += summary.truncations;
     }
-    println!("{voters} voters: {total:?}");
+    println!("{total:?}");
     total
+}
+
+fn draws(voters: i32, seeds: Range<u64>, steps: u32) -> impl Iterator<Item = Plan> {
+    seeds.map(move |seed| Plan::draw(seed, voters, steps))
+}
+
+fn churns(voters: i32, seeds: Range<u64>) -> impl Iterator<Item = Plan> {
+    seeds.map(move |seed| Plan::churn(seed, voters, 2000))
 }
 
 /// A sweep that elected, crashed, truncated and loaded nothing would prove nothing.
@@ -37,18 +45,24 @@ fn assert_worth_something(total: Summary) {
 
 #[test]
 fn three_voters_and_an_observer_keep_every_promise() {
-    assert_worth_something(sweep(3, 0..150, 3000));
+    assert_worth_something(sweep(draws(3, 0..150, 3000)));
 }
 
 #[test]
 fn five_voters_and_an_observer_keep_every_promise() {
-    assert_worth_something(sweep(5, 1000..1100, 3000));
+    assert_worth_something(sweep(draws(5, 1000..1100, 3000)));
+}
+
+#[test]
+fn leaders_that_die_young_keep_every_promise() {
+    let total = sweep(churns(3, 0..250));
+    assert!(total.elections > 1000, "{total:?}");
 }
 
 #[test]
 fn one_or_two_voters_keep_every_promise() {
-    sweep(1, 2000..2010, 1000);
-    sweep(2, 2010..2020, 2000);
+    sweep(draws(1, 2000..2010, 1000));
+    sweep(draws(2, 2010..2020, 2000));
 }
 
 #[test]
@@ -90,27 +104,29 @@ const ALL: [Mutation; 6] = [
     Mutation::IgnoreCandidateLog,
 ];
 
-/// The first of `seeds` that finds the bug.
-fn first_catch(mutation: Mutation, voters: i32, seeds: std::ops::Range<u64>) -> Option<u64> {
-    seeds.into_iter().find(|&seed| {
-        let plan = Plan::draw(seed, voters, 3000).with(mutation);
-        let caught = match catch_unwind(AssertUnwindSafe(|| plan.run())) {
-            Ok(Ok(_)) => None,
-            Ok(Err(violation)) => Some(violation.what),
-            Err(_) => Some("an invariant of the core".to_owned()),
+/// The first plan that finds the bug.
+fn first_catch(mutation: Mutation, mut plans: impl Iterator<Item = Plan>) -> Option<u64> {
+    plans.find_map(|plan| {
+        let plan = plan.with(mutation);
+        let what = match catch_unwind(AssertUnwindSafe(|| plan.run())) {
+            Ok(Ok(_)) => return None,
+            Ok(Err(violation)) => violation.what,
+            Err(_) => "an invariant of the core".to_owned(),
         };
-        if let Some(what) = &caught {
-            println!("{mutation:?} caught by seed {seed}: {what}");
-        }
-        caught.is_some()
+        println!("{mutation:?} caught by seed {}: {what}", plan.seed);
+        Some(plan.seed)
     })
 }
 
 #[test]
-fn planted_bugs_are_caught() {
+fn planted_bugs_are_caught_by_the_seeds_that_are_run() {
     for mutation in ALL {
-        let caught =
-            first_catch(mutation, 3, 0..150).or_else(|| first_catch(mutation, 5, 1000..1100));
-        assert!(caught.is_some(), "no seed catches {mutation:?}");
+        let plans = draws(3, 0..20, 3000)
+            .chain(churns(3, 0..250))
+            .chain(draws(3, 20..150, 3000));
+        assert!(
+            first_catch(mutation, plans).is_some(),
+            "no seed catches {mutation:?}"
+        );
     }
 }
