@@ -9,7 +9,7 @@ use crate::anomaly::Kind;
 use crate::contract::Contract;
 use crate::history::columns::{Columns, Outcome, Partition};
 use crate::history::{Action, History, Key, Op, OpType};
-use crate::log::{Check as Checker, Finding, Findings, Log, check_of};
+use crate::log::{Check as Checker, Finding, Findings, Log, check_of, is_linearizable};
 use crate::verdict::{Anomaly, Check, Counts, Verdict, Witness};
 
 /// How many anomalies of each kind are reported in full; all are counted.
@@ -17,11 +17,35 @@ pub const EXAMPLES_MAX: usize = 8;
 /// How many records a witness shows of one poll.
 const WITNESS_RECORDS_MAX: usize = 16;
 
+/// A history in the form that the checkers read: rows by partition, everything interned.
+#[derive(Debug)]
+pub struct Prepared(Columns);
+
+impl Prepared {
+    /// One pass over the history; memory is linear in it.
+    pub fn of(history: &History) -> Self {
+        Self(Columns::build(history))
+    }
+
+    /// Whether every partition's log is linearizable under the contract's rules.
+    pub fn is_linearizable(&self, contract: &Contract) -> bool {
+        self.0
+            .partitions
+            .iter()
+            .all(|partition| is_linearizable(partition, &contract.rules))
+    }
+}
+
 /// Judges a history by a contract.
 pub fn check(history: &History, contract: &Contract) -> Verdict {
-    let columns = Columns::build(history);
+    check_prepared(history, &Prepared::of(history), contract)
+}
+
+/// Judges a history that was prepared before; `prepared` must be of this history.
+pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contract) -> Verdict {
+    let Prepared(columns) = prepared;
     let results = run(
-        &columns,
+        columns,
         contract,
         Kind::ALL.map(|kind| (kind, check_of(kind))),
     );
@@ -45,7 +69,7 @@ pub fn check(history: &History, contract: &Contract) -> Verdict {
             .collect(),
     });
     let configured = (contract.settings.clone(), contract.faults.clone());
-    let counts = counts(history, &columns);
+    let counts = counts(history, columns);
     Verdict::of(configured, counts, checks.collect(), history.truncated_line)
 }
 

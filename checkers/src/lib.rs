@@ -13,4 +13,4 @@ pub mod verdict;
 mod check;
 mod log;
 
-pub use check::{EXAMPLES_MAX, check};
+pub use check::{EXAMPLES_MAX, Prepared, check, check_prepared};

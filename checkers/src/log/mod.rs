@@ -86,3 +86,8 @@ pub(crate) fn check_of(kind: Kind) -> Check {
         Kind::Unseen => unseen::check,
     }
 }
+
+/// Whether a partition's log is linearizable.
+pub(crate) fn is_linearizable(rows: &Partition, rules: &Rules) -> bool {
+    linearizable::violation(rows, &VersionOrder::build(rows), rules).is_none()
+}

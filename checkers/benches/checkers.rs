@@ -1,0 +1,64 @@
+//! Operations a second from memory: linearizability alone, every anomaly together, and the whole
+//! way from JSON. One thread. The load is that of the reference: half sends, half polls of up to
+//! ten records, one in twenty a read of the end; ten clients; one send in a hundred in doubt.
+
+#[path = "../tests/simulate/mod.rs"]
+mod simulate;
+
+use std::hint::black_box;
+
+use checkers::contract::Contract;
+use checkers::history::History;
+use checkers::{Prepared, check, check_prepared};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use simulate::Plan;
+
+const OPERATIONS: usize = 1_000_000;
+
+fn benches(criterion: &mut Criterion) {
+    for partitions in [1, 64] {
+        let (seed, clients, operations) = (1, 10, OPERATIONS);
+        let (doubtful, failed) = (1, 1);
+        let plan = Plan {
+            seed,
+            clients,
+            partitions,
+            operations,
+            doubtful,
+            failed,
+        };
+        let history = simulate::history(plan);
+        let operations = history.ops.len() as u64 / 2;
+        let contract = Contract::of(&history);
+        let prepared = Prepared::of(&history);
+        let mut group = criterion.benchmark_group(format!("{partitions}-partitions"));
+        group
+            .sample_size(10)
+            .throughput(Throughput::Elements(operations));
+        group.bench_function("linearizability", |bench| {
+            bench.iter(|| assert!(black_box(&prepared).is_linearizable(&contract)));
+        });
+        group.bench_function("all-anomalies", |bench| {
+            bench.iter(|| check_prepared(&history, black_box(&prepared), &contract));
+        });
+        group.bench_function("all-anomalies-and-prepare", |bench| {
+            bench.iter(|| check(black_box(&history), &contract));
+        });
+        if partitions == 64 {
+            let mut json = b"{\"verdict-history\":1}\n".to_vec();
+            for op in history.ops.iter().take(200_000) {
+                serde_json::to_writer(&mut json, op).expect("writes");
+                json.push(b'\n');
+            }
+            drop((history, prepared));
+            group.throughput(Throughput::Elements(100_000));
+            group.bench_function("read-json", |bench| {
+                bench.iter(|| History::read(black_box(&json[..])).expect("reads"));
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(checkers, benches);
+criterion_main!(checkers);
