@@ -114,7 +114,7 @@ fn counts(history: &History, columns: &Columns) -> Counts {
     };
     for Partition {
         sends,
-        records,
+        values,
         ends,
         ..
     } in &columns.partitions
@@ -123,7 +123,7 @@ fn counts(history: &History, columns: &Columns) -> Counts {
         counts.acknowledged += of(Outcome::Acked);
         counts.failed += of(Outcome::Failed);
         counts.unknown += of(Outcome::Unknown);
-        counts.read += records.len() as u64;
+        counts.read += values.len() as u64;
         counts.end_reads += ends.len() as u64;
     }
     counts

@@ -13,12 +13,12 @@
 //! A completion that is not `ok` repeats the value of its invocation, or what is known of it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use serde::ser::SerializeTuple;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::history::key::Key;
+use crate::history::micro_op::{Bounded, OneOrTwo, PollTag, SendTag, Sent};
 use crate::history::nemesis::NemesisEvent;
 use crate::history::record::Record;
 
@@ -83,23 +83,9 @@ impl Serialize for Send {
 
 impl<'de> Deserialize<'de> for Send {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Sent {
-            Value(u64),
-            Acknowledged(Option<i64>, u64),
-        }
-
-        let (name, key, sent) = <(Box<str>, Key, Sent)>::deserialize(deserializer)?;
-        expect_name(&name, "send")?;
-        Ok(match sent {
-            Sent::Value(value) => Self {
-                key,
-                value,
-                offset: None,
-            },
-            Sent::Acknowledged(offset, value) => Self { key, value, offset },
-        })
+        let (_, key, sent) = <(SendTag, Key, Sent)>::deserialize(deserializer)?;
+        let Sent { offset, value } = sent;
+        Ok(Self { key, value, offset })
     }
 }
 
@@ -124,10 +110,10 @@ impl Serialize for Poll {
 
 impl<'de> Deserialize<'de> for Poll {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (named,) = <(Named<BTreeMap<Key, Vec<Record>>>,)>::deserialize(deserializer)?;
-        expect_name(&named.name, "poll")?;
+        let (poll,) =
+            <(OneOrTwo<PollTag, BTreeMap<Key, Vec<Record>>>,)>::deserialize(deserializer)?;
         Ok(Self {
-            records: named.rest.unwrap_or_default(),
+            records: poll.1.unwrap_or_default(),
         })
     }
 }
@@ -164,21 +150,8 @@ impl Serialize for ListOffset {
 
 impl<'de> Deserialize<'de> for ListOffset {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Listed {
-            Answered(Bound, Key, Option<i64>),
-            Asked(Bound, Key),
-        }
-
-        Ok(match Listed::deserialize(deserializer)? {
-            Listed::Answered(bound, key, offset) => Self { bound, key, offset },
-            Listed::Asked(bound, key) => Self {
-                bound,
-                key,
-                offset: None,
-            },
-        })
+        let Bounded(bound, key, offset) = Bounded::deserialize(deserializer)?;
+        Ok(Self { bound, key, offset })
     }
 }
 
@@ -193,44 +166,4 @@ pub enum Position {
     /// This offset.
     #[serde(untagged)]
     Offset(i64),
-}
-
-/// A list that begins with a name and may hold one thing more.
-struct Named<T> {
-    name: Box<str>,
-    rest: Option<T>,
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<T>(std::marker::PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
-            type Value = Named<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list such as [\"poll\"] or [\"poll\", {\"t-0\": [[0, 17]]}]")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Named<T>, A::Error> {
-                let name = list.next_element()?;
-                let name = name.ok_or_else(|| de::Error::invalid_length(0, &self))?;
-                Ok(Named {
-                    name,
-                    rest: list.next_element()?,
-                })
-            }
-        }
-
-        deserializer.deserialize_seq(Visitor(std::marker::PhantomData))
-    }
-}
-
-fn expect_name<E: de::Error>(found: &str, wanted: &str) -> Result<(), E> {
-    if found == wanted {
-        return Ok(());
-    }
-    Err(E::custom(format_args!(
-        "micro-operation {found:?} where {wanted:?} is due"
-    )))
 }

@@ -40,8 +40,10 @@ pub(crate) struct Partition {
     pub(crate) sends: Vec<SendRow>,
     /// Polls that returned records of this partition, in the order of their completions.
     pub(crate) polls: Vec<PollRow>,
-    /// The records of all polls.
-    pub(crate) records: Vec<(i64, u64)>,
+    /// The offsets of the records of all polls.
+    pub(crate) offsets: Vec<i64>,
+    /// Their values.
+    pub(crate) values: Vec<u64>,
     /// Reads of the end of the log, in the order of their completions.
     pub(crate) ends: Vec<EndRow>,
 }
@@ -70,17 +72,21 @@ pub(crate) enum Outcome {
     Unknown,
 }
 
-/// One poll, as far as it concerns one partition.
+/// One poll, as far as it concerns one partition; it returned at least one record.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PollRow {
-    pub(crate) completed: u32,
+    /// Offset of its first record.
+    pub(crate) first: i64,
+    /// Offset of its last record.
+    pub(crate) last: i64,
     /// Where the consumer stood before, or `NO_OFFSET`.
     pub(crate) from: i64,
     /// The event that put it there.
     pub(crate) from_event: u32,
-    /// Its first record in `Partition::records`.
-    pub(crate) start: usize,
-    pub(crate) len: u32,
+    pub(crate) completed: u32,
+    /// Its first record in `Partition::offsets` and `Partition::values`.
+    start: usize,
+    len: u32,
     /// Whether each record follows its predecessor without gap.
     pub(crate) contiguous: bool,
 }
@@ -95,53 +101,60 @@ pub(crate) struct EndRow {
 
 impl Partition {
     pub(crate) fn new(key: Key) -> Self {
+        let (sends, polls, ends) = (vec![], vec![], vec![]);
         Self {
             key,
-            sends: vec![],
-            polls: vec![],
-            records: vec![],
-            ends: vec![],
+            sends,
+            polls,
+            offsets: vec![],
+            values: vec![],
+            ends,
         }
     }
 
-    /// The records of a poll; never empty.
-    pub(crate) fn records_of(&self, poll: &PollRow) -> &[(i64, u64)] {
-        self.records
+    /// The offsets of a poll, in the order of its records.
+    pub(crate) fn offsets_of(&self, poll: &PollRow) -> &[i64] {
+        self.offsets
             .get(poll.start..poll.start + poll.len as usize)
             .unwrap_or_default()
     }
 
-    /// Offsets of the first and last record of a poll.
-    pub(crate) fn ends_of(&self, poll: &PollRow) -> (i64, i64) {
-        match self.records_of(poll) {
-            [first, .., last] => (first.0, last.0),
-            [only] => (only.0, only.0),
-            [] => (NO_OFFSET, NO_OFFSET),
-        }
+    /// The values of a poll, in the order of its records.
+    pub(crate) fn values_of(&self, poll: &PollRow) -> &[u64] {
+        self.values
+            .get(poll.start..poll.start + poll.len as usize)
+            .unwrap_or_default()
     }
 
-    /// Adds a poll; `records` must not be empty.
+    /// Adds a poll, unless it returned nothing.
     pub(crate) fn push_poll(
         &mut self,
         completed: u32,
         (from, from_event): (i64, u32),
         records: impl Iterator<Item = (i64, u64)>,
     ) {
-        let start = self.records.len();
-        self.records.extend(records);
-        let added = self.records.get(start..).unwrap_or_default();
-        let contiguous = added
-            .windows(2)
-            .all(|w| matches!(w, [a, b] if a.0.checked_add(1) == Some(b.0)));
-        let len = added.len() as u32;
-        self.polls.push(PollRow {
-            completed,
+        let start = self.offsets.len();
+        for (offset, value) in records {
+            self.offsets.push(offset);
+            self.values.push(value);
+        }
+        let added = self.offsets.get(start..).unwrap_or_default();
+        let (Some(&first), Some(&last)) = (added.first(), added.last()) else {
+            return;
+        };
+        let follows = |pair: &[i64]| matches!(pair, [a, b] if a.checked_add(1) == Some(*b));
+        let (contiguous, len) = (added.windows(2).all(follows), added.len() as u32);
+        let row = PollRow {
+            first,
+            last,
             from,
             from_event,
+            completed,
             start,
             len,
             contiguous,
-        });
+        };
+        self.polls.push(row);
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod action;
 pub(crate) mod columns;
+mod decode;
 mod header;
 mod key;
+mod micro_op;
 mod nemesis;
 mod op;
 pub mod outcome;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::action::Action;
 
 /// One line of a history.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Op {
     /// The position in the history: strictly increasing, from 0.
     pub index: u64,
@@ -24,10 +24,10 @@ pub struct Op {
     #[serde(flatten)]
     pub action: Action,
     /// Why it did not end well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<OpError>,
     /// Which client or node did it, for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<Box<str>>,
 }
 

@@ -42,6 +42,9 @@ fn acks_zero_has_no_offset_and_positions_have_names() {
         (sends[0].offset, sends[0].value, op.kind),
         (None, 17, OpType::Ok)
     );
+    let late = r#"{"value":[["poll"]],"type":"ok","f":"poll","index":1,"time":6,"process":0}"#;
+    let op: Op = serde_json::from_str(late).expect("any order of keys");
+    assert_eq!(op.action.name(), "poll");
     let position: Position = serde_json::from_str("\"end\"").expect("reads");
     assert_eq!(position, Position::End);
     let record: Record = serde_json::from_str("[3,\"x\"]").expect("reads");
@@ -100,7 +103,7 @@ fn faults_name_line_problem_and_remedy() {
         ),
         (
             poll(0, 0, "invoke").replace("[[\"poll\"]]", "[[\"send\"]]"),
-            "where \"poll\" is due",
+            "expected `poll`",
         ),
         (
             send(0, 0).replace("t-0", "t"),

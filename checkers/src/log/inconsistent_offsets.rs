@@ -17,12 +17,15 @@ fn finding(log: &Log<'_>, odd: &Oddity) -> Finding {
         log.order.slots.offset(odd.slot),
         log.value(odd.value),
     );
-    let entry = log.order.entry(odd.slot);
-    let value = entry
-        .and_then(|entry| entry.value())
-        .map_or_else(String::new, |v| log.value(v));
-    let acked = entry.and_then(|entry| log.rows.sends.get(entry.acked as usize));
-    let polled = entry.and_then(|entry| log.rows.polls.get(entry.returned as usize));
+    let value = log.value_at(odd.slot);
+    let acked = log
+        .order
+        .acked(odd.slot)
+        .and_then(|row| log.rows.sends.get(row));
+    let polled = log
+        .order
+        .returned(odd.slot)
+        .and_then(|row| log.rows.polls.get(row));
     let first = match (acked, polled) {
         (Some(send), _) => Seen::new(
             send.completed,

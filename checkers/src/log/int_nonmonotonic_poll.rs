@@ -6,8 +6,8 @@ use crate::log::{Finding, Findings, Log, Seen};
 
 pub(crate) fn check(log: &Log<'_>, findings: &mut Findings) {
     for poll in log.rows.polls.iter().filter(|poll| !poll.contiguous) {
-        for pair in log.rows.records_of(poll).windows(2) {
-            let [(before, _), (after, _)] = pair else {
+        for pair in log.rows.offsets_of(poll).windows(2) {
+            let [before, after] = pair else {
                 continue;
             };
             if after > before {

@@ -90,21 +90,20 @@ fn gap(rows: &Partition, rules: &Rules) -> Option<Violation> {
         return None;
     }
     rows.polls.iter().enumerate().find_map(|(row, poll)| {
-        let (first, _) = rows.ends_of(poll);
-        if poll.from != NO_OFFSET && poll.from != first {
-            return Some(Violation::Gap {
-                poll: row,
-                offset: poll.from.min(first),
-            });
+        if poll.from != NO_OFFSET && poll.from != poll.first {
+            let offset = poll.from.min(poll.first);
+            return Some(Violation::Gap { poll: row, offset });
         }
         if poll.contiguous {
             return None;
         }
-        let pairs = rows.records_of(poll).windows(2);
-        let offset = pairs.filter_map(|w| match w {
-            [(a, _), (b, _)] if a.checked_add(1) != Some(*b) => Some(a.saturating_add(1)),
-            _ => None,
-        });
+        let offset = rows
+            .offsets_of(poll)
+            .windows(2)
+            .filter_map(|pair| match pair {
+                [a, b] if a.checked_add(1) != Some(*b) => Some(a.saturating_add(1)),
+                _ => None,
+            });
         offset
             .min()
             .map(|offset| Violation::Gap { poll: row, offset })
@@ -113,93 +112,72 @@ fn gap(rows: &Partition, rules: &Rules) -> Option<Violation> {
 
 /// C2 and C3.
 pub(crate) fn windows(rows: &Partition, order: &VersionOrder, rules: &Rules) -> Option<Violation> {
-    let (lower, upper) = bounds(rows, order, rules);
+    let bounds = bounds(rows, order, rules);
     let existing = existing_end(rows);
     let mut holes: Vec<(i64, i64, u32)> = Vec::new();
     let mut worst: Option<(u32, Violation)> = None;
     let (mut earliest, mut earliest_slot) = (NEVER, 0);
     let mut next_offset = existing;
-    for (slot, entry) in order.entries().rev() {
+    for (slot, (lower, upper)) in bounds.into_iter().enumerate().rev() {
         let offset = order.slots.offset(slot);
         if offset < next_offset {
             push_hole(&mut holes, offset.saturating_add(1), next_offset, earliest);
             next_offset = offset;
         }
-        let begins_before = upper.get(slot).copied().unwrap_or(NEVER);
-        if begins_before < earliest {
-            (earliest, earliest_slot) = (begins_before, slot);
+        if upper < earliest {
+            (earliest, earliest_slot) = (upper, slot);
         }
-        if entry.value().is_none() && (0..existing).contains(&offset) {
+        if order.value(slot).is_none() && (0..existing).contains(&offset) {
             push_hole(&mut holes, offset, offset + 1, earliest);
         }
-        let denial = lower.get(slot).copied().unwrap_or(0);
-        if denial > earliest && worst.is_none_or(|(least, _)| denial < least) {
-            let proved = order.slots.offset(earliest_slot);
-            let order = Violation::Order {
-                proof: earliest,
+        if lower > earliest && worst.is_none_or(|(least, _)| lower < least) {
+            let (proof, proved) = (earliest, order.slots.offset(earliest_slot));
+            let violation = Violation::Order {
+                proof,
                 proved,
-                denial,
+                denial: lower,
                 denied: offset,
             };
-            worst = Some((denial, order));
+            worst = Some((lower, violation));
         }
     }
     push_hole(&mut holes, 0, next_offset, earliest);
-    worst
-        .map(|(_, order)| order)
-        .or_else(|| unfilled(rows, order, rules, &holes))
+    let order_violation = worst.map(|(_, violation)| violation);
+    order_violation.or_else(|| unfilled(rows, order, rules, &holes))
 }
 
 /// `lower` and `upper` for each slot.
-fn bounds(rows: &Partition, order: &VersionOrder, rules: &Rules) -> (Vec<u32>, Vec<u32>) {
+fn bounds(rows: &Partition, order: &VersionOrder, rules: &Rules) -> Vec<(u32, u32)> {
     let slots = &order.slots;
-    let mut lower = vec![0_u32; slots.len()];
-    let mut upper = vec![NEVER; slots.len()];
-    let begin = |lower: &mut Vec<u32>, slot: usize, event: u32| {
-        lower
-            .get_mut(slot)
-            .into_iter()
-            .for_each(|l| *l = (*l).max(event));
-    };
-    let end = |upper: &mut Vec<u32>, slot: usize, event: u32| {
-        upper
-            .get_mut(slot)
-            .into_iter()
-            .for_each(|u| *u = (*u).min(event));
+    let mut bounds = vec![(0, NEVER); slots.len()];
+    let mut narrow = |slot: usize, lower: u32, upper: u32| {
+        if let Some(bounds) = bounds.get_mut(slot) {
+            *bounds = (bounds.0.max(lower), bounds.1.min(upper));
+        }
     };
     for send in rows.sends.iter().filter(|send| send.offset != NO_OFFSET) {
-        let slot = slots.slot(send.offset);
-        begin(&mut lower, slot, send.invoked);
-        end(&mut upper, slot, send.completed);
+        narrow(slots.slot(send.offset), send.invoked, send.completed);
     }
     for odd in &order.oddities {
         let send = rows.sends.get(odd.send as usize);
-        send.into_iter()
-            .for_each(|send| begin(&mut lower, odd.slot, send.invoked));
+        narrow(odd.slot, send.map_or(0, |send| send.invoked), NEVER);
     }
     for poll in &rows.polls {
-        end(&mut upper, slots.slot(rows.ends_of(poll).1), poll.completed);
+        narrow(slots.slot(poll.last), 0, poll.completed);
     }
     for row in &rows.ends {
-        end(
-            &mut upper,
-            slots.slot(row.end.saturating_sub(1)),
-            row.completed,
-        );
+        narrow(slots.slot(row.end.saturating_sub(1)), 0, row.completed);
         if row.invoked >= rules.ends_strict_from {
-            begin(&mut lower, slots.slot(row.end), row.invoked);
+            narrow(slots.slot(row.end), row.invoked, NEVER);
         }
     }
-    (lower, upper)
+    bounds
 }
 
 /// One more than the greatest offset that anybody claims to exist.
 fn existing_end(rows: &Partition) -> i64 {
     let acked = rows.sends.iter().map(|send| send.offset.saturating_add(1));
-    let polled = rows
-        .polls
-        .iter()
-        .map(|poll| rows.ends_of(poll).1.saturating_add(1));
+    let polled = rows.polls.iter().map(|poll| poll.last.saturating_add(1));
     let ends = rows.ends.iter().map(|row| row.end);
     acked.chain(polled).chain(ends).max().unwrap_or(0)
 }

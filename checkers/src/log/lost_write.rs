@@ -44,11 +44,11 @@ fn finding(log: &Log<'_>, lost: &Unread) -> Finding {
 /// The first poll that went over the offset.
 fn passed(log: &Log<'_>, offset: i64) -> (Seen, String) {
     let over = |poll: &&PollRow| {
-        let (from, last) = scanned(log, poll);
+        let (from, last) = scanned(poll);
         from <= offset && offset <= last
     };
     let poll = log.rows.polls.iter().find(over);
-    let (from, last) = poll.map_or((offset, offset), |poll| scanned(log, poll));
+    let (from, last) = poll.map_or((offset, offset), |poll| scanned(poll));
     let event = poll.map_or(0, |poll| poll.completed);
     let seen = Seen::new(
         event,

@@ -60,6 +60,13 @@ impl<'a> Log<'a> {
         text.map_or_else(|| value.to_string(), ToString::to_string)
     }
 
+    /// The value of a slot as a person writes it.
+    fn value_at(&self, slot: usize) -> String {
+        self.order
+            .value(slot)
+            .map_or_else(String::new, |value| self.value(value))
+    }
+
     /// Acknowledged sends that no poll returned.
     fn unread(&self) -> &[Unread] {
         self.unread.get_or_init(|| unread::unread(self))

@@ -37,11 +37,7 @@ pub(crate) fn check(log: &Log<'_>, findings: &mut Findings) {
 /// Whether somebody knows a record at this offset; if so, the skip goes by another name.
 fn is_claimed(log: &Log<'_>, offset: i64) -> bool {
     let slot = log.order.slots.at_or_after(offset);
-    let entry = log
-        .order
-        .entry(slot)
-        .filter(|_| log.order.slots.offset(slot) == offset);
-    entry.is_some_and(|entry| entry.value().is_some())
+    log.order.slots.offset(slot) == offset && log.order.value(slot).is_some()
 }
 
 fn order(log: &Log<'_>, (proof, proved): (u32, i64), (denial, denied): (u32, i64)) -> Finding {

@@ -7,7 +7,7 @@ use crate::log::{Finding, Findings, Log, Seen};
 
 pub(crate) fn check(log: &Log<'_>, findings: &mut Findings) {
     for poll in log.rows.polls.iter().filter(|poll| poll.from != NO_OFFSET) {
-        let (first, _) = log.rows.ends_of(poll);
+        let first = poll.first;
         if first >= poll.from {
             continue;
         }

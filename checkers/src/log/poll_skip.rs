@@ -8,7 +8,7 @@ use crate::log::{Finding, Findings, Log, Seen};
 
 pub(crate) fn check(log: &Log<'_>, findings: &mut Findings) {
     for poll in log.rows.polls.iter().filter(|poll| poll.from != NO_OFFSET) {
-        let (first, _) = log.rows.ends_of(poll);
+        let first = poll.first;
         if first <= poll.from {
             continue;
         }
@@ -29,11 +29,12 @@ pub(crate) fn returned_between(log: &Log<'_>, from: i64, to: i64) -> Option<(i64
 
 /// The poll that returned an offset which another one skipped.
 pub(crate) fn returned_elsewhere(log: &Log<'_>, offset: i64) -> Seen {
-    let entry = log.order.entry(log.order.slots.slot(offset));
-    let poll = entry.and_then(|entry| log.rows.polls.get(entry.returned as usize));
-    let value = entry
-        .and_then(|entry| entry.value())
-        .map_or_else(String::new, |v| log.value(v));
+    let slot = log.order.slots.slot(offset);
+    let poll = log
+        .order
+        .returned(slot)
+        .and_then(|row| log.rows.polls.get(row));
+    let value = log.value_at(slot);
     let event = poll.map_or(0, |poll| poll.completed);
     Seen::new(event, format!("finds {value} at offset {offset}"))
 }

@@ -13,12 +13,16 @@ pub(crate) enum Slots {
 }
 
 impl Slots {
-    /// The slots of `mentioned` (any order, with repetitions), which is iterated up to three times.
-    pub(crate) fn of<I: Iterator<Item = i64>>(mentioned: impl Fn() -> I) -> Self {
-        let bounds = |(low, high, count): (i64, i64, usize), offset: i64| {
-            (low.min(offset), high.max(offset), count + 1)
+    /// The slots of the offsets that fall in `ranges` of (first, last, how many are mentioned);
+    /// `mentioned` lists them, in any order and with repetitions, if it comes to that.
+    pub(crate) fn of(
+        ranges: impl Iterator<Item = (i64, i64, usize)>,
+        mentioned: impl FnOnce() -> Vec<i64>,
+    ) -> Self {
+        let wider = |(low, high, count): (i64, i64, usize), (first, last, more)| {
+            (low.min(first), high.max(last), count + more)
         };
-        let (low, high, count) = mentioned().fold((i64::MAX, i64::MIN, 0), bounds);
+        let (low, high, count) = ranges.fold((i64::MAX, i64::MIN, 0), wider);
         if count == 0 {
             return Self::Dense { first: 0, len: 0 };
         }
@@ -29,7 +33,7 @@ impl Slots {
                 len: span as usize,
             };
         }
-        let mut offsets: Vec<i64> = mentioned().collect();
+        let mut offsets = mentioned();
         offsets.sort_unstable();
         offsets.dedup();
         Self::Sparse(offsets)
@@ -81,9 +85,10 @@ mod tests {
     fn slots_are_in_order_and_memory_is_linear() {
         let close = [5_i64, 3, 4, 9];
         let sparse = [1_i64 << 60, -7, 0, i64::MAX, i64::MIN];
-        let dense = Slots::of(|| close.iter().copied());
+        let single = |offset: &i64| (*offset, *offset, 1);
+        let dense = Slots::of(close.iter().map(single), Vec::new);
         assert!(matches!(dense, Slots::Dense { first: 3, len: 7 }));
-        let slots = Slots::of(|| sparse.iter().copied());
+        let slots = Slots::of(sparse.iter().map(single), || sparse.to_vec());
         assert_eq!(slots.len(), 5);
         for offset in sparse {
             assert_eq!(slots.offset(slots.slot(offset)), offset);

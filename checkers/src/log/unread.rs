@@ -5,7 +5,6 @@
 
 use crate::history::columns::{EndRow, NO_OFFSET, Outcome, PollRow, SendRow};
 use crate::log::Log;
-use crate::log::version_order::NONE;
 
 /// One acknowledged send that no poll returned.
 pub(crate) struct Unread {
@@ -57,10 +56,9 @@ pub(crate) fn unread(log: &Log<'_>) -> Vec<Unread> {
 }
 
 /// The offsets that a poll went over: from where its consumer stood to its last record.
-pub(crate) fn scanned(log: &Log<'_>, poll: &PollRow) -> (i64, i64) {
-    let (first, last) = log.rows.ends_of(poll);
-    let known = poll.from != NO_OFFSET && poll.from <= first;
-    (if known { poll.from } else { first }, last)
+pub(crate) fn scanned(poll: &PollRow) -> (i64, i64) {
+    let known = poll.from != NO_OFFSET && poll.from <= poll.first;
+    (if known { poll.from } else { poll.first }, poll.last)
 }
 
 /// The last read of the end, if nobody may have answered it from an old view of the world.
@@ -72,8 +70,8 @@ pub(crate) fn last_end<'a>(log: &Log<'a>) -> Option<&'a EndRow> {
 }
 
 fn was_returned(log: &Log<'_>, send: &SendRow) -> bool {
-    let entry = log.order.entry(log.order.slots.slot(send.offset));
-    if entry.is_some_and(|e| e.value() == Some(send.value) && e.returned != NONE) {
+    let slot = log.order.slots.slot(send.offset);
+    if log.order.value(slot) == Some(send.value) && log.order.returned(slot).is_some() {
         return true;
     }
     let odd = &log.order.oddities;
@@ -90,7 +88,7 @@ fn passed_slots(log: &Log<'_>) -> Vec<bool> {
     let slots = &log.order.slots;
     let mut change = vec![0_i64; slots.len() + 1];
     for poll in &log.rows.polls {
-        let (from, last) = scanned(log, poll);
+        let (from, last) = scanned(poll);
         if from <= last {
             let (from, end) = (slots.at_or_after(from), slots.at_or_after(last) + 1);
             change.get_mut(from).into_iter().for_each(|c| *c += 1);

@@ -4,38 +4,29 @@
 //! rule makes results deterministic after a divergence. Everything that does not fit, or that no
 //! acknowledgement explains, is an `Oddity`; a quiet log has none, and no hashing is done for it.
 
+use std::cell::OnceCell;
+
 use rustc_hash::FxHashMap;
 
-use crate::history::columns::{NO_OFFSET, Outcome, Partition};
+use crate::history::columns::{NO_OFFSET, Outcome, Partition, PollRow};
 use crate::log::slots::Slots;
 
-/// No row, or no value.
+/// No row.
 pub(crate) const NONE: u32 = u32::MAX;
+/// No value.
 const UNCLAIMED: u64 = u64::MAX;
 
-/// Which value sits where.
+/// Which value sits where. The columns are indexed by slot.
 #[derive(Debug)]
 pub(crate) struct VersionOrder {
     pub(crate) slots: Slots,
-    entries: Vec<Entry>,
+    values: Vec<u64>,
+    acked: Vec<u32>,
+    returned: Vec<u32>,
     /// Values at offsets where no acknowledgement of that value put them, by (value, slot).
     pub(crate) oddities: Vec<Oddity>,
-    /// Number of entries below each slot that a poll returned; empty until somebody needs it.
-    returned_below: std::cell::OnceCell<Vec<u32>>,
-}
-
-/// Where in `oddities` a (value, slot) is.
-type Conflicts = FxHashMap<(u64, usize), usize>;
-
-/// What is known of one offset.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    /// The value it holds.
-    value: u64,
-    /// The send that was acknowledged here, or `NONE`.
-    pub(crate) acked: u32,
-    /// The first poll that returned the value here, or `NONE`.
-    pub(crate) returned: u32,
+    /// For each slot, how many below it a poll returned; built when first asked for.
+    returned_below: OnceCell<Vec<u32>>,
 }
 
 /// A claim that one value sits at one slot, which no acknowledgement of that value covers.
@@ -53,40 +44,20 @@ pub(crate) struct Oddity {
     pub(crate) send: u32,
 }
 
-impl Entry {
-    /// The value, if any claim was made.
-    pub(crate) fn value(&self) -> Option<u64> {
-        (self.value != UNCLAIMED).then_some(self.value)
-    }
-}
+/// Where in `oddities` a (value, slot) is.
+type Conflicts = FxHashMap<(u64, usize), usize>;
 
 impl VersionOrder {
     pub(crate) fn build(rows: &Partition) -> Self {
-        let slots = Slots::of(|| {
-            let acks = rows
-                .sends
-                .iter()
-                .map(|send| send.offset)
-                .filter(|o| *o != NO_OFFSET);
-            let ends = rows
-                .ends
-                .iter()
-                .flat_map(|end| [end.end.saturating_sub(1), end.end]);
-            acks.chain(ends)
-                .chain(rows.records.iter().map(|(offset, _)| *offset))
-        });
-        let empty = Entry {
-            value: UNCLAIMED,
-            acked: NONE,
-            returned: NONE,
-        };
-        let entries = vec![empty; slots.len()];
-        let returned_below = std::cell::OnceCell::new();
+        let slots = slots(rows);
+        let len = slots.len();
         let mut order = Self {
             slots,
-            entries,
+            values: vec![UNCLAIMED; len],
+            acked: vec![NONE; len],
+            returned: vec![NONE; len],
             oddities: Vec::new(),
-            returned_below,
+            returned_below: OnceCell::new(),
         };
         let mut conflicts = Conflicts::default();
         order.take_acks(rows, &mut conflicts);
@@ -99,32 +70,42 @@ impl VersionOrder {
         order
     }
 
-    pub(crate) fn entry(&self, slot: usize) -> Option<&Entry> {
-        self.entries.get(slot)
+    /// The value of a slot, if anybody claims one.
+    #[inline]
+    pub(crate) fn value(&self, slot: usize) -> Option<u64> {
+        self.values
+            .get(slot)
+            .copied()
+            .filter(|value| *value != UNCLAIMED)
     }
 
-    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = (usize, &Entry)> {
-        self.entries.iter().enumerate()
+    /// The row of the send that was acknowledged at a slot.
+    pub(crate) fn acked(&self, slot: usize) -> Option<usize> {
+        self.acked
+            .get(slot)
+            .filter(|row| **row != NONE)
+            .map(|row| *row as usize)
+    }
+
+    /// The row of the first poll that returned the value of a slot.
+    pub(crate) fn returned(&self, slot: usize) -> Option<usize> {
+        self.returned
+            .get(slot)
+            .filter(|row| **row != NONE)
+            .map(|row| *row as usize)
     }
 
     /// How many slots of `from..to` a poll returned, and the first of them.
     pub(crate) fn returned_between(&self, from: usize, to: usize) -> Option<(usize, u32)> {
         let below = self.returned_below.get_or_init(|| {
-            let returned = |count: &mut u32, entry: &Entry| {
-                let before = *count;
-                *count += u32::from(entry.returned != NONE);
-                Some(before)
-            };
-            let after_last = Entry {
-                value: UNCLAIMED,
-                acked: NONE,
-                returned: NONE,
-            };
-            self.entries
-                .iter()
-                .chain([&after_last])
-                .scan(0, returned)
-                .collect()
+            let mut below = Vec::with_capacity(self.returned.len() + 1);
+            let mut count = 0;
+            for row in &self.returned {
+                below.push(count);
+                count += u32::from(*row != NONE);
+            }
+            below.push(count);
+            below
         });
         let before = *below.get(from)?;
         let count = below.get(to)?.checked_sub(before)?;
@@ -133,16 +114,19 @@ impl VersionOrder {
     }
 
     fn take_acks(&mut self, rows: &Partition, conflicts: &mut Conflicts) {
-        for (row, send) in rows.sends.iter().enumerate() {
-            if send.offset == NO_OFFSET {
-                continue;
-            }
+        for (row, send) in rows
+            .sends
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.offset != NO_OFFSET)
+        {
             let slot = self.slots.slot(send.offset);
-            let Some(entry) = self.entries.get_mut(slot) else {
+            let columns = (self.values.get_mut(slot), self.acked.get_mut(slot));
+            let (Some(value), Some(acked)) = columns else {
                 continue;
             };
-            if entry.value == UNCLAIMED {
-                (entry.value, entry.acked) = (send.value, row as u32);
+            if *value == UNCLAIMED {
+                (*value, *acked) = (send.value, row as u32);
             } else {
                 self.conflict((send.value, slot), send.completed, false, conflicts);
             }
@@ -151,17 +135,42 @@ impl VersionOrder {
 
     fn take_polls(&mut self, rows: &Partition, conflicts: &mut Conflicts) {
         for (row, poll) in rows.polls.iter().enumerate() {
-            for (offset, value) in rows.records_of(poll) {
-                let slot = self.slots.slot(*offset);
-                let Some(entry) = self.entries.get_mut(slot) else {
-                    continue;
-                };
-                if entry.value == *value || entry.value == UNCLAIMED {
-                    entry.value = *value;
-                    entry.returned = entry.returned.min(row as u32);
-                } else {
-                    self.conflict((*value, slot), poll.completed, true, conflicts);
-                }
+            if !self.take_run(rows, row, poll) {
+                self.take_records(rows, row, poll, conflicts);
+            }
+        }
+    }
+
+    /// The quick way: a poll without gaps whose values are all known already.
+    fn take_run(&mut self, rows: &Partition, row: usize, poll: &PollRow) -> bool {
+        let found = rows.values_of(poll);
+        let slot = self.slots.slot(poll.first);
+        let range = slot..slot + found.len();
+        if !poll.contiguous || self.values.get(range.clone()) != Some(found) {
+            return false;
+        }
+        let returned = self.returned.get_mut(range).unwrap_or_default();
+        returned.iter_mut().for_each(|r| *r = (*r).min(row as u32));
+        true
+    }
+
+    fn take_records(
+        &mut self,
+        rows: &Partition,
+        row: usize,
+        poll: &PollRow,
+        conflicts: &mut Conflicts,
+    ) {
+        for (offset, found) in rows.offsets_of(poll).iter().zip(rows.values_of(poll)) {
+            let slot = self.slots.slot(*offset);
+            let columns = (self.values.get_mut(slot), self.returned.get_mut(slot));
+            let (Some(value), Some(returned)) = columns else {
+                continue;
+            };
+            if *value == UNCLAIMED || *value == *found {
+                (*value, *returned) = (*found, (*returned).min(row as u32));
+            } else {
+                self.conflict((*found, slot), poll.completed, true, conflicts);
             }
         }
     }
@@ -194,13 +203,16 @@ impl VersionOrder {
 
     /// Values that polls returned where no acknowledgement was.
     fn take_unexplained(&mut self, rows: &Partition) {
-        for (slot, entry) in self.entries.iter().enumerate() {
-            let Some(value) = entry.value().filter(|_| entry.acked == NONE) else {
+        for (slot, (value, acked)) in self.values.iter().zip(&self.acked).enumerate() {
+            if *acked != NONE || *value == UNCLAIMED {
                 continue;
-            };
-            let poll = rows.polls.get(entry.returned as usize);
+            }
+            let poll = self
+                .returned
+                .get(slot)
+                .and_then(|row| rows.polls.get(*row as usize));
             let event = poll.map_or(0, |poll| poll.completed);
-            let (returned, conflict, send) = (true, false, NONE);
+            let (value, returned, conflict, send) = (*value, true, false, NONE);
             self.oddities.push(Oddity {
                 value,
                 slot,
@@ -228,4 +240,39 @@ impl VersionOrder {
             }
         }
     }
+}
+
+/// The slots of every offset that acks, polls and reads of the end mention.
+fn slots(rows: &Partition) -> Slots {
+    let acked = || {
+        rows.sends
+            .iter()
+            .map(|send| send.offset)
+            .filter(|o| *o != NO_OFFSET)
+    };
+    let ends = || {
+        rows.ends
+            .iter()
+            .map(|row| (row.end.saturating_sub(1), row.end))
+    };
+    let polled = rows.polls.iter().map(|poll| {
+        let offsets = rows.offsets_of(poll);
+        if poll.contiguous {
+            return (poll.first, poll.last, offsets.len());
+        }
+        let (low, high) = (offsets.iter().min(), offsets.iter().max());
+        (
+            low.copied().unwrap_or(0),
+            high.copied().unwrap_or(0),
+            offsets.len(),
+        )
+    });
+    let ranges = acked()
+        .map(|o| (o, o, 1))
+        .chain(ends().map(|(a, b)| (a, b, 2)))
+        .chain(polled);
+    Slots::of(ranges, || {
+        let mentioned = acked().chain(ends().flat_map(|(a, b)| [a, b]));
+        mentioned.chain(rows.offsets.iter().copied()).collect()
+    })
 }
