@@ -237,12 +237,22 @@ impl Settings {
         Duration::from_millis(self.long(name).max(0) as u64)
     }
 
+    /// The effective value of a key in milliseconds, as the wire writes it.
+    pub fn int_millis(&self, name: &'static str) -> i32 {
+        i32::try_from(self.long(name)).unwrap_or(i32::MAX)
+    }
+
     /// The items of a list key, without empty ones.
     pub fn list(&self, name: &'static str) -> impl Iterator<Item = &str> {
         self.text(name)
             .split(',')
             .map(str::trim)
             .filter(|item| !item.is_empty())
+    }
+
+    /// Whether somebody set `name`.
+    pub fn is_set(&self, name: &'static str) -> bool {
+        self.values.contains_key(row(name).name)
     }
 
     /// Every key with its effective value, in the table's order.

@@ -52,7 +52,7 @@ const fn internal(api: ApiKey, min: i16, max: i16) -> Served {
 pub const SERVED: &[Served] = &[
     client(ApiKey::Produce, 3, 12),
     client(ApiKey::Fetch, 4, 18),
-    client(ApiKey::ListOffsets, 1, 8),
+    client(ApiKey::ListOffsets, 1, 6),
     client(ApiKey::Metadata, 0, 13),
     client(ApiKey::FindCoordinator, 0, 4),
     client(ApiKey::ApiVersions, 0, 4),

@@ -1,2 +1,23 @@
-//! (skeleton)
-pub mod disk;
+//! The shell: the only I/O of a node. Sockets, threads, clocks and signals around the core.
+//!
+//! In: settings. Out: a running node. Invariant: the core decides, the shell performs.
+
+mod clock;
+mod core;
+mod disk;
+mod event;
+mod net;
+mod node;
+mod peers;
+mod random;
+mod signal;
+mod up;
+
+pub use clock::Clock;
+pub use disk::{
+    Completion, DirectoryLock, DirectoryStartError, DirectoryThread, DiskToken, LockError,
+    QUEUE_DEPTH, RealDisk, RealFile, SubmitError,
+};
+pub use node::{Node, NodeError, Status, run, run_until_signal};
+pub use signal::{Shutdown, Stop, Stopper};
+pub use up::{FAST, UpError, UpOptions, cluster_settings, up};

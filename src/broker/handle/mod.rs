@@ -1,0 +1,121 @@
+//! Requests of connections: one file for each API, or for a few that share their answer's way.
+//!
+//! In: decoded requests of served versions. Out: effects. Invariant: each request is answered,
+//! omitted or closed exactly once; only what a request's version carries is set in its answer.
+
+mod describe_cluster;
+mod describe_configs;
+mod fetch;
+mod find_coordinator;
+mod init_producer_id;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::{RequestKind, TopicName};
+use kafka_protocol::protocol::StrBytes;
+
+use super::Broker;
+use super::controller::Caller;
+use super::effects::{Effect, RequestId};
+use super::quorum_fetch_wire::is_quorum_fetch;
+use crate::id::TopicPartition;
+use crate::protocol::{Request, versions};
+use crate::time::Now;
+
+pub(super) use init_producer_id::ProducerIds;
+pub(super) use list_offsets::OffsetLookups;
+pub(super) use produce::ProduceRequests;
+
+impl Broker {
+    /// A request arrived on a connection.
+    pub fn handle_request(&mut self, now: Now, id: RequestId, request: Request) {
+        if self.closing.is_flushing() {
+            let reason = "the broker stops".to_owned();
+            self.effects.push(Effect::Close {
+                request: id,
+                reason,
+            });
+            return;
+        }
+        self.dispatch_request(now, id, request);
+        self.settle(now);
+    }
+
+    fn dispatch_request(&mut self, now: Now, id: RequestId, request: Request) {
+        let Request { header, body } = request;
+        match body {
+            RequestKind::ApiVersions(body) => {
+                self.respond(id, versions::api_versions(&body, header.version));
+            }
+            RequestKind::Metadata(body) => self.handle_metadata(now, id, header.version, body),
+            RequestKind::Produce(body) => self.handle_produce(now, id, header.version, body),
+            RequestKind::Fetch(body) if is_quorum_fetch(&body) => {
+                self.handle_quorum_request(now, id, header.api, RequestKind::Fetch(body));
+            }
+            RequestKind::Fetch(body) => self.handle_fetch(now, id, header.version, body),
+            RequestKind::ListOffsets(body) => {
+                self.handle_list_offsets(id, header.version, body);
+            }
+            RequestKind::OffsetForLeaderEpoch(body) => {
+                self.handle_offset_for_leader_epoch(id, body);
+            }
+            RequestKind::DescribeCluster(body) => {
+                self.handle_describe_cluster(id, header.version, &body);
+            }
+            RequestKind::DescribeConfigs(body) => {
+                self.handle_describe_configs(id, header.version, body);
+            }
+            RequestKind::FindCoordinator(body) => {
+                self.handle_find_coordinator(id, header.version, body);
+            }
+            RequestKind::InitProducerId(body) => self.handle_init_producer_id(now, id, &body),
+            body @ (RequestKind::Vote(_)
+            | RequestKind::BeginQuorumEpoch(_)
+            | RequestKind::EndQuorumEpoch(_)
+            | RequestKind::FetchSnapshot(_)) => {
+                self.handle_quorum_request(now, id, header.api, body);
+            }
+            body @ (RequestKind::CreateTopics(_)
+            | RequestKind::DeleteTopics(_)
+            | RequestKind::AlterConfigs(_)
+            | RequestKind::IncrementalAlterConfigs(_)) => {
+                self.handle_controller_request(now, id, header, body);
+            }
+            body @ (RequestKind::BrokerRegistration(_)
+            | RequestKind::BrokerHeartbeat(_)
+            | RequestKind::AlterPartition(_)
+            | RequestKind::AllocateProducerIds(_)) => {
+                self.serve_controller(now, Caller::Remote(id), header.version, body);
+            }
+            _ => {
+                let reason = format!("{:?} is not served", header.api);
+                self.effects.push(Effect::Close {
+                    request: id,
+                    reason,
+                });
+            }
+        }
+    }
+
+    /// A partition's name, which shares the text of a topic that the metadata knows.
+    fn partition_name(&self, topic: &str, partition: i32) -> TopicPartition {
+        match self.image.topics().named(topic) {
+            Some(image) => TopicPartition::new(Arc::clone(image.name()), partition),
+            None => TopicPartition::new(topic, partition),
+        }
+    }
+}
+
+/// A topic's name on the wire.
+pub(super) fn wire_topic_name(name: &str) -> TopicName {
+    TopicName(text(name))
+}
+
+/// A text on the wire.
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}

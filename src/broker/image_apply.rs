@@ -1,0 +1,259 @@
+//! From a new image of the metadata to replicas: created, led, followed, removed.
+//!
+//! In: images, in order. Out: replicas that obey their registrations, logs created and deleted.
+//! Invariants: a log is removed only when the metadata no longer has its topic's incarnation; two
+//! incarnations of a topic never share a log. Source: Kafka's `BrokerMetadataPublisher`,
+//! `ReplicaManager.applyDelta`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use super::Broker;
+use super::disk_events::DiskPurpose;
+use super::effects::DirectoryIndex;
+use super::partition::{Partition, PartitionKey};
+use crate::config::TopicConfig;
+use crate::id::{BrokerId, TopicId, TopicPartition};
+use crate::log::LogState;
+use crate::metadata::record::ConfigResource;
+use crate::metadata::{MetadataDelta, MetadataImage};
+use crate::offset::Offset;
+use crate::replica::{EligibleBrokers, PartitionRegistration, Replica};
+use crate::storage::{DiskRequest, LogOptions};
+use crate::time::Now;
+
+/// A log that recovery found and no registration has claimed yet.
+#[derive(Clone, Debug)]
+pub struct UnclaimedLog {
+    /// The incarnation of its topic.
+    pub topic_id: TopicId,
+    /// What it holds.
+    pub state: LogState,
+    /// Its high watermark as last checkpointed.
+    pub high_watermark: Offset,
+    /// Where it lies.
+    pub directory: DirectoryIndex,
+}
+
+impl Broker {
+    /// Makes `image` the truth and acts on what changed.
+    pub(super) fn apply_image(&mut self, now: Now, image: MetadataImage) {
+        let delta = MetadataDelta::between(&self.image, &image);
+        self.image = image;
+        for (topic_id, name) in &delta.deleted_topics {
+            self.remove_topic(*topic_id, name);
+        }
+        if !delta.brokers.is_empty() {
+            self.update_eligible_brokers(now);
+        }
+        for changed in &delta.partitions {
+            let name = TopicPartition::new(Arc::clone(&changed.topic), changed.partition);
+            self.apply_registration(now, &name, &changed.registration);
+        }
+        for resource in &delta.configs {
+            self.apply_config(now, resource);
+        }
+        self.lifecycle_image_changed(now);
+    }
+
+    fn update_eligible_brokers(&mut self, now: Now) {
+        let active = self
+            .image
+            .brokers()
+            .iter()
+            .filter(|broker| broker.is_active());
+        let eligible: EligibleBrokers = active
+            .map(|broker| (broker.broker_id, broker.broker_epoch))
+            .collect();
+        self.eligible = Arc::new(eligible);
+        let names: Vec<_> = self.partitions.keys().cloned().collect();
+        for name in names {
+            let eligible = Arc::clone(&self.eligible);
+            self.with_replica(now, &name, |replica| {
+                replica.handle_eligible_brokers(now, &eligible);
+            });
+        }
+    }
+
+    fn apply_registration(
+        &mut self,
+        now: Now,
+        name: &TopicPartition,
+        registration: &PartitionRegistration,
+    ) {
+        if !registration.replicas.contains(&self.id) {
+            self.remove_partition(name);
+            return;
+        }
+        if !self.partitions.contains_key(name) && !self.open_partition(name, registration.topic_id)
+        {
+            return;
+        }
+        let eligible = Arc::clone(&self.eligible);
+        self.with_replica(now, name, |replica| {
+            replica.handle_registration(now, registration, &eligible);
+        });
+    }
+
+    /// Claims the partition's recovered log, or creates an empty one.
+    fn open_partition(&mut self, name: &TopicPartition, topic_id: TopicId) -> bool {
+        let found = self.unclaimed.remove(name);
+        let (known, other) = match found {
+            Some(log) if log.topic_id == topic_id => (Some(log), None),
+            other => (None, other),
+        };
+        if let Some(other) = other {
+            self.delete_log(other.directory, name);
+        }
+        let directory = match &known {
+            Some(log) => log.directory,
+            None => match self.emptiest_directory() {
+                Some(directory) => directory,
+                None => return false,
+            },
+        };
+        let config = self.topic_config(&name.topic);
+        let (state, high_watermark) =
+            known.map_or_else(Default::default, |log| (log.state, log.high_watermark));
+        let settings = self.replica_settings(&config);
+        let replica = Replica::recovered(settings, state, high_watermark);
+        let generation = self.fresh_id();
+        let options = LogOptions::from(&config);
+        let request = DiskRequest::CreateLog {
+            log: name.clone(),
+            topic_id,
+            options,
+        };
+        let key = PartitionKey {
+            name: name.clone(),
+            generation,
+        };
+        let partition = Partition::new(replica, directory, topic_id, config, generation);
+        self.partitions.insert(name.clone(), partition);
+        self.disk(directory, request, DiskPurpose::Unwatched(key));
+        true
+    }
+
+    /// The online directory with the fewest partitions.
+    fn emptiest_directory(&self) -> Option<DirectoryIndex> {
+        let mut counts: BTreeMap<DirectoryIndex, usize> = BTreeMap::new();
+        for partition in self.partitions.values() {
+            *counts.entry(partition.directory).or_default() += 1;
+        }
+        let online = self
+            .directories
+            .iter()
+            .enumerate()
+            .filter(|(_, dir)| dir.is_online);
+        online
+            .map(|(index, _)| index)
+            .min_by_key(|index| counts.get(index).copied().unwrap_or(0))
+    }
+
+    /// The effective configuration of a topic on this broker.
+    pub(super) fn topic_config(&self, topic: &Arc<str>) -> TopicConfig {
+        let overrides = self.image.configs().of_topic(topic);
+        TopicConfig::resolve(&self.settings, overrides).unwrap_or_else(|error| {
+            warn!(topic = %topic, %error, "the topic's configuration is ignored");
+            self.settings.topic_defaults.clone()
+        })
+    }
+
+    fn apply_config(&mut self, now: Now, resource: &ConfigResource) {
+        let ConfigResource::Topic(topic) = resource else {
+            return;
+        };
+        let config = self.topic_config(topic);
+        let names: Vec<_> = self
+            .partitions
+            .keys()
+            .filter(|name| name.topic == *topic)
+            .cloned()
+            .collect();
+        for name in names {
+            let Some(partition) = self.partitions.get_mut(&name) else {
+                continue;
+            };
+            partition.config = config.clone();
+            let key = PartitionKey {
+                name: name.clone(),
+                generation: partition.generation,
+            };
+            let (directory, options) = (partition.directory, LogOptions::from(&config));
+            let request = DiskRequest::Configure {
+                log: name.clone(),
+                options,
+            };
+            self.disk(directory, request, DiskPurpose::Unwatched(key));
+            let min_insync_replicas = config.min_insync_replicas.max(1) as usize;
+            self.with_replica(now, &name, |replica| {
+                replica.handle_min_insync_replicas(now, min_insync_replicas);
+            });
+        }
+    }
+
+    fn remove_topic(&mut self, topic_id: TopicId, topic: &Arc<str>) {
+        let of_topic = |name: &TopicPartition| name.topic == *topic;
+        let live = self.partitions.iter();
+        let live =
+            live.filter(|(name, partition)| of_topic(name) && partition.topic_id == topic_id);
+        let names: Vec<_> = live.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.remove_partition(&name);
+        }
+    }
+
+    fn remove_partition(&mut self, name: &TopicPartition) {
+        if let Some(mut partition) = self.forget_partition(name) {
+            info!(partition = %name, "replica removed");
+            partition.replica.handle_registration(
+                Now::default(),
+                &PartitionRegistration {
+                    topic_id: partition.topic_id,
+                    leader_epoch: i32::MAX,
+                    partition_epoch: i32::MAX,
+                    ..PartitionRegistration::default()
+                },
+                &self.eligible,
+            );
+            for effect in partition.replica.take_effects() {
+                if let crate::replica::Effect::CompleteProduce { token, outcome } = effect {
+                    self.complete_produce(token, outcome);
+                }
+            }
+            self.delete_log(partition.directory, name);
+        }
+    }
+
+    fn delete_log(&mut self, directory: DirectoryIndex, name: &TopicPartition) {
+        self.disk(
+            directory,
+            DiskRequest::DeleteLog { log: name.clone() },
+            DiskPurpose::Step,
+        );
+    }
+
+    /// Removes the logs that no registration has claimed, once the metadata is complete.
+    pub(super) fn remove_stray_logs(&mut self) {
+        for (name, log) in std::mem::take(&mut self.unclaimed) {
+            warn!(partition = %name, topic_id = %log.topic_id, "removing a stray log");
+            self.delete_log(log.directory, &name);
+        }
+    }
+
+    /// Whether a partition exists in the metadata, here or elsewhere.
+    pub(super) fn partition_exists(&self, name: &TopicPartition) -> bool {
+        let topic = self.image.topics().named(&name.topic);
+        topic.is_some_and(|topic| topic.partition(name.partition).is_some())
+    }
+
+    /// Whether a broker is registered and not fenced.
+    pub(super) fn is_visible(&self, id: BrokerId) -> bool {
+        self.image
+            .brokers()
+            .get(id)
+            .is_some_and(|broker| !broker.fenced)
+    }
+}

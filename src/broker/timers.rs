@@ -1,0 +1,97 @@
+//! The broker's periodic work: checkpoints of high watermarks, and retention.
+//!
+//! In: time. Out: disk requests. Invariant: a timer that is late fires once, not once for each
+//! period that it missed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::disk_events::DiskPurpose;
+use super::effects::DirectoryIndex;
+use super::{Broker, is_due};
+use crate::config::Settings;
+use crate::id::TopicPartition;
+use crate::offset::Offset;
+use crate::storage::{DiskRequest, Retention};
+use crate::time::{Now, Time};
+
+/// When what is due.
+#[derive(Debug)]
+pub(super) struct Timers {
+    /// Bytes of the metadata log since the last snapshot.
+    pub(super) metadata_bytes: u64,
+    checkpoint_at: Time,
+    checkpoint_interval: Duration,
+    retention_at: Time,
+    retention_interval: Duration,
+}
+
+impl Timers {
+    pub(super) fn new(now: Time, settings: &Settings) -> Self {
+        let checkpoint_interval = settings.millis("replica.high.watermark.checkpoint.interval.ms");
+        let retention_interval = settings.millis("log.retention.check.interval.ms");
+        Self {
+            metadata_bytes: 0,
+            checkpoint_at: now + checkpoint_interval,
+            checkpoint_interval,
+            retention_at: now + retention_interval,
+            retention_interval,
+        }
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        Some(self.checkpoint_at.min(self.retention_at))
+    }
+}
+
+impl Broker {
+    pub(super) fn periodic_timeout(&mut self, now: Now) {
+        if is_due(Some(self.timers.checkpoint_at), now) {
+            self.timers.checkpoint_at = now.time + self.timers.checkpoint_interval;
+            self.checkpoint_high_watermarks();
+        }
+        if is_due(Some(self.timers.retention_at), now) {
+            self.timers.retention_at = now.time + self.timers.retention_interval;
+            self.retain(now);
+        }
+    }
+
+    /// Writes the high watermarks of all partitions, directory by directory.
+    pub(super) fn checkpoint_high_watermarks(&mut self) {
+        let mut by_directory: BTreeMap<DirectoryIndex, BTreeMap<TopicPartition, Offset>> =
+            BTreeMap::new();
+        for (name, partition) in &self.partitions {
+            let offsets = by_directory.entry(partition.directory).or_default();
+            offsets.insert(name.clone(), partition.replica.high_watermark());
+        }
+        for (directory, high_watermarks) in by_directory {
+            let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
+            self.disk(directory, request, DiskPurpose::Checkpoint);
+        }
+    }
+
+    fn retain(&mut self, now: Now) {
+        let producer_expiration = self.settings.millis("producer.id.expiration.ms");
+        let requests: Vec<_> = self
+            .partitions
+            .iter()
+            .map(|(name, partition)| {
+                let retention = Retention {
+                    age: partition.config.retention,
+                    bytes: partition.config.retention_bytes,
+                    producer_expiration,
+                };
+                let request = DiskRequest::Retain {
+                    log: name.clone(),
+                    retention,
+                    high_watermark: partition.replica.high_watermark(),
+                    wall_millis: now.wall_millis,
+                };
+                (partition.directory, name.clone(), request)
+            })
+            .collect();
+        for (directory, name, request) in requests {
+            self.disk(directory, request, DiskPurpose::Retained(name));
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The core's thread: events in, effects performed, one after the other.
+//!
+//! In: requests, answers of peers, completions of disks, time, the wish to stop. Out: answers,
+//! messages, disk requests. Invariants: this thread never waits for a queue that it feeds; a panic
+//! ends the process, because half a broker must not go on serving.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{error, info};
+
+use super::clock::Clock;
+use super::disk::{Completion, DirectoryThread, SubmitError};
+use super::event::{Answer, Event};
+use super::node::{NodeError, Status};
+use super::peers::Peers;
+use super::signal::{Shutdown, Stop};
+use crate::broker::Broker;
+use crate::broker::effects::{DirectoryIndex, DiskToken, Effect, RequestId};
+use crate::storage::DiskRequest;
+use crate::time::Time;
+
+/// How often closed connections and stalled disks are looked for.
+const SWEEP: Duration = Duration::from_millis(500);
+/// Events handled before their effects are performed.
+const BATCH_MAX: usize = 64;
+
+/// The completion of an operation of one directory.
+#[derive(Debug)]
+pub(super) struct DiskEvent {
+    pub(super) directory: DirectoryIndex,
+    pub(super) completion: Completion,
+}
+
+/// A directory's thread and what is under way there.
+#[derive(Debug)]
+pub(super) struct Directory {
+    thread: DirectoryThread,
+    /// Operations that the thread's queue had no room for yet.
+    overflow: VecDeque<(DiskToken, DiskRequest)>,
+    /// When each operation under way was asked for; tokens grow with time.
+    under_way: BTreeMap<DiskToken, Time>,
+    stalled: bool,
+}
+
+impl Directory {
+    pub(super) fn new(thread: DirectoryThread) -> Self {
+        Self {
+            thread,
+            overflow: VecDeque::new(),
+            under_way: BTreeMap::new(),
+            stalled: false,
+        }
+    }
+
+    fn submit(&mut self) {
+        while let Some((token, request)) = self.overflow.pop_front() {
+            match self.thread.try_submit(token, request) {
+                Ok(()) | Err(SubmitError::Ended) => {}
+                Err(SubmitError::Full(token, request)) => {
+                    self.overflow.push_front((token, request));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The core and everything that performs its effects.
+pub(super) struct Core {
+    broker: Broker,
+    clock: Clock,
+    peers: Peers,
+    directories: Vec<Directory>,
+    answers: FxHashMap<RequestId, oneshot::Sender<Answer>>,
+    last_request: RequestId,
+    status: watch::Sender<Status>,
+    stall_timeout: Duration,
+    ended: Option<Result<(), NodeError>>,
+}
+
+impl Core {
+    pub(super) fn new(
+        broker: Broker,
+        clock: Clock,
+        peers: Peers,
+        directories: Vec<Directory>,
+        status: watch::Sender<Status>,
+        stall_timeout: Duration,
+    ) -> Self {
+        Self {
+            broker,
+            clock,
+            peers,
+            directories,
+            answers: FxHashMap::default(),
+            last_request: 0,
+            status,
+            stall_timeout,
+            ended: None,
+        }
+    }
+
+    /// Runs the core on this thread until the node ends.
+    pub(super) fn run(
+        mut self,
+        requests: mpsc::Receiver<Event>,
+        disk_events: mpsc::UnboundedReceiver<DiskEvent>,
+        shutdown: Shutdown,
+    ) -> Result<(), NodeError> {
+        let _guard = AbortOnPanic;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let runtime = runtime.map_err(NodeError::Thread)?;
+        runtime.block_on(self.serve(requests, disk_events, shutdown));
+        let ended = self.ended.take().unwrap_or(Ok(()));
+        match &ended {
+            Ok(()) => info!("node stopped"),
+            Err(reason) => error!(%reason, "node halted"),
+        }
+        let status = self.status.clone();
+        drop(self);
+        let _ = status.send(Status::Stopped);
+        ended
+    }
+
+    async fn serve(
+        &mut self,
+        mut requests: mpsc::Receiver<Event>,
+        mut disk_events: mpsc::UnboundedReceiver<DiskEvent>,
+        mut shutdown: Shutdown,
+    ) {
+        let mut stop = Stop::No;
+        let mut sweep_at = Instant::now() + SWEEP;
+        self.perform();
+        while self.ended.is_none() && stop != Stop::Abrupt {
+            let timeout = self
+                .broker
+                .next_timeout()
+                .map(|time| self.clock.instant(time));
+            let wake_at = timeout.map_or(sweep_at, |timeout| timeout.min(sweep_at));
+            tokio::select! {
+                biased;
+                next = shutdown.wait_beyond(stop) => {
+                    stop = next;
+                    self.broker.handle_shutdown(self.clock.now());
+                }
+                Some(event) = disk_events.recv() => self.completed(event),
+                Some(event) = requests.recv() => self.handle(event),
+                () = sleep_until(wake_at) => {}
+            }
+            for _ in 0..BATCH_MAX {
+                if let Ok(event) = disk_events.try_recv() {
+                    self.completed(event);
+                } else if let Ok(event) = requests.try_recv() {
+                    self.handle(event);
+                } else {
+                    break;
+                }
+            }
+            let now = self.clock.now();
+            if self
+                .broker
+                .next_timeout()
+                .is_some_and(|time| time <= now.time)
+            {
+                self.broker.handle_timeout(now);
+            }
+            if Instant::now() >= sweep_at {
+                sweep_at = Instant::now() + SWEEP;
+                self.sweep();
+            }
+            self.perform();
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.clock.now();
+        match event {
+            Event::Request { request, answer } => {
+                self.last_request += 1;
+                self.answers.insert(self.last_request, answer);
+                self.broker.handle_request(now, self.last_request, *request);
+            }
+            Event::Peer {
+                correlation,
+                result,
+            } => {
+                self.broker.handle_peer(now, correlation, result);
+            }
+        }
+    }
+
+    fn completed(
+        &mut self,
+        DiskEvent {
+            directory,
+            completion,
+        }: DiskEvent,
+    ) {
+        let Completion { token, result } = completion;
+        if let Some(directory) = self.directories.get_mut(directory) {
+            directory.under_way.remove(&token);
+            directory.submit();
+        }
+        self.broker
+            .handle_disk(self.clock.now(), directory, token, result);
+    }
+
+    /// Looks for requests that nobody waits for and for directories that do not answer.
+    fn sweep(&mut self) {
+        let mut closed: Vec<_> = self
+            .answers
+            .iter()
+            .filter(|(_, answer)| answer.is_closed())
+            .map(|(request, _)| *request)
+            .collect();
+        closed.sort_unstable();
+        for request in closed {
+            self.answers.remove(&request);
+            self.broker.handle_cancelled(request);
+        }
+        let now = self.clock.now();
+        for (index, directory) in self.directories.iter_mut().enumerate() {
+            let oldest = directory.under_way.values().next();
+            let stalls = oldest.is_some_and(|since| now.time.since(*since) > self.stall_timeout);
+            if stalls && !std::mem::replace(&mut directory.stalled, true) {
+                self.broker.handle_directory_stalled(now, index);
+            }
+        }
+    }
+
+    fn perform(&mut self) {
+        for effect in self.broker.take_effects() {
+            match effect {
+                Effect::Respond { request, response } => {
+                    self.answer(request, Answer::Response(response));
+                }
+                Effect::Omit { request } => self.answer(request, Answer::Nothing),
+                Effect::Close { request, reason } => self.answer(request, Answer::Close(reason)),
+                Effect::Send(request) => self.peers.send(request),
+                Effect::Disk {
+                    directory,
+                    token,
+                    request,
+                } => {
+                    self.submit(directory, token, request);
+                }
+                Effect::Serving => {
+                    let _ = self.status.send(Status::Serving);
+                }
+                Effect::Stopped => self.ended = Some(Ok(())),
+                Effect::Halt { reason } => {
+                    self.ended.get_or_insert(Err(NodeError::Halted(reason)));
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, request: RequestId, answer: Answer) {
+        if let Some(sender) = self.answers.remove(&request) {
+            let _ = sender.send(answer);
+        }
+    }
+
+    fn submit(&mut self, directory: DirectoryIndex, token: DiskToken, request: DiskRequest) {
+        let now = self.clock.now().time;
+        if let Some(directory) = self.directories.get_mut(directory) {
+            directory.under_way.insert(token, now);
+            directory.overflow.push_back((token, request));
+            directory.submit();
+        }
+    }
+}
+
+/// Ends the process if the core's thread panics.
+struct AbortOnPanic;
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
