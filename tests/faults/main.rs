@@ -3,6 +3,12 @@
 //! Run by `cargo test --test faults [NAME]`. Where the machine refuses the sandbox, the scenarios
 //! are skipped with the reason; with `VERDICT_REQUIRE_SANDBOX` set, that is a failure.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "real processes, sockets and clocks are what these tests are about"
+)]
+
 mod links;
 mod nemesis;
 mod sandbox;

@@ -157,7 +157,9 @@ async fn sigterm_is_forwarded() -> Outcome {
 
 async fn doctor_examines() -> Outcome {
     let findings = doctor::examine();
-    findings.iter().for_each(|finding| println!("{finding}"));
+    for finding in &findings {
+        println!("{finding}");
+    }
     ensure(
         findings
             .iter()
@@ -219,7 +221,7 @@ pub(crate) fn run_nested() -> ExitCode {
         println!("ready");
         tokio::select! {
             _ = terminate.recv() => ExitCode::from(42),
-            () = tokio::time::sleep(Duration::from_secs(120)) => ExitCode::FAILURE,
+            () = tokio::time::sleep(Duration::from_mins(2)) => ExitCode::FAILURE,
         }
     })
 }

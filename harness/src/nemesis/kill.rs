@@ -6,7 +6,7 @@ use broker::id::BrokerId;
 
 use crate::link::{Probe, probe_locally};
 use crate::nemesis::{Arena, BoxFuture, Effect, Fault, PROBE_LIMIT, wait_until_it_answers};
-use crate::sandbox::{Endpoint, Status};
+use crate::sandbox::{Endpoint, ProcessError, Status};
 
 /// The fault `kill`.
 #[derive(Debug, Default)]
@@ -78,16 +78,17 @@ pub(crate) async fn prove_gone(arena: &Arena, killed: &[BrokerId]) -> Effect {
 
 /// Starts again those that still are down.
 pub(crate) fn restart_all(arena: &Arena, killed: &[BrokerId]) -> Result<(), String> {
-    for node in killed {
-        let endpoint = Endpoint::of(*node);
-        if arena.supervisor.pid(endpoint).is_err() {
-            arena
-                .supervisor
-                .restart(endpoint)
-                .map_err(|error| error.to_string())?;
-        }
+    killed
+        .iter()
+        .try_for_each(|node| start_again(arena, Endpoint::of(*node)))
+}
+
+/// Starts a node again unless it runs; healing everything may do so at the same moment.
+pub(crate) fn start_again(arena: &Arena, endpoint: Endpoint) -> Result<(), String> {
+    match arena.supervisor.restart(endpoint) {
+        Ok(_) | Err(ProcessError::Running(_)) => Ok(()),
+        Err(error) => Err(error.to_string()),
     }
-    Ok(())
 }
 
 /// Each of `nodes` answers again, unless another fault stopped it since.

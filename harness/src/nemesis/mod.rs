@@ -150,12 +150,12 @@ pub async fn heal_everything(arena: &Arena) -> Result<(), String> {
         .collect();
     for node in &nodes {
         let endpoint = Endpoint::of(*node);
-        let healed = match arena.supervisor.status(endpoint) {
-            Some(Status::Paused(_)) => arena.supervisor.resume(endpoint),
-            Some(Status::Exited(_)) => arena.supervisor.restart(endpoint).map(drop),
-            Some(Status::Running(_)) | None => Ok(()),
-        };
-        healed.map_err(|error| error.to_string())?;
+        match arena.supervisor.status(endpoint) {
+            // A node that was killed in the meantime is not there to be resumed.
+            Some(Status::Paused(_)) => drop(arena.supervisor.resume(endpoint)),
+            Some(Status::Exited(_)) => kill::start_again(arena, endpoint)?,
+            Some(Status::Running(_)) | None => {}
+        }
     }
     for node in nodes {
         wait_until_it_answers(arena, node).await?;
