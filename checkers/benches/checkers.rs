@@ -3,6 +3,8 @@
 //! ten records, one in twenty a read of the end; ten clients; one send in a hundred in doubt.
 //! Times are those on the CPU, so that a shared machine gives the figures of a quiet one.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads clocks")]
+
 #[path = "../tests/simulate/mod.rs"]
 mod simulate;
 

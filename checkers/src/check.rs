@@ -32,7 +32,7 @@ impl Prepared {
         self.0
             .partitions
             .iter()
-            .all(|partition| is_linearizable(partition, &contract.rules))
+            .all(|partition| is_linearizable(partition, contract.rules))
     }
 }
 
@@ -83,7 +83,7 @@ fn run<const N: usize>(
 ) -> Outcomes<N> {
     let mut results = checkers.map(|(kind, _)| (kind, Findings::new(EXAMPLES_MAX), None));
     for (number, partition) in columns.partitions.iter().enumerate() {
-        let log = caught(|| Log::new(partition, &columns.foreign, &contract.rules));
+        let log = caught(|| Log::new(partition, &columns.foreign, contract.rules));
         for ((_, checker), (_, findings, problem)) in checkers.iter().zip(&mut results) {
             findings.enter(number);
             let done = log

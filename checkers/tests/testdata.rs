@@ -4,6 +4,12 @@
 //! of that kind, with exactly the witness that its header names: `"witness":[[invocation index,
 //! completion index], …]`. `minimal` is required, and so is `legal`, the near miss.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test of files"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -51,11 +51,7 @@ pub(crate) enum Violation {
 }
 
 /// The first violation, if there is one.
-pub(crate) fn violation(
-    rows: &Partition,
-    order: &VersionOrder,
-    rules: &Rules,
-) -> Option<Violation> {
+pub(crate) fn violation(rows: &Partition, order: &VersionOrder, rules: Rules) -> Option<Violation> {
     let content = content(rows, order, rules);
     content
         .or_else(|| gap(rows, rules))
@@ -63,7 +59,7 @@ pub(crate) fn violation(
 }
 
 /// C1, given that the version order holds every claim that no acknowledgement explains.
-fn content(rows: &Partition, order: &VersionOrder, rules: &Rules) -> Option<Violation> {
+fn content(rows: &Partition, order: &VersionOrder, rules: Rules) -> Option<Violation> {
     let bad = |odd: &Oddity| {
         let send = rows.sends.get(odd.send as usize);
         odd.conflict || send.is_none_or(|send| send.outcome == Outcome::Failed)
@@ -85,7 +81,7 @@ fn content(rows: &Partition, order: &VersionOrder, rules: &Rules) -> Option<Viol
 }
 
 /// A poll that did not return every offset that it went over.
-fn gap(rows: &Partition, rules: &Rules) -> Option<Violation> {
+fn gap(rows: &Partition, rules: Rules) -> Option<Violation> {
     if rules.gaps_allowed {
         return None;
     }
@@ -111,7 +107,7 @@ fn gap(rows: &Partition, rules: &Rules) -> Option<Violation> {
 }
 
 /// C2 and C3.
-pub(crate) fn windows(rows: &Partition, order: &VersionOrder, rules: &Rules) -> Option<Violation> {
+pub(crate) fn windows(rows: &Partition, order: &VersionOrder, rules: Rules) -> Option<Violation> {
     let bounds = bounds(rows, order, rules);
     let existing = existing_end(rows);
     let mut holes: Vec<(i64, i64, u32)> = Vec::new();
@@ -147,7 +143,7 @@ pub(crate) fn windows(rows: &Partition, order: &VersionOrder, rules: &Rules) -> 
 }
 
 /// `lower` and `upper` for each slot.
-fn bounds(rows: &Partition, order: &VersionOrder, rules: &Rules) -> Vec<(u32, u32)> {
+fn bounds(rows: &Partition, order: &VersionOrder, rules: Rules) -> Vec<(u32, u32)> {
     let slots = &order.slots;
     let mut bounds = vec![(0, NEVER); slots.len()];
     let mut narrow = |slot: usize, lower: u32, upper: u32| {
@@ -193,7 +189,7 @@ fn push_hole(holes: &mut Vec<(i64, i64, u32)>, from: i64, to: i64, deadline: u32
 fn unfilled(
     rows: &Partition,
     order: &VersionOrder,
-    rules: &Rules,
+    rules: Rules,
     holes: &[(i64, i64, u32)],
 ) -> Option<Violation> {
     if rules.gaps_allowed || holes.is_empty() {

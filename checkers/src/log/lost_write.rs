@@ -48,7 +48,7 @@ fn passed(log: &Log<'_>, offset: i64) -> (Seen, String) {
         from <= offset && offset <= last
     };
     let poll = log.rows.polls.iter().find(over);
-    let (from, last) = poll.map_or((offset, offset), |poll| scanned(poll));
+    let (from, last) = poll.map_or((offset, offset), scanned);
     let event = poll.map_or(0, |poll| poll.completed);
     let seen = Seen::new(
         event,

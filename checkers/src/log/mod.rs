@@ -35,13 +35,13 @@ use version_order::VersionOrder;
 pub(crate) struct Log<'a> {
     pub(crate) rows: &'a Partition,
     pub(crate) order: VersionOrder,
-    pub(crate) rules: &'a Rules,
+    pub(crate) rules: Rules,
     foreign: &'a [Box<str>],
     unread: OnceCell<Vec<Unread>>,
 }
 
 impl<'a> Log<'a> {
-    pub(crate) fn new(rows: &'a Partition, foreign: &'a [Box<str>], rules: &'a Rules) -> Self {
+    pub(crate) fn new(rows: &'a Partition, foreign: &'a [Box<str>], rules: Rules) -> Self {
         let order = VersionOrder::build(rows);
         Self {
             rows,
@@ -95,6 +95,6 @@ pub(crate) fn check_of(kind: Kind) -> Check {
 }
 
 /// Whether a partition's log is linearizable.
-pub(crate) fn is_linearizable(rows: &Partition, rules: &Rules) -> bool {
+pub(crate) fn is_linearizable(rows: &Partition, rules: Rules) -> bool {
     linearizable::violation(rows, &VersionOrder::build(rows), rules).is_none()
 }

@@ -150,7 +150,9 @@ impl VersionOrder {
             return false;
         }
         let returned = self.returned.get_mut(range).unwrap_or_default();
-        returned.iter_mut().for_each(|r| *r = (*r).min(row as u32));
+        for first in returned {
+            *first = (*first).min(row as u32);
+        }
         true
     }
 
@@ -185,20 +187,19 @@ impl VersionOrder {
     ) {
         let next = self.oddities.len();
         let known = *conflicts.entry((value, slot)).or_insert(next);
-        match self.oddities.get_mut(known) {
-            Some(odd) => odd.returned |= returned,
-            None => {
-                let (conflict, send) = (true, NONE);
-                self.oddities.push(Oddity {
-                    value,
-                    slot,
-                    event,
-                    returned,
-                    conflict,
-                    send,
-                });
-            }
+        if let Some(odd) = self.oddities.get_mut(known) {
+            odd.returned |= returned;
+            return;
         }
+        let (conflict, send) = (true, NONE);
+        self.oddities.push(Oddity {
+            value,
+            slot,
+            event,
+            returned,
+            conflict,
+            send,
+        });
     }
 
     /// Values that polls returned where no acknowledgement was.

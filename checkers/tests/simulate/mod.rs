@@ -1,7 +1,11 @@
 //! Histories of a perfect log: clients step by step, each operation taking effect at one instant
 //! between its invocation and its completion. Legal by construction; seeded.
 
-#![allow(unreachable_pub, reason = "shared by tests and benches")]
+#![allow(
+    unreachable_pub,
+    clippy::indexing_slicing,
+    reason = "shared by tests and benches"
+)]
 
 use std::collections::BTreeMap;
 
@@ -191,7 +195,7 @@ impl World {
             Action::Send(sends) => {
                 let send = &mut sends[0];
                 if doubt < self.plan.doubtful {
-                    if doubt % 2 == 0 {
+                    if doubt.is_multiple_of(2) {
                         log.push(send.value);
                     }
                     return (OpType::Info, done);
