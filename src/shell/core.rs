@@ -137,7 +137,7 @@ impl Core {
         let mut stop = Stop::No;
         let mut sweep_at = Instant::now() + SWEEP;
         self.perform();
-        while self.ended.is_none() && stop != Stop::Abrupt {
+        while self.ended.is_none() {
             let timeout = self
                 .broker
                 .next_timeout()
@@ -147,6 +147,9 @@ impl Core {
                 biased;
                 next = shutdown.wait_beyond(stop) => {
                     stop = next;
+                    if stop == Stop::Abrupt {
+                        return;
+                    }
                     self.broker.handle_shutdown(self.clock.now());
                 }
                 Some(event) = disk_events.recv() => self.completed(event),
