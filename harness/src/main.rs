@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let roles = Roles {
-        node: |_| ExitCode::FAILURE,
+        node: harness::cluster::role::run,
         worker: harness::worker::role::run,
     };
     match roles::dispatch(&roles) {
@@ -42,6 +42,7 @@ fn run(place: Place) -> ExitCode {
         },
         Command::Check(arguments) => cli::check::check(&arguments),
         Command::List(arguments) => cli::list::list(&arguments),
+        Command::Up(arguments) => cli::up::up(&arguments),
     };
     exit.into()
 }

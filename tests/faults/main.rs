@@ -11,6 +11,7 @@
 
 mod links;
 mod nemesis;
+mod runs;
 mod sandbox;
 mod support;
 
@@ -22,7 +23,10 @@ use harness::roles::{self, Place, Roles};
 use harness::sandbox::enter;
 use libtest_mimic::{Arguments, Trial};
 
-const ROLES: Roles = Roles { node, worker };
+const ROLES: Roles = Roles {
+    node,
+    worker: harness::worker::role::run,
+};
 
 fn main() -> ExitCode {
     let place = match roles::dispatch(&ROLES) {
@@ -34,7 +38,13 @@ fn main() -> ExitCode {
         (Place::Host, _) => enter_or_skip(),
         (Place::Sandbox, Some(sandbox::NESTED)) => sandbox::run_nested(),
         (Place::Sandbox, _) => {
-            let trials = [links::trials(), nemesis::trials(), sandbox::trials()].concat_trials();
+            let trials = [
+                links::trials(),
+                nemesis::trials(),
+                sandbox::trials(),
+                runs::trials(),
+            ]
+            .concat_trials();
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
         }
     }
@@ -53,13 +63,12 @@ fn enter_or_skip() -> ExitCode {
     ExitCode::from(u8::from(is_required))
 }
 
-/// A stand-in for a broker.
+/// A broker where one is configured, else a stand-in for it.
 fn node(args: Vec<OsString>) -> ExitCode {
+    if args.first().is_some_and(|first| first == "--config") {
+        return harness::cluster::role::run(args);
+    }
     support::node::run(&args)
-}
-
-fn worker(_args: Vec<OsString>) -> ExitCode {
-    ExitCode::FAILURE
 }
 
 trait ConcatTrials {

@@ -20,6 +20,7 @@ pub mod result;
 pub mod run;
 pub mod say;
 pub mod seeds;
+pub mod up;
 
 /// Runs real clusters, breaks them on purpose, and says which promises held.
 #[derive(Debug, Parser)]
@@ -43,6 +44,8 @@ pub enum Command {
     List(ListArgs),
     /// Say which faults this machine can inject, and what would allow the others
     Doctor(DoctorArgs),
+    /// Start a plain cluster on 127.0.0.1 for your own clients
+    Up(UpArgs),
 }
 
 /// Arguments of `verdict run`.
@@ -217,6 +220,7 @@ mod tests {
             (&["lst"], "list"),
             (&["list", "bugs"], "profiles, faults, anomalies, sabotage"),
             (&["check"], "<HISTORY>"),
+            (&["up", "--nodes", "0"], "1..=9"),
         ] {
             let message = refuse(arguments);
             assert!(message.contains(wanted), "{arguments:?}: {message}");

@@ -21,6 +21,7 @@ pub mod assumptions;
 pub mod node;
 pub mod observer;
 pub mod recovery;
+pub mod role;
 pub mod view;
 
 /// Between two looks at a condition that is waited for.

@@ -1,0 +1,106 @@
+//! Whole runs on real brokers: short, but from the plan to the stored verdict.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use harness::cli::Keep;
+use harness::cli::exit::Exit;
+use harness::plan::Plan;
+use harness::plan::profile::{self, Profile};
+use harness::run::judge::judge;
+use harness::run::launch::RunEnd;
+use harness::run::status::Status;
+use harness::run::summary::Summary;
+use harness::run::{RunRequest, launch};
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Outcome, ensure};
+
+/// Long enough for a fault and its aftermath.
+const WORKLOAD_MS: u64 = 3_000;
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let mut trials = vec![
+        Trial::test("runs::without_faults_every_promise_is_kept", || {
+            keeps("none", 1)
+        }),
+        Trial::test("runs::the_default_mix_keeps_every_promise", || {
+            keeps("default", 7)
+        }),
+        Trial::test("runs::a_stored_run_replays_and_is_judged_again", replays),
+    ];
+    if cfg!(feature = "sabotage") {
+        trials.push(Trial::test(
+            "runs::ack_before_replication_is_found",
+            finds_a_planted_bug,
+        ));
+    }
+    trials
+}
+
+fn keeps(profile: &str, seed: u64) -> Outcome {
+    let results = tempfile::tempdir()?;
+    let plan = Plan::draw_with(seed, named(profile), WORKLOAD_MS);
+    let summary = run(plan, results.path())?.1;
+    ensure(summary.exit() == Exit::Kept, &summary.sentence)?;
+    ensure(
+        summary.counts.acked > 100,
+        format!("only {} acknowledged", summary.counts.acked),
+    )
+}
+
+fn replays() -> Outcome {
+    let results = tempfile::tempdir()?;
+    let drawn = Plan::draw_with(3, named("none"), 1_000);
+    let (end, first) = run(drawn.clone(), results.path())?;
+    let stored = Plan::load(&end.store.plan())?;
+    ensure(stored == drawn, "the stored plan is the drawn one")?;
+    let again = judge(&end.store.history(), None)?;
+    ensure(
+        again.sentence == first.verdict.sentence,
+        "the same history, the same verdict",
+    )?;
+    let (_, second) = run(stored, results.path())?;
+    ensure(second.exit() == first.exit(), "the same plan, the same end")?;
+    let runs = std::fs::read_dir(results.path())?.count();
+    ensure(
+        runs == 3,
+        format!("two directories and the link to the newest, not {runs}"),
+    )
+}
+
+/// Three seeds, because a fault has to hit the moment in which the bug shows.
+fn finds_a_planted_bug() -> Outcome {
+    let results = tempfile::tempdir()?;
+    let mut sentences = Vec::new();
+    for seed in 1..=3 {
+        let mut plan = Plan::draw(seed, named("default"));
+        plan.cluster.sabotage = Some("ack-before-replication".to_owned());
+        let summary = run(plan, results.path())?.1;
+        if summary.exit() == Exit::Broken {
+            return Ok(());
+        }
+        sentences.push(summary.sentence);
+    }
+    Err(format!("not found by three seeds: {sentences:?}").into())
+}
+
+fn named(name: &str) -> &'static Profile {
+    profile::find(name).expect("a profile")
+}
+
+fn run(plan: Plan, results: &Path) -> Result<(RunEnd, Summary), Failed> {
+    let request = RunRequest {
+        plan,
+        results: results.to_owned(),
+        keep: Keep::Always,
+    };
+    let end = launch(&request, &Arc::new(Status::default()))?;
+    match &end.summary {
+        Ok(summary) => {
+            let summary = summary.clone();
+            Ok((end, summary))
+        }
+        Err(failure) => Err(failure.to_string().into()),
+    }
+}
