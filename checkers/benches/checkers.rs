@@ -59,7 +59,7 @@ fn benches(criterion: &mut Criterion) {
         group.bench_function("linearizability", |bench| {
             bench.iter_custom(|times| {
                 timed(times, || {
-                    assert!(black_box(&prepared).is_linearizable(&contract))
+                    assert!(black_box(&prepared).is_linearizable(&contract));
                 })
             });
         });

@@ -190,10 +190,8 @@ mod tests {
 
     #[test]
     fn a_checker_that_panics_is_inconclusive_and_the_others_still_count() {
-        let lines = "{\"verdict-history\":1}\n\
-            {\"index\":0,\"time\":0,\"process\":0,\"type\":\"invoke\",\"f\":\"send\",\"value\":[[\"send\",\"t-0\",7]]}\n\
-            {\"index\":1,\"time\":0,\"process\":0,\"type\":\"ok\",\"f\":\"send\",\"value\":[[\"send\",\"t-0\",[0,7]]]}\n";
-        let history = History::read(lines.as_bytes()).expect("reads");
+        let text = include_str!("../testdata/unseen/minimal.jsonl");
+        let history = History::read(text.as_bytes()).expect("reads");
         let contract = Contract::of(&history);
         let broken: Checker = |_, _| panic!("an unexpected shape");
         let checkers = [

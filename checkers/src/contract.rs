@@ -65,8 +65,7 @@ impl Contract {
         }
     }
 
-    /// The contract of a recorded run: its settings, and the faults that its nemesis recorded,
-    /// less those that proved vacuous.
+    /// The contract of a recorded run: its settings, and the faults that its nemesis injected.
     pub fn of(history: &History) -> Self {
         let mut contract = Self::new(history.header.settings.clone());
         let mut without_power = BTreeSet::new();
@@ -204,7 +203,7 @@ impl Contract {
         } = self.settings;
         if !idempotence && max_in_flight > 1 {
             return Promise::allowed(format!(
-                "without enable.idempotence, a retry may overtake {max_in_flight} requests in flight"
+                "without enable.idempotence a retry may overtake {max_in_flight} requests"
             ));
         }
         self.given_acknowledged(

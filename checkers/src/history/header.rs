@@ -1,7 +1,7 @@
 //! The first line of a history: the version of the format and what the run was configured with.
 //!
-//! `{"verdict-history":1,"settings":{…},"run":{…}}`. The settings are all that the contract needs,
-//! so that a stored history can be judged on its own.
+//! `{"verdict-history":1,"settings":{…},"run":{…}}`. The settings are all that the contract
+//! needs, so that a stored history can be judged on its own.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

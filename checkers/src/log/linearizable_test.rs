@@ -136,6 +136,10 @@ impl<'a> Search<'a> {
     }
 
     /// What an operation appends if it takes effect now, or nothing if it cannot.
+    #[allow(
+        clippy::option_option,
+        reason = "nothing appended is not the same as impossible"
+    )]
     fn effect(&self, what: &What, log: &[u64]) -> Option<Option<u64>> {
         let length = log.len() as i64;
         match what {
