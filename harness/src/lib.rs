@@ -11,6 +11,7 @@ pub mod link;
 pub mod nemesis;
 pub mod plan;
 pub mod recorder;
+pub mod report;
 pub mod roles;
 pub mod run;
 pub mod sandbox;

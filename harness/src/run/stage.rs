@@ -12,6 +12,7 @@ use crate::link::Links;
 use crate::nemesis::{Arena, FaultReport};
 use crate::plan::{Plan, ScheduledFault};
 use crate::recorder::{Clock, LineWriter, Recorder};
+use crate::report;
 use crate::run::events::{EventLog, Phase, What};
 use crate::run::failure::RunFailure;
 use crate::run::faults::Faults;
@@ -144,6 +145,10 @@ impl Stage {
         self.store
             .write(&self.store.verdict(), &text)
             .map_err(RunFailure::harness)?;
+        // A page that cannot be drawn must not change how a run ends.
+        if let Err(error) = report::write(&self.store, &self.plan, &summary) {
+            tracing::error!(%error, "the run has no report");
+        }
         Ok(summary)
     }
 

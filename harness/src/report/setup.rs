@@ -1,0 +1,73 @@
+//! What ran: the settings that the promises depend on, and the workload.
+
+use checkers::history::Acks;
+
+use crate::report::Input;
+
+/// A name and its value.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) value: String,
+}
+
+/// The rows of the table.
+pub(super) fn rows(input: &Input<'_>) -> Vec<Row> {
+    let settings = &input.summary.verdict.settings;
+    let (cluster, workload) = (&input.plan.cluster, &input.plan.workload);
+    let acks = match settings.acks {
+        Acks::Zero => "0",
+        Acks::One => "1",
+        Acks::All => "all",
+    };
+    let row = |name, value: String| Row { name, value };
+    let mut rows = vec![
+        row(
+            "cluster",
+            format!(
+                "{} brokers, each also a voter of the metadata quorum",
+                cluster.nodes
+            ),
+        ),
+        row(
+            "topic",
+            format!(
+                "{} with {} partitions, replication factor {}, min.insync.replicas {}",
+                cluster.topic,
+                cluster.partitions,
+                settings.replication_factor,
+                settings.min_insync_replicas
+            ),
+        ),
+        row(
+            "producers",
+            format!(
+                "{} processes of {} threads, acks={acks}, idempotence {}, {} in flight",
+                workload.producers,
+                workload.processes_per_producer,
+                if settings.idempotence { "on" } else { "off" },
+                settings.max_in_flight
+            ),
+        ),
+        row(
+            "consumers",
+            format!("{} processes, assigned partitions", workload.consumers),
+        ),
+        row(
+            "unclean leader election",
+            if settings.unclean_leader_election {
+                "enabled"
+            } else {
+                "disabled"
+            }
+            .to_owned(),
+        ),
+        row(
+            "profile and seed",
+            format!("{}, {}", input.plan.profile, input.plan.seed),
+        ),
+    ];
+    if let Some(sabotage) = &cluster.sabotage {
+        rows.push(row("planted bug", sabotage.clone()));
+    }
+    rows
+}

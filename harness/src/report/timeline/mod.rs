@@ -1,0 +1,53 @@
+//! The picture of a run: phases, faults, nodes, throughput and latency on one time axis.
+//!
+//! In: the plan, the events, the faults. Out: an SVG whose colours come from the page's style and
+//! whose meaning never hangs on colour: paused is hatched, dead is crossed, faults carry numbers.
+//! Drawn by hand rather than by a plotting library, whose colours are fixed in the picture: the
+//! page follows the reader's light or dark.
+
+mod curves;
+mod lanes;
+mod svg;
+
+use crate::plan::Plan;
+use crate::report::FaultRow;
+use crate::run::events::{Event, What};
+use svg::{Axis, Canvas};
+
+/// Draws the picture; a sentence where there is nothing to draw.
+pub(super) fn draw(plan: &Plan, events: &[Event], faults: &[FaultRow]) -> String {
+    let Some(end) = events
+        .iter()
+        .map(|event| event.time)
+        .max()
+        .filter(|end| *end > 0)
+    else {
+        return "<p>No events were recorded.</p>".to_owned();
+    };
+    let mut canvas = Canvas::new(Axis::new(end));
+    lanes::phases(&mut canvas, events);
+    lanes::faults(&mut canvas, faults);
+    let lanes_from = canvas.bottom();
+    for node in nodes(events) {
+        lanes::node(&mut canvas, node, plan.cluster.partitions, events);
+    }
+    curves::throughput(&mut canvas, events);
+    curves::latency(&mut canvas, events);
+    lanes::bands(&mut canvas, faults, lanes_from);
+    canvas.finish()
+}
+
+/// The nodes that were sampled.
+fn nodes(events: &[Event]) -> Vec<i32> {
+    let mut ids: Vec<i32> = events
+        .iter()
+        .filter_map(|event| match &event.what {
+            What::Nodes { nodes } => Some(nodes.iter().map(|sample| sample.node)),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
