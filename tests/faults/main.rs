@@ -9,6 +9,7 @@
     reason = "real processes, sockets and clocks are what these tests are about"
 )]
 
+mod brokers;
 mod links;
 mod nemesis;
 mod runs;
@@ -39,10 +40,11 @@ fn main() -> ExitCode {
         (Place::Sandbox, Some(sandbox::NESTED)) => sandbox::run_nested(),
         (Place::Sandbox, _) => {
             let trials = [
+                brokers::trials(),
                 links::trials(),
                 nemesis::trials(),
-                sandbox::trials(),
                 runs::trials(),
+                sandbox::trials(),
             ]
             .concat_trials();
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

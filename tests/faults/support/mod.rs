@@ -3,6 +3,7 @@
 pub(crate) mod node;
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use harness::nemesis::{Arena, BoxFuture, ClusterState, ClusterView};
 use harness::roles::Role;
 use harness::sandbox::{Endpoint, Output, ProcessSpec, Program, Sandbox, Supervisor, node_address};
 use libtest_mimic::{Failed, Trial};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -123,9 +125,12 @@ pub(crate) async fn expect(stream: &mut TcpStream, bytes: &[u8]) -> Outcome {
     ensure(got == bytes, format!("expected {bytes:?}, got {got:?}"))
 }
 
-/// Three stand-in nodes as processes, client 1, and all links.
+/// Three nodes as processes, client 1, and all links.
 pub(crate) struct Cluster {
     pub(crate) arena: Arena,
+    /// Where brokers keep their logs; removed with this value.
+    #[expect(dead_code, reason = "held for its end")]
+    data: Option<TempDir>,
 }
 
 struct NoView;
@@ -137,12 +142,42 @@ impl ClusterView for NoView {
 }
 
 impl Cluster {
+    /// Stand-in nodes.
     pub(crate) async fn start() -> Result<Self, Failed> {
+        let args = |id| Ok(vec!["echo".to_owned(), node_address(id).to_string()]);
+        Self::start_with(args, |_| Output::Inherit).await
+    }
+
+    /// Real brokers, which may still be electing.
+    pub(crate) async fn start_brokers() -> Result<Self, Failed> {
+        let data = tempfile::tempdir()?;
+        let args = |id: BrokerId| {
+            let config = data.path().join(format!("{id}.properties"));
+            std::fs::write(&config, properties(id, data.path()))?;
+            Ok(vec!["--config".to_owned(), config.display().to_string()])
+        };
+        let log = |id| Output::Append(data.path().join(format!("{id}.log")));
+        let started = Self::start_with(args, log).await?;
+        Ok(Self {
+            data: Some(data),
+            ..started
+        })
+    }
+
+    async fn start_with(
+        args: impl Fn(BrokerId) -> Result<Vec<String>, Failed>,
+        log: impl Fn(BrokerId) -> Output,
+    ) -> Result<Self, Failed> {
         let sandbox = Sandbox::new([N1, N2, N3, C1])?;
         let links = Links::start(&sandbox, 1)?;
         let supervisor = Supervisor::new();
         for node in [N1, N2, N3] {
-            supervisor.start(node, echo(&sandbox, node)?)?;
+            let id = node.broker().ok_or("a node")?;
+            let namespace = Some(Arc::clone(sandbox.namespace(node)?));
+            let mut spec =
+                ProcessSpec::new(Program::Role(Role::Node), namespace).with_args(args(id)?);
+            spec.stderr = log(id);
+            supervisor.start(node, spec)?;
         }
         let arena = Arena {
             supervisor,
@@ -151,7 +186,30 @@ impl Cluster {
             view: Arc::new(NoView),
         };
         harness::nemesis::heal_everything(&arena).await?;
-        Ok(Self { arena })
+        Ok(Self { arena, data: None })
+    }
+
+    /// Runs `scenario` as client 1: on a thread of its namespace, with a runtime of its own.
+    pub(crate) async fn as_client<F>(
+        &self,
+        scenario: impl FnOnce() -> F + Send + 'static,
+    ) -> Outcome
+    where
+        F: Future<Output = Outcome>,
+    {
+        let on_thread = move || -> Outcome {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(scenario())
+        };
+        // A thread is born in the namespace of the thread that makes it.
+        let namespace = self.arena.sandbox.namespace(C1)?;
+        let thread = namespace.run(move || std::thread::spawn(on_thread))?;
+        let joined = tokio::task::spawn_blocking(|| thread.join());
+        joined
+            .await?
+            .map_err(|_| Failed::from("the client panicked"))?
     }
 
     /// A connection from `from` to node `to` through its link.
@@ -161,13 +219,16 @@ impl Cluster {
     }
 }
 
-fn echo(sandbox: &Sandbox, node: Endpoint) -> Result<ProcessSpec, Failed> {
-    let id = node.broker().ok_or("a node")?;
-    let namespace = Some(Arc::clone(sandbox.namespace(node)?));
-    let mut spec = ProcessSpec::new(Program::Role(Role::Node), namespace)
-        .with_args(["echo".to_owned(), node_address(id).to_string()]);
-    spec.stderr = Output::Inherit;
-    Ok(spec)
+fn properties(id: BrokerId, data: &Path) -> String {
+    let voter = |id| format!("{id}@{}", node_address(BrokerId(id)));
+    let voters: Vec<_> = (1..=3).map(voter).collect();
+    let (voters, address) = (voters.join(","), node_address(id));
+    format!(
+        "node.id={id}\ncluster.id=faults\nlisteners=PLAINTEXT://{address}\n\
+         advertised.listeners=PLAINTEXT://{address}\ncontroller.quorum.voters={voters}\n\
+         log.dirs={}\n",
+        data.join(id.to_string()).display()
+    )
 }
 
 /// A Kafka request frame.
