@@ -2,7 +2,8 @@
 //!
 //! In: requests with a purpose, completions with a token. Out: `Effect::Disk`. Invariants: each
 //! completion is dispatched once; after the first failure of a directory its replicas are offline
-//! and answer KAFKA_STORAGE_ERROR, and the failure of the metadata directory ends the process.
+//! and answer KAFKA_STORAGE_ERROR, and the process ends: the controller cannot move single
+//! directories' leaderships yet, and a broker that keeps them would make them unavailable.
 
 use tracing::{error, warn};
 
@@ -161,17 +162,9 @@ impl Broker {
         for name in affected {
             self.with_replica(now, &name, |replica| replica.handle_storage_failed(now));
         }
-        let all_offline = self
-            .directories
-            .iter()
-            .all(|directory| !directory.is_online);
-        if all_offline || directory == self.metadata_directory() {
-            self.quorum.handle_storage_failed(now);
-            let reason = format!("log directory {} failed: {reason}", path.display());
-            self.effects.push(Effect::Halt { reason });
-        } else {
-            self.lifecycle_leader_changed(now);
-        }
+        self.quorum.handle_storage_failed(now);
+        let reason = format!("log directory {} failed: {reason}", path.display());
+        self.effects.push(Effect::Halt { reason });
     }
 }
 

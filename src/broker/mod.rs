@@ -115,7 +115,7 @@ impl Broker {
             self.fetchers.next_timeout(),
             self.purgatory.next_timeout(),
             self.producer_ids.next_timeout(),
-            self.timers.next_timeout(),
+            Some(self.timers.next_timeout()),
             self.closing.next_timeout(),
         ]
         .into_iter()

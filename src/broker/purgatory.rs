@@ -116,7 +116,7 @@ impl FetchJob {
             .any(|item| matches!(item.found, Found::Readable { start, upper, .. } if start < upper))
     }
 
-    /// Drops records beyond the limit of the response, the first of them excepted (KIP-74).
+    /// Drops records beyond the limit of the response, the first of them excepted.
     fn trim(&mut self) {
         let mut total = 0;
         for item in &mut self.items {

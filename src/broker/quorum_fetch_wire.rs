@@ -1,7 +1,7 @@
 //! The quorum's Fetch on Kafka's wire, and its batches as record batches.
 //!
 //! In and out: values of `quorum` and of the protocol crate. Invariant: a batch that is not intact
-//! is never handed to the quorum. Source: KIP-595; KIP-1166 for the high watermark in the request.
+//! is never handed to the quorum. Source: KIP-595.
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ParseResponseErrorCode;

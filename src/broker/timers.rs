@@ -39,8 +39,8 @@ impl Timers {
         }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Time> {
-        Some(self.checkpoint_at.min(self.retention_at))
+    pub(super) fn next_timeout(&self) -> Time {
+        self.checkpoint_at.min(self.retention_at)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one table of the API versions that a node serves, and the answer that tells a client.
 //!
-//! In: an API key and a version. Out: served or not, and ApiVersions' body. Source: KIP-35,
+//! In: an API key and a version. Out: served or not, and ApiVersions' body. Source:
 //! KIP-511 (the downgrade answer), `reference/kafka.md` §6.2.
 
 use kafka_protocol::messages::api_versions_response::ApiVersion;

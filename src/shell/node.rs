@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -310,7 +310,7 @@ fn startup(settings: &Arc<Settings>, opened: &Opened) -> Result<Startup, NodeErr
     })
 }
 
-fn recovered_quorum(found: &RecoveredDirectory, path: &PathBuf) -> Result<Recovered, NodeError> {
+fn recovered_quorum(found: &RecoveredDirectory, path: &Path) -> Result<Recovered, NodeError> {
     let mut batches = Vec::new();
     for batch in &found.metadata_batches {
         let converted = metadata_batches(batch.bytes().clone());

@@ -1,8 +1,17 @@
 //! Integration tests in one process: real nodes on 127.0.0.1, real sockets, real files.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and these tests are about sockets and time"
+)]
+
 mod cluster;
 mod replicated;
 mod single;
+mod snapshot;
 mod wire;
 
 /// The allocator of the binaries: it turns absurd reservations into address space.

@@ -2,7 +2,7 @@
 //!
 //! In: requests, blocks. Out: an id that no producer had before. Invariant: an id of a block is
 //! handed out once; a block of an earlier life of this broker is never used again.
-//! Source: Kafka's `RPCProducerIdManager` (KIP-730).
+//! Source: Kafka's `RPCProducerIdManager`.
 
 use std::collections::VecDeque;
 use std::ops::Range;
