@@ -160,7 +160,7 @@ async fn expect_end(admin: &Admin, end: i64) -> Outcome {
         if found == Some(end) {
             return Ok(());
         }
-        // A high watermark may lag behind its acknowledgements after an election, never the reverse.
+        // A high watermark may lag behind its acknowledgements after an election, never lead.
         let is_over = found.is_some_and(|found| found > end);
         if is_over || tokio::time::Instant::now() > deadline {
             return Err(format!("the log ends at {ends:?}, not at {end}").into());
