@@ -103,10 +103,19 @@ impl<D: Disk> PartitionStore<D> {
                 segment.sync(disk)?;
             }
         }
+        self.close_idle_files();
         self.write_epochs(disk)?;
         self.sync_names(disk)?;
         self.recovery_point = self.state.log_end_offset;
         Ok(self.recovery_point)
+    }
+
+    /// Closes the files of all segments but the active one and those that wait for a sync: a log
+    /// has one open file, however many segments it has.
+    pub(super) fn close_idle_files(&mut self) {
+        if let Some((_active, closed)) = self.segments.split_last_mut() {
+            closed.iter_mut().for_each(Segment::close_file);
+        }
     }
 
     /// Writes the epoch checkpoint if it is not up to date; durable after [`Self::sync_names`].

@@ -3,7 +3,7 @@
 //! Files: `quorum-state` (text, strict) and `<end offset>-<epoch>.checkpoint` in the metadata
 //! log's directory: 8 bytes length, 4 bytes CRC-32C, the content. Invariant: both are replaced
 //! atomically and durable when `write_*` returns; a damaged election state stops the start, for a
-//! forgotten vote could elect two leaders. Source: Kafka's `FileQuorumStateStore`, KIP-630.
+//! forgotten vote could elect two leaders. Source: Kafka's `FileQuorumStateStore` and `Snapshots`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

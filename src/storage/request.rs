@@ -57,7 +57,7 @@ pub enum DiskRequest {
         end: Offset,
         /// No more bytes than this are returned.
         max_bytes: usize,
-        /// Return the first batch even if it is larger than `max_bytes` (KIP-74).
+        /// Return the first batch even if it is larger than `max_bytes`.
         minimum_one_batch: bool,
     },
     /// Make everything appended so far durable. Answered by `Flushed`.

@@ -3,6 +3,7 @@
 //! In: a [`DiskRequest`]; out: its one result. Invariant: a fatal error takes the directory offline
 //! before it is returned.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::id::{TopicId, TopicPartition};
@@ -169,9 +170,9 @@ impl<D: Disk> LogDirectory<D> {
     }
 
     fn truncate(&mut self, log: &TopicPartition, to: Offset) -> Result<DiskReply, DiskError> {
-        self.lower_checkpoints(log, to)?;
-        let store = self.logs.get_mut(log);
-        let store = store.ok_or_else(|| DiskError::UnknownLog(log.clone()))?;
+        let end = store_of(&mut self.logs, log)?.end_after_cut(&self.disk, to)?;
+        self.lower_checkpoints(log, end)?;
+        let store = store_of(&mut self.logs, log)?;
         store.truncate(&self.disk, to)?;
         let state = store.state.clone();
         Ok(DiskReply::Truncated { state })
@@ -179,8 +180,7 @@ impl<D: Disk> LogDirectory<D> {
 
     fn restart_at(&mut self, log: &TopicPartition, offset: Offset) -> Result<DiskReply, DiskError> {
         self.forget_checkpoints(log)?;
-        let store = self.logs.get_mut(log);
-        let store = store.ok_or_else(|| DiskError::UnknownLog(log.clone()))?;
+        let store = store_of(&mut self.logs, log)?;
         store.restart_at(&self.disk, offset)?;
         let state = store.state.clone();
         Ok(DiskReply::Truncated { state })
@@ -192,8 +192,7 @@ impl<D: Disk> LogDirectory<D> {
         log: &TopicPartition,
         to: Offset,
     ) -> Result<DiskReply, DiskError> {
-        let store = self.logs.get_mut(log);
-        let store = store.ok_or_else(|| DiskError::UnknownLog(log.clone()))?;
+        let store = store_of(&mut self.logs, log)?;
         let log_start_offset = store.advance_log_start(&self.disk, to)?;
         self.checkpoint_log_starts()?;
         Ok(DiskReply::Retained { log_start_offset })
@@ -219,4 +218,12 @@ impl<D: Disk> LogDirectory<D> {
         self.offline = Some("it was closed".to_owned());
         Ok(DiskReply::Done)
     }
+}
+
+fn store_of<'a, D: Disk>(
+    logs: &'a mut BTreeMap<TopicPartition, PartitionStore<D>>,
+    log: &TopicPartition,
+) -> Result<&'a mut PartitionStore<D>, DiskError> {
+    let store = logs.get_mut(log);
+    store.ok_or_else(|| DiskError::UnknownLog(log.clone()))
 }

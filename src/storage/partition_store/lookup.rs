@@ -20,7 +20,9 @@ impl<D: Disk> PartitionStore<D> {
         timestamp: i64,
         end: Offset,
     ) -> Result<Option<TimestampOffset>, DiskError> {
-        let Some(mut offset) = self.begin_lookup(disk, timestamp)? else {
+        let begin = self.begin_lookup(disk, timestamp)?;
+        self.close_idle_files();
+        let Some(mut offset) = begin else {
             return Ok(None);
         };
         loop {

@@ -85,6 +85,7 @@ impl<D: Disk> PartitionStore<D> {
             return Ok(false);
         };
         let largest = first.largest_timestamp(disk)?;
+        self.close_idle_files();
         Ok(largest.is_some_and(|largest| wall_millis.saturating_sub(largest) > millis(age)))
     }
 
@@ -99,8 +100,8 @@ impl<D: Disk> PartitionStore<D> {
         self.keep_producers_at(disk, first)?;
         self.sync_names(disk)?;
         self.segments.remove(0).remove(disk)?;
-        self.remove_producer_snapshots(disk, |offset| offset < first)?;
-        sync_dir(disk, &self.directory)
+        sync_dir(disk, &self.directory)?;
+        self.remove_producer_snapshots(disk, |offset| offset < first)
     }
     /// Sees to it that there is a snapshot at `base_offset`: what lies below goes, and with it the
     /// means to rebuild it. A crash may have taken the one that the roll wrote.

@@ -1,7 +1,7 @@
 //! Cutting the end of a log, or all of it.
 //!
 //! In: the new end. Out: the state of what remains. Invariant: the caller has lowered the stored
-//! recovery point first; then a crash at any moment leaves a prefix of the old log that is at least
+//! recovery point to the new end first; then a crash at any moment leaves a prefix of the old log that is at least
 //! as long as the new one, because segments go from the newest on and the cut is synced before the
 //! epoch checkpoint is replaced. Source: Kafka's `UnifiedLog#truncateTo`, `truncateFullyAndStartAt`.
 
@@ -19,6 +19,23 @@ use crate::storage::scanner::{Depth, Scanner, Step};
 use crate::storage::segment::Segment;
 
 impl<D: Disk> PartitionStore<D> {
+    /// Where the log will end if it is cut at `to`: a batch that `to` cuts goes whole.
+    pub(in crate::storage) fn end_after_cut(
+        &mut self,
+        disk: &D,
+        to: Offset,
+    ) -> Result<Offset, DiskError> {
+        if to >= self.state.log_end_offset || to < self.state.log_start_offset {
+            return Ok(to);
+        }
+        let index = self.segment_index(to);
+        let Some(segment) = self.segments.get_mut(index) else {
+            return Ok(to);
+        };
+        let batch = segment.locate(disk, to)?;
+        Ok(batch.map_or(to, |(_, header)| header.base_offset))
+    }
+
     /// Removes the records at and after `to`, durably.
     pub(in crate::storage) fn truncate(&mut self, disk: &D, to: Offset) -> Result<(), DiskError> {
         if to >= self.state.log_end_offset {
@@ -55,9 +72,11 @@ impl<D: Disk> PartitionStore<D> {
         self.write_epochs(disk)?;
         self.sync_names(disk)?;
         self.remove_segments_from(disk, 1)?;
-        // The first goes last, or a crash could bring back a log without its beginning.
+        // Each group before the next, or a crash could bring back a log without its beginning or
+        // without the producers before it.
         sync_dir(disk, &self.directory)?;
         self.remove_segments_from(disk, 0)?;
+        sync_dir(disk, &self.directory)?;
         self.remove_producer_snapshots(disk, |_| true)?;
         sync_dir(disk, &self.directory)?;
         self.segments = vec![Segment::create(disk, &self.directory, offset)?];
@@ -131,6 +150,7 @@ impl<D: Disk> PartitionStore<D> {
             }
         }
         self.replay_producers(disk, from, end, &mut producers)?;
+        self.close_idle_files();
         Ok(producers)
     }
 
