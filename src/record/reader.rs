@@ -66,6 +66,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes with a varint length; a length of -1 is `Some(None)`, a null.
+    #[expect(
+        clippy::option_option,
+        reason = "the outer says whether it fits, the inner is a null"
+    )]
     pub(crate) fn nullable_bytes(&mut self) -> Option<Option<&'a [u8]>> {
         match self.varint()? {
             -1 => Some(None),

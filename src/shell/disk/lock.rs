@@ -1,7 +1,7 @@
 //! One process for each log directory.
 //!
 //! In: a directory's path. Out: a lock that the kernel drops when the process ends, however it
-//! ends. Invariant: while it lives, no other process has one. Source: Kafka's `FileLock` on `.lock`.
+//! ends. Invariant: while it lives, no other process has one. Source: Kafka's `FileLock`.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};

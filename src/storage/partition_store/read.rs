@@ -49,10 +49,12 @@ impl<D: Disk> PartitionStore<D> {
                 message: format!("the segment ends before offset {start}"),
             });
         };
-        let wanted = match range.minimum_one_batch {
-            true => range.max_bytes.max(first.size_bytes()),
-            false => range.max_bytes,
+        let least = if range.minimum_one_batch {
+            first.size_bytes()
+        } else {
+            0
         };
+        let wanted = range.max_bytes.max(least);
         let length = (segment.size - position).min(wanted as u64) as usize;
         let bytes = read_range(segment.file(disk)?, position, length);
         let bytes = bytes.during(Operation::Read, segment.path())?;

@@ -1,9 +1,10 @@
 //! Cutting the end of a log, or all of it.
 //!
 //! In: the new end. Out: the state of what remains. Invariant: the caller has lowered the stored
-//! recovery point to the new end first; then a crash at any moment leaves a prefix of the old log that is at least
-//! as long as the new one, because segments go from the newest on and the cut is synced before the
-//! epoch checkpoint is replaced. Source: Kafka's `UnifiedLog#truncateTo`, `truncateFullyAndStartAt`.
+//! recovery point to the new end first; then a crash at any moment leaves a prefix of the old log
+//! that is at least as long as the new one, because segments go from the newest on and the cut is
+//! synced before the epoch checkpoint is replaced. Source: Kafka's `UnifiedLog#truncateTo`,
+//! `truncateFullyAndStartAt`.
 
 use crate::log::{LogState, ProducerState};
 use crate::offset::Offset;
