@@ -33,7 +33,7 @@ mod summary_test;
 pub use launch::{RunRequest, launch};
 
 /// The time that processes get to stop by themselves at the end.
-const STOP_LIMIT: Duration = Duration::from_secs(3);
+const STOP_LIMIT: Duration = Duration::from_millis(1_500);
 
 /// Runs the stage's plan from the start of the cluster to the stored verdict.
 async fn lifecycle(stage: &Stage, interrupt: &Interrupt) -> Result<Summary, RunFailure> {
@@ -62,7 +62,13 @@ async fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Liveness, RunFailur
     let workload = clients.work(&stage.session);
     let faults = async {
         let end = Instant::now() + limit;
-        let _ = interrupt.or(stage.nemesis.run(&stage.plan, end)).await;
+        if interrupt
+            .or(stage.nemesis.run(&stage.plan, end))
+            .await
+            .is_err()
+        {
+            stage.nemesis.cancel().await;
+        }
         stage.session.stop();
     };
     tokio::join!(workload, faults);

@@ -19,7 +19,8 @@ pub fn check(arguments: &CheckArgs) -> Exit {
             if arguments.json {
                 print_json(&verdict);
             } else {
-                print(&verdict);
+                say!("{}", verdict.sentence);
+                print_findings(&verdict);
             }
             Exit::from_code(i32::from(verdict.exit_code()))
         }
@@ -31,8 +32,7 @@ pub fn check(arguments: &CheckArgs) -> Exit {
 }
 
 /// Prints what the checkers found, for people.
-pub fn print(verdict: &Verdict) {
-    say!("{}", verdict.sentence);
+pub fn print_findings(verdict: &Verdict) {
     for check in verdict.checks.iter().filter(|check| check.count > 0) {
         let promise = if check.promise.forbidden {
             "forbidden"

@@ -65,10 +65,8 @@ fn print_line(summary: &Summary, store: &Store) {
 }
 
 fn print_all(summary: &Summary, store: &Store) {
-    crate::cli::check::print(&summary.verdict);
-    if summary.sentence != summary.verdict.sentence {
-        say!("{}", summary.sentence);
-    }
+    say!("{}", summary.sentence);
+    crate::cli::check::print_findings(&summary.verdict);
     let counts = summary.counts;
     say!(
         "{} ops in {:.1} s: {} sends acknowledged, {} failed, {} unknown; {} records in {} polls",

@@ -12,7 +12,9 @@ use broker::client::{Admin, AdminConfig, NewTopic};
 use broker::error::ErrorCode;
 use broker::id::BrokerId;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
+use crate::cluster::LOOK;
 use crate::cluster::view::View;
 use crate::nemesis::{BoxFuture, ClusterState, ClusterView};
 use crate::plan::Plan;
@@ -20,6 +22,9 @@ use crate::sandbox::node_address;
 
 /// How long one question may take: short, because a node that hangs must not blind the harness.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long whoever looks for a leader or controller waits for an election to end.
+const ELECTION_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The harness's client. Clones share connections and view.
 #[derive(Clone, Debug)]
@@ -127,8 +132,15 @@ impl Observer {
 impl ClusterView for Observer {
     fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>> {
         Box::pin(async {
-            let view = self.look().await?;
-            Ok(view.state(&self.shared.topic, self.shared.nodes.clone()))
+            let patience = Instant::now() + ELECTION_PATIENCE;
+            loop {
+                let look = self.look().await;
+                let is_settled = look.as_ref().is_ok_and(View::has_all_leaders);
+                if is_settled || Instant::now() >= patience {
+                    return Ok(look?.state(&self.shared.topic, self.shared.nodes.clone()));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
         })
     }
 }

@@ -53,6 +53,11 @@ impl View {
             .find(|partition| partition.partition == index)
     }
 
+    /// Whether the controller and the leader of every partition are known.
+    pub fn has_all_leaders(&self) -> bool {
+        self.controller.is_some() && self.partitions.iter().all(|p| p.leader.is_some())
+    }
+
     /// The same as the nemesis wants it.
     pub fn state(&self, topic: &str, nodes: Vec<BrokerId>) -> ClusterState {
         let partition = |partition: &PartitionDescription| PartitionState {

@@ -97,7 +97,7 @@ fn draw_workload(rng: &mut impl Rng) -> WorkloadPlan {
     WorkloadPlan {
         producers: 3,
         consumers: 3,
-        processes_per_producer: 6,
+        processes_per_producer: 10,
         sends_per_second: pick(rng, &[500, 1000, 2000]),
         payload_bytes: [16, payload_bytes_max],
         producer: ProducerOptions {

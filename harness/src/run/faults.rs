@@ -83,6 +83,13 @@ impl Faults {
         sleep_until(end).await;
     }
 
+    /// Lets no further fault begin and drops those that act; `heal_all` undoes what they did.
+    pub async fn cancel(&self) {
+        self.tasks.lock().await.shutdown().await;
+        self.log.acting.send_replace(0);
+        self.log.status.faults_end();
+    }
+
     /// Ends every fault. Those that are about to end by themselves may prove their effect first.
     pub async fn heal_all(&self) {
         let mut acting = self.log.acting.subscribe();

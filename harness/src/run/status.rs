@@ -50,6 +50,11 @@ impl Status {
         self.lock().faults.remove(&number);
     }
 
+    /// No fault acts any more.
+    pub fn faults_end(&self) {
+        self.lock().faults.clear();
+    }
+
     /// The counters of `session` are shown from now on.
     pub fn attach(&self, session: Arc<Session>) {
         // A run has one session; a second one would be a second run's.

@@ -6,7 +6,8 @@
 //! part.
 
 use checkers::anomaly::Class;
-use checkers::verdict::Verdict;
+use checkers::contract::Promise;
+use checkers::verdict::{Check, Validity, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::Exit;
@@ -116,7 +117,10 @@ pub struct Parts<'a> {
 
 impl Summary {
     /// Draws the conclusion.
-    pub fn conclude(parts: Parts<'_>) -> Self {
+    pub fn conclude(mut parts: Parts<'_>) -> Self {
+        if let Liveness::NotReached { reason } = &parts.liveness {
+            excuse_liveness(&mut parts.verdict, reason);
+        }
         let (exit, sentence) = conclusion(&parts);
         let Parts {
             plan,
@@ -163,6 +167,25 @@ impl Summary {
     }
 }
 
+/// Without final reads, what nobody has read yet says nothing.
+fn excuse_liveness(verdict: &mut Verdict, reason: &str) {
+    for check in verdict
+        .checks
+        .iter_mut()
+        .filter(|check| check.class == Class::Liveness)
+    {
+        let because = "the final reads did not take place".to_owned();
+        check.promise = Promise {
+            forbidden: false,
+            because,
+        };
+    }
+    if !verdict.checks.iter().any(Check::is_broken) {
+        verdict.validity = Validity::Inconclusive;
+    }
+    verdict.raise(Validity::Inconclusive, reason);
+}
+
 /// The exit and the sentence: the first of the following that holds.
 fn conclusion(parts: &Parts<'_>) -> (Exit, String) {
     let verdict = &parts.verdict;
@@ -180,11 +203,7 @@ fn conclusion(parts: &Parts<'_>) -> (Exit, String) {
         Liveness::NotRecovered { reason } => {
             return (Exit::Unavailable, format!("Unavailable: {reason}."));
         }
-        // Without final reads, what nobody has read yet says nothing.
-        Liveness::NotReached { reason } => {
-            return (Exit::Inconclusive, format!("Inconclusive: {reason}."));
-        }
-        Liveness::Recovered { .. } => {}
+        Liveness::NotReached { .. } | Liveness::Recovered { .. } => {}
     }
     let of_checkers = Exit::from_code(i32::from(verdict.exit_code()));
     if of_checkers != Exit::Kept {
