@@ -3,7 +3,7 @@
 //! In: complete batches as they came from a producer or a leader. Out: the same bytes, stamped.
 //! Invariant: `summary` is what the header in `bytes` says.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::log::BatchSummary;
 use crate::offset::{LeaderEpoch, Offset};
@@ -33,6 +33,21 @@ impl LogBatch {
             batches.push(Self::from(batch));
         }
         Ok(batches)
+    }
+
+    /// The bytes of `batches` one after another; a single batch is not copied.
+    pub fn concat(batches: &[Self]) -> Bytes {
+        match batches {
+            [single] => single.bytes.clone(),
+            _ => {
+                let bytes_total = batches.iter().map(|batch| batch.bytes.len()).sum();
+                let mut all = BytesMut::with_capacity(bytes_total);
+                batches
+                    .iter()
+                    .for_each(|batch| all.extend_from_slice(&batch.bytes));
+                all.freeze()
+            }
+        }
     }
 
     /// The batch at `base_offset` in `leader_epoch`, in its bytes as well as in its summary.

@@ -121,6 +121,13 @@ impl Core {
         self.high_watermark = to.clamp(log.log_start_offset(), log.log_end_offset());
     }
 
+    /// Retention removed what lies below `to`, which was committed when it was asked for, even if
+    /// the leader's high watermark is lower now.
+    pub(super) fn records_removed_below(&mut self, to: Offset) {
+        self.follow_high_watermark(self.high_watermark.max(to));
+        self.advance_log_start(to);
+    }
+
     /// Moves the start of the log up, at most to the high watermark.
     pub(super) fn advance_log_start(&mut self, to: Offset) {
         let to = to.min(self.high_watermark);

@@ -127,7 +127,7 @@ impl FollowerState {
         let offered = batches.len();
         for batch in batches {
             let summary = &batch.summary;
-            let continues = summary.base_offset >= end && summary.offset_count() > 0;
+            let continues = summary.base_offset == end && summary.offset_count() > 0;
             let in_order = summary.leader_epoch >= epoch || ignores_epochs();
             if summary.leader_epoch > self.leader_epoch && !ignores_epochs() {
                 break;

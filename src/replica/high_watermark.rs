@@ -2,7 +2,8 @@
 //!
 //! In: the leader's own position, its followers, the ISR. Out: the offset below which everything
 //! is committed, or nothing if the ISR is too small. Invariant: no member of the maximal ISR ends
-//! below the answer. Source: KIP-966 (strict min ISR, KAFKA-15583), Kafka's `maybeIncrementLeaderHW`.
+//! below the answer.
+//! Source: KIP-966 (strict min ISR, KAFKA-15583), Kafka's `maybeIncrementLeaderHW`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

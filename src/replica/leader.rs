@@ -70,7 +70,6 @@ impl LeaderState {
             core.log.forget_producers();
         }
         leader.assign_replicas(core, now, registration);
-        leader.reset_remotes(now, false);
         leader.settle(core, now);
         leader
     }
@@ -92,11 +91,12 @@ impl LeaderState {
             self.leader_epoch = registration.leader_epoch;
             self.epoch_start_offset = core.log.log_end_offset();
             core.log.start_epoch(registration.leader_epoch);
+            for (replica, remote) in &mut self.remotes {
+                let in_isr = registration.isr.contains(replica);
+                *remote = RemoteReplica::at_epoch_start(now, in_isr);
+            }
         }
         self.assign_replicas(core, now, registration);
-        if is_new_epoch {
-            self.reset_remotes(now, true);
-        }
         if is_new_epoch || is_new_version {
             self.partition_epoch = registration.partition_epoch;
             self.partition = PartitionState::Committed(committed_by(registration));
@@ -113,22 +113,13 @@ impl LeaderState {
             .iter()
             .filter(|&&replica| replica != own)
         {
-            self.remotes.entry(replica).or_insert_with(|| {
-                let mut remote = RemoteReplica::default();
-                remote.reset(now, registration.isr.contains(&replica), false);
-                remote
-            });
+            let in_isr = registration.isr.contains(&replica);
+            let remote = || RemoteReplica::at_epoch_start(now, in_isr);
+            self.remotes.entry(replica).or_insert_with(remote);
         }
         self.remotes
             .retain(|replica, _| registration.replicas.contains(replica));
         self.replicas.clone_from(&registration.replicas);
-    }
-
-    fn reset_remotes(&mut self, now: Time, was_leader: bool) {
-        let isr = &self.partition.committed().isr;
-        for (replica, remote) in &mut self.remotes {
-            remote.reset(now, isr.contains(replica), was_leader);
-        }
     }
 
     /// What follows from a new registration or a new commit.

@@ -210,7 +210,7 @@ impl Replica {
 
     /// Retention removed the records below `log_start_offset`.
     pub fn handle_log_start_advanced(&mut self, _now: Now, log_start_offset: Offset) {
-        self.core.advance_log_start(log_start_offset);
+        self.core.records_removed_below(log_start_offset);
     }
 
     /// Forgets the producers that were idle for `expiration` (`producer.id.expiration.ms`).

@@ -24,14 +24,13 @@ pub(super) struct RemoteReplica {
 }
 
 impl RemoteReplica {
-    /// Starts anew in a new leader epoch; the offsets stay if this broker led before.
-    pub(super) fn reset(&mut self, now: Time, in_isr: bool, was_leader: bool) {
-        self.last_caught_up = in_isr.then_some(now);
-        self.last_fetch = None;
-        if !was_leader {
-            self.log_end_offset = None;
-            self.log_start_offset = None;
-            self.broker_epoch = None;
+    /// A follower at the start of a leader epoch: nothing is known of its log, even if this broker
+    /// led the epoch before. A broker that replays several elections at once may have missed one
+    /// that it lost, in which the follower truncated.
+    pub(super) fn at_epoch_start(now: Time, in_isr: bool) -> Self {
+        Self {
+            last_caught_up: in_isr.then_some(now),
+            ..Self::default()
         }
     }
 

@@ -143,7 +143,12 @@ fn kafka18723_batches_of_a_later_epoch_are_dropped() {
 
 #[test]
 fn kafka3047_batches_that_do_not_continue_the_log_are_dropped() {
-    for wrong in [batch(3, 1, 5), batch(4, 1, 2), batch(4, 0, 5)] {
+    for wrong in [
+        batch(3, 1, 5),
+        batch(5, 1, 5),
+        batch(4, 1, 2),
+        batch(4, 0, 5),
+    ] {
         let mut follower = follower();
         assert_eq!(fetched(&mut follower, records(vec![wrong], 4)), []);
         assert_eq!(follower.next_fetch(), None, "it backs off");
@@ -255,6 +260,17 @@ fn the_log_start_follows_the_leader_up_to_the_high_watermark() {
         [Effect::LogStartAdvanced {
             log_start_offset: 3
         }]
+    );
+}
+
+#[test]
+fn what_retention_removed_stays_committed_when_the_high_watermark_dips() {
+    let mut follower = follower();
+    fetched(&mut follower, records(vec![], 1));
+    follower.handle_log_start_advanced(at(2), 2);
+    assert_eq!(
+        (follower.high_watermark(), follower.log().log_start_offset()),
+        (2, 2)
     );
 }
 

@@ -72,6 +72,18 @@ fn a_replica_that_keeps_up_is_waited_for_before_it_is_in_the_isr() {
 }
 
 #[test]
+fn kip320_positions_of_an_earlier_epoch_count_for_nothing() {
+    let mut leader = replica(&[0, 0], 0, &led_by(ONE, 1, &[ONE, TWO, THREE]));
+    leader.handle_follower_fetch(at(1), &fetch_after(TWO, 1, 2, 0));
+    // Another leader ruled in epoch 2, and broker 2 may have truncated to its log.
+    leader.handle_registration(at(2), &led_by(ONE, 3, &[ONE, TWO, THREE]), &eligible());
+    leader.handle_follower_fetch(at(3), &fetch_after(THREE, 3, 2, 0));
+    assert_eq!(leader.high_watermark(), 0);
+    leader.handle_follower_fetch(at(4), &fetch_after(TWO, 3, 2, 0));
+    assert_eq!(leader.high_watermark(), 2);
+}
+
+#[test]
 fn stale_registrations_are_ignored() {
     let mut leader = replica(&[], 0, &led_by(ONE, 5, &[ONE, TWO, THREE]));
     leader.handle_registration(at(1), &led_by(TWO, 4, &[TWO]), &eligible());

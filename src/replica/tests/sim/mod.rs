@@ -54,6 +54,7 @@ struct Sim {
     nodes: BTreeMap<BrokerId, Node>,
     controller: Controller,
     network: Vec<Envelope>,
+    parked: Vec<Envelope>,
     cut: BTreeSet<(BrokerId, BrokerId)>,
     producers: Vec<SimProducer>,
     /// Requests without a producer id: their payloads, and whether success means committed.
@@ -85,6 +86,7 @@ impl Sim {
             settings,
             nodes: BTreeMap::new(),
             network: Vec::new(),
+            parked: Vec::new(),
             cut: BTreeSet::new(),
             producers: vec![SimProducer::new(7), SimProducer::new(8)],
             anonymous: BTreeMap::new(),

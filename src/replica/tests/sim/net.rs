@@ -90,7 +90,17 @@ impl Sim {
             self.network.push(again);
             return Ok(());
         }
+        if self.dice.percent(2) && !self.parked.is_empty() {
+            let which = self.dice.below(self.parked.len() as u64) as usize;
+            let late = self.parked.remove(which);
+            return self.deliver(late);
+        }
         let envelope = self.network.remove(which);
+        if self.dice.percent(2) {
+            // The asker gives up on it, and it arrives all the same, much later.
+            self.parked.push(envelope.clone());
+            return self.lost(&envelope);
+        }
         let is_cut = self.cut.contains(&(envelope.from, envelope.to));
         if is_cut || self.dice.percent(4) {
             return self.lost(&envelope);

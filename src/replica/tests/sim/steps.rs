@@ -94,15 +94,21 @@ impl Sim {
         })
     }
 
+    /// Replays one version of the metadata, or all there are at once: a broker that was away sees
+    /// only the last of several elections.
     pub(super) fn replay(&mut self, id: BrokerId) -> Result<(), Violation> {
+        let skips = self.dice.percent(15);
         let node = &self.nodes[&id];
-        let Some(snapshot) = self.controller.history.get(node.replayed + 1).cloned() else {
+        let newest = self.controller.history.len() - 1;
+        if node.replayed == newest {
             return self.first_replay(id);
-        };
+        }
         if node.replica.is_none() {
             return Ok(());
         }
-        self.node(id).replayed += 1;
+        let next = if skips { newest } else { node.replayed + 1 };
+        let snapshot = self.controller.history[next].clone();
+        self.node(id).replayed = next;
         self.apply(id, &snapshot)
     }
 
