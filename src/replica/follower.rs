@@ -109,10 +109,13 @@ impl FollowerState {
         }
     }
 
+    /// Epoch and offset alone do not tell: the log may have been cut and grown to the same offset
+    /// since, and a late divergence would cut what is committed by now.
     fn is_awaited(&self, core: &Core, position: &FetchPosition) -> bool {
         self.next_fetch(core).is_some_and(|next| {
             next.position.current_leader_epoch == position.current_leader_epoch
                 && next.position.fetch_offset == position.fetch_offset
+                && next.position.last_fetched_epoch == position.last_fetched_epoch
         })
     }
 

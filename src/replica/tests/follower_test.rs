@@ -51,7 +51,7 @@ fn it_appends_as_the_leader_stamped() {
 #[test]
 fn kafka18991_an_answer_to_another_epoch_or_offset_is_ignored() {
     let mut follower = follower();
-    for stale in [position(4, 4, 3), position(5, 3, 3)] {
+    for stale in [position(4, 4, 3), position(5, 3, 3), position(5, 4, 2)] {
         let end = EpochEnd {
             epoch: 0,
             end_offset: 0,
