@@ -37,17 +37,15 @@ impl LogBatch {
 
     /// The bytes of `batches` one after another; a single batch is not copied.
     pub fn concat(batches: &[Self]) -> Bytes {
-        match batches {
-            [single] => single.bytes.clone(),
-            _ => {
-                let bytes_total = batches.iter().map(|batch| batch.bytes.len()).sum();
-                let mut all = BytesMut::with_capacity(bytes_total);
-                batches
-                    .iter()
-                    .for_each(|batch| all.extend_from_slice(&batch.bytes));
-                all.freeze()
-            }
+        if let [single] = batches {
+            return single.bytes.clone();
         }
+        let bytes_total = batches.iter().map(|batch| batch.bytes.len()).sum();
+        let mut all = BytesMut::with_capacity(bytes_total);
+        for batch in batches {
+            all.extend_from_slice(&batch.bytes);
+        }
+        all.freeze()
     }
 
     /// The batch at `base_offset` in `leader_epoch`, in its bytes as well as in its summary.
