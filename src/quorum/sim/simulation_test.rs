@@ -59,6 +59,17 @@ fn leaders_that_die_young_keep_every_promise() {
     assert!(total.elections > 1000, "{total:?}");
 }
 
+/// As many seeds as `QUORUM_SEEDS` says, for a night: none by default.
+#[test]
+fn more_seeds_keep_every_promise() {
+    let seeds = std::env::var("QUORUM_SEEDS").map_or(0, |seeds| seeds.parse().unwrap());
+    let range = 10_000..10_000 + seeds;
+    for voters in [3, 5] {
+        sweep(draws(voters, range.clone(), 4000));
+        sweep(churns(voters, range.clone()));
+    }
+}
+
 #[test]
 fn one_or_two_voters_keep_every_promise() {
     sweep(draws(1, 2000..2010, 1000));
