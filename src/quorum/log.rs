@@ -2,7 +2,7 @@
 //!
 //! In: appends, truncations, and the tokens of their durable writes. Out: reads, and the answers
 //! about diverging logs. Invariant: batches are contiguous, epochs never decrease, and
-//! `start <= flushed_end <= end`. Source: KIP-595 (truncation on fetch), Kafka's `KafkaMetadataLog`.
+//! `start <= flushed_end <= end`. Source: KIP-595 (truncation on fetch), `KafkaMetadataLog`.
 
 use std::collections::{BTreeMap, VecDeque};
 

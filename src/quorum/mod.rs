@@ -297,4 +297,8 @@ impl Quorum {
 #[cfg(test)]
 mod forged_test;
 #[cfg(test)]
+mod log_test;
+#[cfg(test)]
 mod quorum_test;
+#[cfg(test)]
+mod recovery_test;
