@@ -21,7 +21,9 @@ use crate::time::Now;
 pub(super) enum DiskPurpose {
     /// The write of the quorum is durable when this one is done.
     Quorum(quorum::Token),
-    /// A step before one that is watched, or one whose failure alone matters.
+    /// A step before one with a token: its failure must not be covered up by the other's success.
+    QuorumStep,
+    /// A step that nothing depends on.
     Step,
     Append(PartitionKey),
     Flush(PartitionKey),
@@ -133,7 +135,10 @@ impl Broker {
                 warn!(partition = %key.name, %error, "a replica's log failed");
                 self.with_keyed_replica(now, &key, |replica| replica.handle_storage_failed(now));
             }
-            (DiskPurpose::Quorum(_), Err(_)) => self.quorum.handle_storage_failed(now),
+            (DiskPurpose::Quorum(_) | DiskPurpose::QuorumStep, Err(error)) => {
+                error!(%error, "a write of the metadata quorum failed");
+                self.quorum.handle_storage_failed(now);
+            }
             (_, Err(error)) => warn!(%error, "a disk operation failed"),
             (_, Ok(_)) => {}
         }

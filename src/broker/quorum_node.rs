@@ -44,13 +44,11 @@ impl Broker {
                     bytes.extend_from_slice(&metadata_log::to_record_batch(batch));
                 }
                 let batches = bytes.freeze();
-                self.quorum_disk(
-                    DiskRequest::Append {
-                        log: log.clone(),
-                        batches,
-                    },
-                    None,
-                );
+                let append = DiskRequest::Append {
+                    log: log.clone(),
+                    batches,
+                };
+                self.disk(self.metadata_directory(), append, DiskPurpose::QuorumStep);
                 self.quorum_disk(DiskRequest::Flush { log }, Some(token));
             }
             quorum::Effect::TruncateLog { token, to } => {

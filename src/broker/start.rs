@@ -111,7 +111,7 @@ impl Broker {
             options: LogOptions::default(),
         };
         let directory = broker.metadata_directory();
-        broker.disk(directory, request, DiskPurpose::Step);
+        broker.disk(directory, request, DiskPurpose::QuorumStep);
         broker.settle(now);
         Ok(broker)
     }
