@@ -75,7 +75,7 @@ pub enum Effect {
         at: SnapshotId,
     },
     /// Send a request. A response is handed to `Quorum::handle_response`; a failure may be told
-    /// to `Quorum::handle_request_failed`, which only speeds up the next attempt.
+    /// to `Quorum::handle_request_failed`, which makes a failover after a kill much faster.
     Send {
         /// The receiver.
         to: BrokerId,

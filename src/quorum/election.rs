@@ -70,13 +70,6 @@ impl Ballots {
         }
     }
 
-    /// Brings the next question to `voter` forward to `ask_at`.
-    pub(super) fn ask_again(&mut self, voter: BrokerId, at: Time) {
-        if let Some(Ballot::Open { ask_at }) = self.votes.get_mut(&voter) {
-            *ask_at = at.min(*ask_at);
-        }
-    }
-
     /// The voters to ask now; each is due again at `ask_again_at`.
     pub(super) fn take_due(&mut self, now: Time, ask_again_at: Time) -> Vec<BrokerId> {
         let mut due = Vec::new();

@@ -161,16 +161,11 @@ impl Quorum {
         self.settle();
     }
 
-    /// An `Effect::Send` failed: refused, reset, or timed out. It is repeated after a pause;
-    /// without this call after a longer one.
+    /// An `Effect::Send` failed: refused, reset, or timed out. Without this call the quorum finds
+    /// out by its own timeouts, later.
     pub fn handle_request_failed(&mut self, now: Now, to: BrokerId, correlation: Correlation) {
-        let ask_at = now.time + self.config.retry_backoff;
-        match &mut self.role {
-            Role::Prospective(prospective) => prospective.ballots.ask_again(to, ask_at),
-            Role::Candidate(candidate) => candidate.ballots.ask_again(to, ask_at),
-            Role::Follower(_) => self.handle_pull_failed(now, correlation),
-            _ => {}
-        }
+        self.handle_fetch_failed(now, to, correlation);
+        self.settle();
     }
 
     /// All writes up to `token` are durable. Tokens may be skipped, never reported early.

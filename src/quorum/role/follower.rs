@@ -131,9 +131,24 @@ impl Quorum {
         }
     }
 
-    /// A request to `to` failed in transit.
-    pub(in crate::quorum) fn handle_pull_failed(&mut self, now: Now, correlation: Correlation) {
-        if matches!(&self.role, Role::Follower(follower) if follower.awaits(correlation)) {
+    /// The fetch failed in transit. If the leader answered before, its process may just have died:
+    /// this node sounds out the others at once. That disturbs nobody, and the leader's own answer
+    /// brings it back.
+    pub(in crate::quorum) fn handle_fetch_failed(
+        &mut self,
+        now: Now,
+        to: BrokerId,
+        correlation: Correlation,
+    ) {
+        let Role::Follower(follower) = &self.role else {
+            return;
+        };
+        if follower.leader != to || !follower.awaits(correlation) {
+            return;
+        }
+        if follower.has_fetched && self.may_stand() {
+            self.stop_following(now, FormerLeader::Silent(to));
+        } else {
             self.pause(now);
         }
     }

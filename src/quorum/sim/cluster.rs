@@ -159,8 +159,17 @@ impl Cluster {
             node.disk.crash(&mut self.rng)?;
         }
         node.disk_done = None;
-        node.requesters.clear();
         node.proposals.clear();
+        let to = node.id;
+        for requester in std::mem::take(&mut node.requesters).into_values() {
+            let request = Envelope {
+                from: requester.id,
+                to,
+                correlation: requester.correlation,
+                message: Message::Failed,
+            };
+            self.network.refuse(self.now, &mut self.rng, &request);
+        }
         Ok(())
     }
 
@@ -251,6 +260,9 @@ impl Cluster {
             return Ok(());
         }
         let Some(core) = &mut node.core else {
+            if matches!(envelope.message, Message::Request(_)) {
+                self.network.refuse(now.time, &mut self.rng, &envelope);
+            }
             return Ok(());
         };
         let Envelope {

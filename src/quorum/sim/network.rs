@@ -64,6 +64,15 @@ impl Network {
         }
     }
 
+    /// Tells the sender of a request that the receiver's process is gone, perhaps.
+    pub(super) fn refuse(&mut self, now: Time, rng: &mut ChaCha8Rng, request: &Envelope) {
+        let hears = self.is_calm || rng.random_bool(0.5);
+        if hears && !self.cut.contains(&(request.to, request.from)) {
+            let delay = Duration::from_micros(rng.random_range(100..3000));
+            self.put(now + delay, failure(request));
+        }
+    }
+
     /// When the next message arrives.
     pub(super) fn next_arrival(&self) -> Option<Time> {
         self.in_flight.first_key_value().map(|((at, _), _)| *at)

@@ -98,13 +98,48 @@ fn a_cold_start_elects_well_under_half_a_second() {
 }
 
 #[test]
-fn a_failover_after_a_kill_is_over_within_a_second() {
+fn a_failover_after_a_silent_death_is_over_within_a_second() {
     for seed in 0..50 {
         let (mut cluster, leader) = elected(seed, 3);
+        isolate(&mut cluster, leader);
         cluster.crash(leader).expect("no violation");
         run_until(&mut cluster, MILLIS(1000), |cluster| {
             active(cluster).is_some()
         });
+    }
+}
+
+#[test]
+fn a_failover_after_a_kill_starts_with_the_broken_connections() {
+    for seed in 0..50 {
+        let (mut cluster, leader) = elected(seed, 3);
+        cluster.crash(leader).expect("no violation");
+        run_until(&mut cluster, MILLIS(250), |cluster| {
+            active(cluster).is_some()
+        });
+    }
+}
+
+#[test]
+fn one_broken_connection_deposes_nobody() {
+    for seed in 0..50 {
+        let (mut cluster, leader) = elected(seed, 3);
+        let epoch = core(&cluster, leader).epoch();
+        let follower = (0..3).find(|&index| index != leader).expect("three voters");
+        for _ in 0..5 {
+            let to = cluster.nodes[leader].id;
+            let fail = |core: &mut Quorum, now| {
+                core.handle_request_failed(now, to, core.last_correlation);
+            };
+            cluster.with_core(follower, fail).expect("no violation");
+            run_for(&mut cluster, MILLIS(400));
+        }
+        assert_eq!(active(&cluster), Some(leader));
+        assert_eq!(
+            core(&cluster, follower).leader(),
+            Some(cluster.nodes[leader].id)
+        );
+        assert_eq!(core(&cluster, leader).epoch(), epoch);
     }
 }
 
