@@ -4,19 +4,25 @@
 //! plan says would be judged by the wrong contract.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use broker::id::BrokerId;
+use tokio::time::Instant;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, LOOK};
 use crate::run::failure::RunFailure;
+
+/// How long an answer may take with all its retries.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Cluster {
     /// Compares the effective settings of all brokers and of the topic with the plan, and stores
     /// those of the brokers beside their configuration.
     pub async fn check_assumptions(&self) -> Result<(), RunFailure> {
         for id in 1..=self.plan.cluster.nodes as i32 {
-            let effective = self.observer.broker_settings(BrokerId(id)).await;
-            let effective = effective.map_err(|error| cannot(&format!("n{id}"), &error))?;
+            let whose = format!("n{id}");
+            let settings = || self.observer.broker_settings(BrokerId(id));
+            let effective = patiently(&whose, settings).await?;
             let lines: Vec<String> = effective
                 .iter()
                 .map(|(key, value)| format!("{key}={value}"))
@@ -25,33 +31,37 @@ impl Cluster {
             self.store
                 .write(&path, &(lines.join("\n") + "\n"))
                 .map_err(RunFailure::harness)?;
-            differs(
-                &format!("n{id}"),
-                &self.plan.cluster.broker_settings,
-                &effective,
-            )?;
+            differs(&whose, &self.plan.cluster.broker_settings, &effective)?;
         }
         let wanted = self.plan.cluster.min_insync_replicas.to_string();
         let wanted = BTreeMap::from([("min.insync.replicas".to_owned(), wanted)]);
-        let effective = self.observer.topic_settings().await;
-        differs(
-            "the topic",
-            &wanted,
-            &effective.map_err(|error| cannot("the topic", &error))?,
-        )
+        let effective = patiently("the topic", || self.observer.topic_settings()).await?;
+        differs("the topic", &wanted, &effective)
     }
 }
 
-fn cannot(whose: &str, error: &str) -> RunFailure {
-    RunFailure::Harness(format!("the settings of {whose} cannot be read: {error}"))
+type Settings = BTreeMap<String, String>;
+
+/// Asks until there is an answer; an election just after the start is no failure.
+async fn patiently<F>(whose: &str, ask: impl Fn() -> F) -> Result<Settings, RunFailure>
+where
+    F: Future<Output = Result<Settings, String>>,
+{
+    let patience = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Ok(settings) => return Ok(settings),
+            Err(error) if Instant::now() >= patience => {
+                let message = format!("the settings of {whose} cannot be read: {error}");
+                return Err(RunFailure::Harness(message));
+            }
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 /// An error that names the first setting that is not as wanted.
-fn differs(
-    whose: &str,
-    wanted: &BTreeMap<String, String>,
-    effective: &BTreeMap<String, String>,
-) -> Result<(), RunFailure> {
+fn differs(whose: &str, wanted: &Settings, effective: &Settings) -> Result<(), RunFailure> {
     for (key, value) in wanted {
         let found = effective.get(key);
         if found != Some(value) {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::roles::Role;
 use crate::sandbox::{Endpoint, Output, Pipes, ProcessSpec, Program, Sandbox, Supervisor};
@@ -18,8 +19,11 @@ use crate::worker::protocol::{Command, OpenOptions, Outcome};
 /// How long a worker may take to open its clients once.
 const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often opening is tried: a client that starts amid faults may find no broker at first.
-const OPEN_TRIES: u32 = 5;
+/// How long opening is tried again.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries.
+const OPEN_PAUSE: Duration = Duration::from_millis(50);
 
 /// A worker that does not come up. A fault of the harness, not of the cluster.
 #[derive(Debug, Error)]
@@ -124,25 +128,26 @@ fn drive(endpoint: Endpoint, pipes: Pipes) -> Result<Arc<Driver>, WorkerFailure>
     }
 }
 
+/// Opens the clients, patiently: a client that starts amid faults may find no broker at first.
 async fn open(
     endpoint: Endpoint,
     driver: &Driver,
     options: &OpenOptions,
 ) -> Result<(), WorkerFailure> {
-    let mut reason = String::new();
-    for _ in 0..OPEN_TRIES {
-        match driver
+    let patience = Instant::now() + OPEN_PATIENCE;
+    loop {
+        let (reason, is_final) = match driver
             .call(Command::Open(options.clone()), OPEN_DEADLINE)
             .await
         {
             Ok(Outcome::Ok(_)) => return Ok(()),
-            Ok(Outcome::Error(error)) => reason = error.message,
-            Err(error @ CallError::Deadline(_)) => reason = error.to_string(),
-            Err(error @ CallError::Gone(_)) => {
-                reason = error.to_string();
-                break;
-            }
+            Ok(Outcome::Error(error)) => (error.message, false),
+            Err(error @ CallError::Deadline(_)) => (error.to_string(), false),
+            Err(error @ CallError::Gone(_)) => (error.to_string(), true),
+        };
+        if is_final || Instant::now() >= patience {
+            return Err(WorkerFailure { endpoint, reason });
         }
+        tokio::time::sleep(OPEN_PAUSE).await;
     }
-    Err(WorkerFailure { endpoint, reason })
 }
