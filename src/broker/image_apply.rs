@@ -39,9 +39,24 @@ pub struct UnclaimedLog {
 
 impl Broker {
     /// Makes `image` the truth and acts on what changed.
+    ///
+    /// Replicas obey it only once it holds this life of the broker: an older registration may name
+    /// it leader for a log that it has lost since. Source: Kafka installs `BrokerMetadataPublisher`
+    /// after the initial catch-up.
     pub(super) fn apply_image(&mut self, now: Now, image: MetadataImage) {
-        let delta = MetadataDelta::between(&self.image, &image);
         self.image = image;
+        let own = self.image.brokers().get(self.id);
+        if own.is_some_and(|own| own.incarnation_id == self.incarnation_id) {
+            self.apply_changes(now);
+        }
+        self.lifecycle_image_changed(now);
+    }
+
+    /// Acts on what changed since the image that was acted on last.
+    fn apply_changes(&mut self, now: Now) {
+        let image = self.image.clone();
+        let delta = MetadataDelta::between(&self.obeyed, &image);
+        self.obeyed = image;
         for (topic_id, name) in &delta.deleted_topics {
             self.remove_topic(*topic_id, name);
         }
@@ -55,7 +70,6 @@ impl Broker {
         for resource in &delta.configs {
             self.apply_config(now, resource);
         }
-        self.lifecycle_image_changed(now);
     }
 
     fn update_eligible_brokers(&mut self, now: Now) {

@@ -76,6 +76,8 @@ pub struct Broker {
     controller_seed: u64,
     releases: Releases,
     image: MetadataImage,
+    /// The image that the replicas obey.
+    obeyed: MetadataImage,
     lifecycle: Lifecycle,
     forwards: Forwards,
     eligible: Arc<EligibleBrokers>,

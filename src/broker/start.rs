@@ -90,6 +90,7 @@ impl Broker {
             controller_seed: seed,
             releases: Releases::default(),
             image: MetadataImage::empty(),
+            obeyed: MetadataImage::empty(),
             lifecycle: Lifecycle::new(now.time, &settings, previous),
             forwards: Forwards::default(),
             eligible: Arc::default(),

@@ -10,6 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -28,6 +29,9 @@ use crate::broker::{
 use crate::config::{Endpoint, Settings};
 use crate::quorum::{ElectionState, Recovered, Snapshot, SnapshotId};
 use crate::storage::{DirectoryIdentity, RecoveredDirectory};
+
+/// How long connections may take to be dropped when a node ends.
+const NETWORK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far a node has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +138,8 @@ impl Node {
             .name(format!("core-{}", settings.node_id))
             .spawn(move || {
                 let ended = core.run(requests, disk_events, shutdown);
-                runtime.shutdown_background();
+                // The listener must be gone when the node is: its successor needs the port.
+                runtime.shutdown_timeout(NETWORK_PATIENCE);
                 ended
             })
             .map_err(NodeError::Thread)?;

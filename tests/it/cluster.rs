@@ -1,6 +1,7 @@
 //! A cluster of nodes in this process, which can be killed, stopped and started again.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use broker::client::{
@@ -16,6 +17,19 @@ use tempfile::TempDir;
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A loopback address that no other cluster uses. A node that restarts needs its port again, and
+/// on 127.0.0.1 an outgoing connection of anybody may have taken it meanwhile.
+fn own_address() -> Ipv4Addr {
+    static CLUSTERS: AtomicU8 = AtomicU8::new(1);
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    Ipv4Addr::new(
+        127,
+        1 + high % 254,
+        low,
+        CLUSTERS.fetch_add(1, Ordering::Relaxed),
+    )
+}
+
 /// A cluster; dropping it kills its nodes.
 pub(crate) struct Cluster {
     data: TempDir,
@@ -27,8 +41,9 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts `count` nodes with ids from 1 and these settings on top of the fast ones.
     pub(crate) fn start(count: usize, extra: &[&str]) -> Self {
+        let address = own_address();
         let listeners: Vec<_> = (0..count)
-            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .map(|_| TcpListener::bind((address, 0)).unwrap())
             .collect();
         let addresses = listeners.iter().map(|l| l.local_addr().unwrap()).collect();
         let mut cluster = Self {

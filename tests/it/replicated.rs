@@ -37,7 +37,7 @@ async fn wait_for(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_nodes_acknowledge_within_a_second() {
+async fn three_nodes_acknowledge_a_record() {
     let started = Instant::now();
     let cluster = Cluster::start(3, &[]);
     cluster.serving().await;
