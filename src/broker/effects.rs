@@ -20,6 +20,9 @@ pub type Correlation = u64;
 /// Names an operation of a log directory; its completion brings it back.
 pub type DiskToken = u64;
 
+/// What brokers call themselves in the headers of their requests, before their id.
+pub const BROKER_CLIENT_PREFIX: &str = "node-";
+
 /// The index of a log directory in `log.dirs`.
 pub type DirectoryIndex = usize;
 

@@ -126,10 +126,10 @@ impl Broker {
         let Some(channel) = CHANNELS.get(slot).copied() else {
             return false;
         };
-        let positions = self.fetch_positions(leader);
         let Some(endpoint) = self.broker_endpoint(leader) else {
             return false;
         };
+        let positions = self.fetch_positions(leader);
         if positions.is_empty() {
             return false;
         }

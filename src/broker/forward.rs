@@ -12,7 +12,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use super::controller::Caller;
 use super::controller_refusal::{refusal, says_not_controller};
-use super::effects::{Channel, PeerError, RequestId};
+use super::effects::{BROKER_CLIENT_PREFIX, Channel, PeerError, RequestId};
 use super::peer_events::PeerPurpose;
 use super::{Broker, is_due};
 use crate::error::ErrorCode;
@@ -21,9 +21,6 @@ use crate::time::{Now, Time};
 
 /// The pause before a request is offered to the controller again.
 const RETRY: Duration = Duration::from_millis(50);
-
-/// What brokers call themselves in the headers of their requests.
-pub(super) const BROKER_CLIENT_PREFIX: &str = "node-";
 
 /// One forwarded request.
 #[derive(Debug)]

@@ -4,6 +4,10 @@
 //! BrokerRegistration and BrokerHeartbeat requests. Invariants: at most one of them is under way;
 //! a new leader is asked at once; the broker's epoch comes from its registration alone.
 //! Source: Kafka's `BrokerLifecycleManager`.
+//!
+//! The lease: until a session after an acknowledged heartbeat was *sent*, the controller cannot
+//! have fenced this broker, so nobody else leads what it leads. Only reads of a log's end rely on
+//! it (Kafka answers those from deposed leaders, too); what is acknowledged never does.
 
 use std::time::Duration;
 
@@ -28,6 +32,9 @@ const RETRY: Duration = Duration::from_millis(30);
 /// The pause between heartbeats that ask whether the shutdown may go on.
 const SHUTDOWN_POLL: Duration = Duration::from_millis(50);
 
+/// Heartbeats in a row that may fail before a broker stops without its controller's leave.
+const SHUTDOWN_FAILURES_MAX: u32 = 20;
+
 /// Where the broker stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -48,7 +55,11 @@ pub(super) struct Lifecycle {
     registration_deadline: Time,
     previous_epoch: BrokerEpoch,
     next_at: Option<Time>,
-    in_flight: Option<Correlation>,
+    /// The request under way, and when it was sent.
+    in_flight: Option<(Correlation, Time)>,
+    session: Duration,
+    lease_until: Time,
+    failures: u32,
     /// The controller answered a heartbeat that knew of our registration.
     caught_up: bool,
     serving: bool,
@@ -69,6 +80,9 @@ impl Lifecycle {
             previous_epoch,
             next_at: Some(now),
             in_flight: None,
+            session,
+            lease_until: Time::ZERO,
+            failures: 0,
             caught_up: false,
             serving: false,
             shutdown_deadline: None,
@@ -97,6 +111,21 @@ impl Lifecycle {
 
     pub(super) fn is_released(&self) -> bool {
         self.state == State::Released
+    }
+
+    /// Whether no other broker can have been elected where this one leads, clocks of equal pace
+    /// provided; a tenth of the session is left for the difference.
+    pub(super) fn has_lease(&self, now: Now) -> bool {
+        self.shutdown_deadline.is_none() && !self.is_released() && now.time < self.lease_until
+    }
+
+    /// Takes the answer to `correlation` if it is the one that is waited for: when it was sent.
+    fn take_in_flight(&mut self, correlation: Correlation) -> Option<Time> {
+        let (_, sent_at) = self
+            .in_flight
+            .filter(|(waited, _)| *waited == correlation)?;
+        self.in_flight = None;
+        Some(sent_at)
     }
 
     fn act_at(&mut self, at: Time) {
@@ -141,6 +170,7 @@ impl Broker {
             self.lifecycle.state = State::Released;
             return;
         }
+        self.lifecycle.failures = 0;
         self.lifecycle.shutdown_deadline = Some(now.time + patience);
         self.lifecycle.act_at(now.time);
     }
@@ -214,7 +244,10 @@ impl Broker {
         self.lifecycle.next_at = Some(now.time + RETRY);
         let timeout = self.lifecycle.call_timeout;
         let sent = self.call_controller(now, Channel::Lifecycle, body, timeout, purpose);
-        self.lifecycle.in_flight = sent;
+        self.lifecycle.in_flight = sent.map(|correlation| (correlation, now.time));
+        if sent.is_none() {
+            self.note_unreachable();
+        }
     }
 
     pub(super) fn handle_registration_answer(
@@ -223,10 +256,9 @@ impl Broker {
         correlation: Correlation,
         result: Result<Box<ResponseKind>, PeerError>,
     ) {
-        if self.lifecycle.in_flight != Some(correlation) {
+        if self.lifecycle.take_in_flight(correlation).is_none() {
             return;
         }
-        self.lifecycle.in_flight = None;
         self.lifecycle.next_at = Some(now.time + RETRY);
         let Ok(ResponseKind::BrokerRegistration(response)) = result.map(|body| *body) else {
             return;
@@ -255,16 +287,22 @@ impl Broker {
         correlation: Correlation,
         result: Result<Box<ResponseKind>, PeerError>,
     ) {
-        if self.lifecycle.in_flight != Some(correlation) {
+        let Some(sent_at) = self.lifecycle.take_in_flight(correlation) else {
             return;
-        }
-        self.lifecycle.in_flight = None;
+        };
         let Ok(ResponseKind::BrokerHeartbeat(response)) = result.map(|body| *body) else {
+            self.note_unreachable();
             return;
         };
         match response.error_code.err() {
             None if response.should_shut_down => self.release(),
-            None => self.lifecycle.next_at = Some(now.time + self.pause(&response)),
+            None => {
+                self.lifecycle.failures = 0;
+                self.lifecycle.next_at = Some(now.time + self.pause(&response));
+                if !response.is_fenced {
+                    self.lifecycle.lease_until = sent_at + self.lifecycle.session * 9 / 10;
+                }
+            }
             Some(ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered) => {
                 let reason = "another process registered as this broker";
                 self.effects.push(Effect::Halt {
@@ -272,6 +310,16 @@ impl Broker {
                 });
             }
             Some(error) => debug!(?error, "heartbeat refused; trying again"),
+        }
+    }
+
+    /// A broker that stops does not wait for a controller that may have stopped, too.
+    fn note_unreachable(&mut self) {
+        self.lifecycle.failures += 1;
+        let stops = self.lifecycle.shutdown_deadline.is_some();
+        if stops && self.lifecycle.failures >= SHUTDOWN_FAILURES_MAX {
+            warn!("no controller to hand leaderships over to; stopping all the same");
+            self.release();
         }
     }
 

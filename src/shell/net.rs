@@ -23,6 +23,8 @@ use crate::protocol::{CodecError, FrameError, codec, frame, versions};
 const IN_FLIGHT_MAX: usize = 64;
 /// Bytes read from a socket at a time, unless a longer frame is announced.
 const READ_BYTES: usize = 16 << 10;
+/// How long answers may take after the peer closed its sending side.
+const LINGER: Duration = Duration::from_secs(2);
 /// The pause after a failed accept, which is usually a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -89,12 +91,13 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Context) {
     let reader = read_requests(read, pending, context);
     let writer = write_responses(write, in_order, idle_max);
     tokio::pin!(reader, writer);
-    // A peer that only closed its sending side still gets the answers it waits for.
+    // A peer that closed only its sending side still gets the answers it waits for, if they come
+    // soon: one that closed both sides looks the same, and must not be kept for its longest wait.
     let ended = tokio::select! {
         ended = &mut writer => ended,
-        ended = &mut reader => match (ended, writer.await) {
-            (Ended::Eof, Ended::Eof) => Ended::Eof,
-            (Ended::Eof, ended) | (ended, _) => ended,
+        ended = &mut reader => match (ended, timeout(LINGER, writer).await) {
+            (Ended::Eof, Ok(ended)) => ended,
+            (ended, _) => ended,
         },
     };
     match ended {

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::event::Event;
-use crate::broker::effects::{Channel, Correlation, PeerError, PeerRequest};
+use crate::broker::effects::{BROKER_CLIENT_PREFIX, Channel, Correlation, PeerError, PeerRequest};
 use crate::config::Endpoint;
 use crate::id::BrokerId;
 use crate::protocol::{RequestHeader, codec, frame};
@@ -50,7 +50,7 @@ impl Peers {
         events: mpsc::Sender<Event>,
         node_id: BrokerId,
     ) -> Self {
-        let client_id = StrBytes::from_string(format!("node-{node_id}"));
+        let client_id = StrBytes::from_string(format!("{BROKER_CLIENT_PREFIX}{node_id}"));
         Self {
             runtime,
             events,

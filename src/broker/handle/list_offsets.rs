@@ -1,7 +1,8 @@
 //! ListOffsets (2): the first, the last, or the offset at a time, of partitions led here.
 //!
 //! In: a request. Out: its response, after the disk's index was searched where a time is asked
-//! for. Invariant: a client never learns of an offset at or after what it may read.
+//! for. Invariants: a client never learns of an offset at or after what it may read; a leader that
+//! may have been deposed tells no end (Kafka's does, for a moment).
 
 use std::collections::BTreeMap;
 
@@ -12,9 +13,15 @@ use crate::broker::disk_events::{DiskPurpose, read_error};
 use crate::broker::effects::{DirectoryIndex, RequestId};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
-use crate::offset::NO_LEADER_EPOCH;
+use crate::offset::{LeaderEpoch, NO_LEADER_EPOCH};
 use crate::replica::{Isolation, OffsetAnswer, OffsetAsker, OffsetQuery};
 use crate::storage::{DiskError, DiskReply, DiskRequest};
+use crate::time::Now;
+
+/// The timestamp that asks for the end.
+const LATEST: i64 = -1;
+/// The timestamp that asks for the beginning.
+const EARLIEST: i64 = -2;
 
 /// The requests that wait for searches.
 #[derive(Debug, Default)]
@@ -32,6 +39,7 @@ struct Job {
 impl Broker {
     pub(super) fn handle_list_offsets(
         &mut self,
+        now: Now,
         request: RequestId,
         version: i16,
         body: ListOffsetsRequest,
@@ -48,8 +56,12 @@ impl Broker {
             let mut partitions = Vec::new();
             for asked in topic.partitions {
                 let name = self.partition_name(&topic.name, asked.partition_index);
-                let answer =
-                    self.list_offset(&name, asked.current_leader_epoch, asked.timestamp, asker);
+                let answer = self.list_offset(
+                    now,
+                    &name,
+                    (asked.current_leader_epoch, asked.timestamp),
+                    asker,
+                );
                 if let OffsetAnswer::LookUp { upper } = answer
                     && let Some(partition) = self.partitions.get(&name)
                 {
@@ -102,14 +114,19 @@ impl Broker {
 
     fn list_offset(
         &self,
+        now: Now,
         name: &TopicPartition,
-        current_leader_epoch: i32,
-        timestamp: i64,
+        (current_leader_epoch, timestamp): (LeaderEpoch, i64),
         asker: OffsetAsker,
     ) -> OffsetAnswer {
+        let is_about_the_end = timestamp != EARLIEST && asker != OffsetAsker::Replica;
+        if is_about_the_end && !self.lifecycle.has_lease(now) {
+            // Another leader may know of a later end: the client had better look for it.
+            return OffsetAnswer::Error(ErrorCode::NotLeaderOrFollower);
+        }
         let query = match timestamp {
-            -1 => OffsetQuery::Latest,
-            -2 => OffsetQuery::Earliest,
+            LATEST => OffsetQuery::Latest,
+            EARLIEST => OffsetQuery::Earliest,
             0.. => OffsetQuery::AtOrAfter(timestamp),
             _ => return OffsetAnswer::Error(ErrorCode::InvalidRequest),
         };

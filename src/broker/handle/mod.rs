@@ -58,7 +58,7 @@ impl Broker {
             }
             RequestKind::Fetch(body) => self.handle_fetch(now, id, header.version, body),
             RequestKind::ListOffsets(body) => {
-                self.handle_list_offsets(id, header.version, body);
+                self.handle_list_offsets(now, id, header.version, body);
             }
             RequestKind::OffsetForLeaderEpoch(body) => {
                 self.handle_offset_for_leader_epoch(id, body);
