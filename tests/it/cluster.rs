@@ -2,17 +2,15 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use broker::client::{
-    Acks, Admin, AdminConfig, AutoOffsetReset, Consumer, ConsumerConfig, Producer, ProducerConfig,
-    ProducerRecord,
-};
+use broker::client::{Acks, Admin, Producer, ProducerRecord};
 use broker::config::Settings;
-use broker::id::TopicPartition;
 use broker::shell::{FAST, Node, Status, Stop};
 use bytes::Bytes;
 use tempfile::TempDir;
+
+use crate::clients::Clients;
 
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -113,55 +111,22 @@ impl Cluster {
         self.nodes[index] = Some(Node::start(self.settings(index)).unwrap());
     }
 
+    /// Clients of this cluster.
+    pub(crate) fn clients(&self) -> Clients {
+        Clients::of(self.bootstrap())
+    }
+
     pub(crate) async fn admin(&self) -> Admin {
-        let config = AdminConfig {
-            bootstrap: self.bootstrap(),
-            client_id: "it".to_owned(),
-            request_timeout: Duration::from_secs(2),
-        };
-        Admin::start(config).await.unwrap()
+        self.clients().admin().await
     }
 
     pub(crate) async fn producer(&self, acks: Acks) -> Producer {
-        let config = ProducerConfig {
-            bootstrap: self.bootstrap(),
-            acks,
-            idempotence: acks == Acks::All,
-            linger: Duration::ZERO,
-            request_timeout: Duration::from_secs(2),
-            ..ProducerConfig::default()
-        };
-        Producer::start(config).await.unwrap()
+        self.clients().producer(acks).await
     }
 
     /// Reads everything that a partition holds, by a fresh consumer.
     pub(crate) async fn read_all(&self, topic: &str, partition: i32) -> Vec<String> {
-        let config = ConsumerConfig {
-            bootstrap: self.bootstrap(),
-            auto_offset_reset: AutoOffsetReset::Earliest,
-            request_timeout: Duration::from_secs(2),
-            ..ConsumerConfig::default()
-        };
-        let mut consumer = Consumer::start(config).await.unwrap();
-        let name = TopicPartition::new(topic, partition);
-        let ends = consumer
-            .end_offsets(std::slice::from_ref(&name))
-            .await
-            .unwrap();
-        let end = ends[&name];
-        consumer.assign(vec![name.clone()]);
-        let mut values = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
-        while consumer
-            .position(&name)
-            .is_none_or(|position| position < end)
-        {
-            assert!(Instant::now() < deadline, "read {} of {end}", values.len());
-            for record in consumer.poll(Duration::from_millis(200)).await.unwrap() {
-                values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
-            }
-        }
-        values
+        self.clients().read_all(topic, partition).await
     }
 }
 

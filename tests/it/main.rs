@@ -8,8 +8,15 @@
     reason = "a test fails by panicking, and these tests are about sockets and time"
 )]
 
+mod bad_input;
+mod batches;
+mod clients;
 mod cluster;
+mod decoder;
+mod mutate;
+mod process;
 mod replicated;
+mod requests;
 mod single;
 mod snapshot;
 mod wire;
