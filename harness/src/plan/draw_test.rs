@@ -4,9 +4,10 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use crate::plan::Plan;
+use crate::nemesis::{FaultSpec, PartitionShape, Target};
 use crate::plan::load::PlanError;
 use crate::plan::profile::PROFILES;
+use crate::plan::{Plan, ScheduledFault};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
@@ -125,5 +126,32 @@ fn a_missing_file_is_named() {
             .to_string()
             .starts_with("/nowhere/plan.json: cannot read"),
         "{error}"
+    );
+}
+
+#[test]
+fn the_scripts_come_up_in_nearly_every_default_run() {
+    let is_return = |pair: &[ScheduledFault]| {
+        let [cut, kill] = pair else { return false };
+        matches!(
+            (&cut.what, &kill.what),
+            (
+                FaultSpec::Partition { target: cut, shape: PartitionShape::IsolateFromNodes },
+                FaultSpec::Kill { target: kill @ Target::Leader { .. } },
+            ) if cut == kill
+        ) && kill.at_ms > cut.at_ms + cut.for_ms
+    };
+    let all_down = FaultSpec::Kill {
+        target: Target::All,
+    };
+    let (mut returns, mut downs) = (0, 0);
+    for seed in 0..100 {
+        let faults = Plan::draw(seed, &PROFILES[0]).faults;
+        returns += i32::from(faults.windows(2).any(is_return));
+        downs += i32::from(faults.iter().any(|fault| fault.what == all_down));
+    }
+    assert!(
+        returns >= 95 && downs >= 95,
+        "{returns} returns to lead, {downs} times all down"
     );
 }

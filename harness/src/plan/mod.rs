@@ -17,6 +17,7 @@ pub mod draw;
 pub mod load;
 pub mod profile;
 pub mod schedule;
+pub mod script;
 
 #[cfg(test)]
 mod draw_test;

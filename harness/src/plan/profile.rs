@@ -1,5 +1,7 @@
 //! The profiles: mixes of faults by name, as data.
 
+use crate::plan::script::Script;
+
 /// A family of faults that the schedule draws from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -22,6 +24,8 @@ pub struct Profile {
     pub name: &'static str,
     /// One line for people.
     pub description: &'static str,
+    /// The scripts that every run plays once, if it is long enough.
+    pub scripts: &'static [Script],
     /// The families, each with its weight in the mix.
     pub families: &'static [(Family, u32)],
 }
@@ -31,6 +35,7 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "default",
         description: "leader kills, pauses and partitions in a seeded mix with quiet windows",
+        scripts: &[Script::ReturnToLead, Script::AllDown],
         families: &[
             (Family::Kill, 4),
             (Family::Pause, 3),
@@ -41,26 +46,31 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "none",
         description: "no faults at all: the control",
+        scripts: &[],
         families: &[],
     },
     Profile {
         name: "kill",
-        description: "SIGKILL of leaders, followers, the controller, and restarts",
+        description: "SIGKILL of leaders, followers, the controller, all nodes, and restarts",
+        scripts: &[Script::AllDown],
         families: &[(Family::Kill, 1)],
     },
     Profile {
         name: "pause",
         description: "SIGSTOP of leaders, followers and the controller, and SIGCONT",
+        scripts: &[],
         families: &[(Family::Pause, 1)],
     },
     Profile {
         name: "partition",
         description: "cut links: isolated leaders and followers, one-way, partial, clients cut off",
+        scripts: &[],
         families: &[(Family::Partition, 4), (Family::ClientPartition, 1)],
     },
     Profile {
         name: "slow",
         description: "links that are slow, that hold and release, or that refuse",
+        scripts: &[],
         families: &[(Family::SlowLink, 1)],
     },
 ];

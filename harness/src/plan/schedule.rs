@@ -34,7 +34,23 @@ pub fn draw(
     let mut deck = Vec::new();
     let mut at_ms = WARM_UP_MS.min(workload_ms / 4);
     let end_ms = workload_ms - COOL_DOWN_MS.min(workload_ms / 6);
+    let mut scripts = profile.scripts.to_vec();
+    let mut is_scripted = false;
     while at_ms + FAULT_MS_MIN <= end_ms {
+        // Scripts and random faults take turns, so that either meets the aftermath of the other.
+        is_scripted = !is_scripted;
+        if is_scripted && !scripts.is_empty() {
+            let script = scripts.swap_remove(rng.random_range(0..scripts.len()));
+            if let Some(scene) = script.draw(rng, cluster, at_ms, end_ms) {
+                at_ms = scene
+                    .iter()
+                    .map(|fault| fault.at_ms + fault.for_ms)
+                    .fold(at_ms, u64::max);
+                at_ms += draw_quiet_ms(rng);
+                faults.extend(scene);
+                continue;
+            }
+        }
         let family = deal(rng, &mut deck, profile);
         let wanted_ms = rng.random_range(duration_ms(family));
         let for_ms = wanted_ms.min(end_ms - at_ms);

@@ -1,0 +1,89 @@
+//! Scripts: faults that belong together, because it is their order that shows a bug.
+//!
+//! Random faults rarely hit a given order; a script is one incident replayed on a drawn partition
+//! with drawn times. Source: jepsen.md §3 (the NATS suite's `part-kill`).
+
+use rand::{Rng, RngExt};
+
+use crate::nemesis::{FaultSpec, PartitionShape, Target};
+use crate::plan::{ClusterPlan, ScheduledFault};
+
+/// The session timeout of a broker whose settings do not name one, in milliseconds (Kafka's).
+const SESSION_MS_DEFAULT: u64 = 9_000;
+
+/// An incident in several faults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    /// A leader is cut off from its followers while clients still reach it, until another leads;
+    /// it comes back and catches up; then its successor is killed, and it has to lead again. What
+    /// it kept of its time alone then shows.
+    ReturnToLead,
+    /// Every node is killed at the same moment, and all come back: what was acknowledged must be
+    /// found again in what the nodes had written.
+    AllDown,
+}
+
+impl Script {
+    /// The faults of the script from `at_ms` on; nothing if it does not fit before `end_ms`.
+    pub fn draw(
+        self,
+        rng: &mut impl Rng,
+        cluster: &ClusterPlan,
+        at_ms: u64,
+        end_ms: u64,
+    ) -> Option<Vec<ScheduledFault>> {
+        let scene = match self {
+            Self::ReturnToLead => return_to_lead(rng, cluster, at_ms),
+            Self::AllDown => {
+                let down_ms = rng.random_range(500..900);
+                vec![fault(
+                    rng,
+                    at_ms,
+                    down_ms,
+                    FaultSpec::Kill {
+                        target: Target::All,
+                    },
+                )]
+            }
+        };
+        scene
+            .iter()
+            .all(|fault| fault.at_ms + fault.for_ms <= end_ms)
+            .then_some(scene)
+    }
+}
+
+fn return_to_lead(rng: &mut impl Rng, cluster: &ClusterPlan, at_ms: u64) -> Vec<ScheduledFault> {
+    let topic = cluster.topic.clone();
+    let partition = rng.random_range(0..cluster.partitions);
+    let target = Target::Leader { topic, partition };
+    let alone_ms = session_ms(cluster) + rng.random_range(500..1_200);
+    let kill_at_ms = at_ms + alone_ms + rng.random_range(700..1_500);
+    let down_ms = rng.random_range(500..1_000);
+    let shape = PartitionShape::IsolateFromNodes;
+    let cut = FaultSpec::Partition {
+        target: target.clone(),
+        shape,
+    };
+    vec![
+        fault(rng, at_ms, alone_ms, cut),
+        fault(rng, kill_at_ms, down_ms, FaultSpec::Kill { target }),
+    ]
+}
+
+fn fault(rng: &mut impl Rng, at_ms: u64, for_ms: u64, what: FaultSpec) -> ScheduledFault {
+    ScheduledFault {
+        at_ms,
+        for_ms,
+        draw: rng.random(),
+        what,
+    }
+}
+
+/// How long the controller waits before it replaces a leader that is cut off.
+fn session_ms(cluster: &ClusterPlan) -> u64 {
+    let setting = cluster.broker_settings.get("broker.session.timeout.ms");
+    setting
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(SESSION_MS_DEFAULT)
+}
