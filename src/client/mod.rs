@@ -20,6 +20,8 @@ mod cluster;
 mod connection;
 mod consumer;
 mod error;
+#[cfg(test)]
+mod fake_broker;
 mod outcome;
 mod partitioner;
 mod producer;

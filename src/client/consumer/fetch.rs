@@ -44,8 +44,9 @@ pub(super) enum Fetched {
     StaleLeader,
     /// The offset lies outside the log.
     OutOfRange,
-    /// The log ends before the position in the position's own epoch (KIP-320).
-    Truncated { end_offset: Offset },
+    /// The log ends before the position in the position's own epoch (KIP-320); `None` if it knows
+    /// no end of that epoch.
+    Truncated { end_offset: Option<Offset> },
     /// The records cannot be read.
     Corrupt(ClientError),
 }
@@ -72,7 +73,11 @@ pub(super) async fn fetch(
         match check_epoch(&cluster, broker, &wish).await {
             EpochAnswer::Confirmed => confirmed.push(wish),
             EpochAnswer::Truncated(end_offset) => {
+                let end_offset = Some(end_offset);
                 partitions.push((wish, Fetched::Truncated { end_offset }));
+            }
+            EpochAnswer::Unknown => {
+                partitions.push((wish, Fetched::Truncated { end_offset: None }));
             }
             EpochAnswer::Stale => partitions.push((wish, Fetched::StaleLeader)),
         }

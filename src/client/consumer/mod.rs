@@ -8,6 +8,8 @@
 //! reset policy.
 
 mod batch_reader;
+#[cfg(test)]
+mod consumer_test;
 mod fetch;
 mod offsets;
 mod position;
@@ -400,10 +402,10 @@ impl Consumer {
                     if self.config.auto_offset_reset == AutoOffsetReset::None {
                         return Err(truncated(&wish, end_offset));
                     }
-                    position.wanted = Wanted::At {
-                        offset: end_offset,
+                    position.wanted = end_offset.map_or(Wanted::Unknown, |offset| Wanted::At {
+                        offset,
                         leader_epoch: None,
-                    };
+                    });
                     position.fetch_from = None;
                 }
                 Fetched::OutOfRange => {
@@ -456,9 +458,10 @@ fn out_of_range(wish: &fetch::Wish) -> ClientError {
     ))
 }
 
-fn truncated(wish: &fetch::Wish, end_offset: Offset) -> ClientError {
+fn truncated(wish: &fetch::Wish, end_offset: Option<Offset>) -> ClientError {
+    let to = end_offset.map_or("an earlier epoch".to_owned(), |offset| offset.to_string());
     ClientError::invalid(format!(
-        "the log of {} was truncated to {end_offset}, below the position {}, and \
+        "the log of {} was truncated to {to}, below the position {}, and \
          auto.offset.reset is none: seek to a valid offset",
         wish.partition, wish.offset
     ))

@@ -128,6 +128,8 @@ pub(super) enum EpochAnswer {
     Confirmed,
     /// In the position's epoch the log ends here, before the position.
     Truncated(Offset),
+    /// The log knows neither the position's epoch nor an older one.
+    Unknown,
     /// The broker could not say.
     Stale,
 }
@@ -161,7 +163,8 @@ pub(super) async fn check_epoch(cluster: &Cluster, broker: BrokerId, wish: &Wish
     let mut answers = response.topics.iter().flat_map(|topic| &topic.partitions);
     match answers.find(|answer| answer.partition == wish.partition.partition) {
         Some(answer) if error_code(answer.error_code).is_some() => EpochAnswer::Stale,
-        Some(answer) if answer.end_offset >= 0 && answer.end_offset < wish.offset => {
+        Some(answer) if answer.end_offset < 0 || answer.leader_epoch < 0 => EpochAnswer::Unknown,
+        Some(answer) if answer.end_offset < wish.offset => {
             EpochAnswer::Truncated(answer.end_offset)
         }
         Some(_) => EpochAnswer::Confirmed,

@@ -10,6 +10,8 @@ mod attempt;
 mod batch;
 mod identity;
 mod partition;
+#[cfg(test)]
+mod producer_test;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
