@@ -64,7 +64,8 @@ pub fn planted(which: Sabotage) -> bool {
 
 #[cfg(test)]
 thread_local! {
-    static PLANTED_IN_THREAD: std::cell::Cell<Option<Sabotage>> = const { std::cell::Cell::new(None) };
+    static PLANTED_IN_THREAD: std::cell::Cell<Option<Sabotage>> =
+        const { std::cell::Cell::new(None) };
 }
 
 /// Whether `which` is planted in this thread: unit tests plant bugs one test at a time.

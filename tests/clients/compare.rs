@@ -6,13 +6,16 @@ use libtest_mimic::Failed;
 
 use crate::text::Line;
 
+/// A key and a value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// Checks the consumer's `output` against the lines `sent`; the partitions must agree exactly,
 /// since an idempotent producer leaves no duplicate.
 ///
 /// # Errors
 /// The first difference.
 pub(crate) fn compare(sent: &[Line], output: &[Vec<u8>]) -> Result<(), Failed> {
-    let mut read: BTreeMap<i32, Vec<(&[u8], &[u8])>> = BTreeMap::new();
+    let mut read: BTreeMap<i32, Vec<Pair>> = BTreeMap::new();
     let mut place_of_key = BTreeMap::new();
     for line in output {
         let (partition, key, value) = fields(line)?;
@@ -22,7 +25,7 @@ pub(crate) fn compare(sent: &[Line], output: &[Vec<u8>]) -> Result<(), Failed> {
             return Err(format!("{} is in {place} and {partition}", key.escape_ascii()).into());
         }
     }
-    let mut expected: BTreeMap<i32, Vec<(&[u8], &[u8])>> = BTreeMap::new();
+    let mut expected: BTreeMap<i32, Vec<Pair>> = BTreeMap::new();
     for line in sent {
         let key = line.key.as_bytes();
         let place = *place_of_key
@@ -37,8 +40,7 @@ pub(crate) fn compare(sent: &[Line], output: &[Vec<u8>]) -> Result<(), Failed> {
             .zip(read)
             .position(|(expected, read)| expected != read);
         if let Some(at) = at {
-            let show =
-                |of: &[(&[u8], &[u8])]| of.get(at).map(|line| line.1.escape_ascii().to_string());
+            let show = |of: &[Pair]| of.get(at).map(|line| line.1.escape_ascii().to_string());
             let (wanted, got) = (show(expected), show(read));
             return Err(
                 format!("partition {partition}, {at}: sent {wanted:?}, read {got:?}").into(),

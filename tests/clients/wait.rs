@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 /// How long one answer may take on a loaded machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// How long a client may take over everything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Asks `ask` again and again until it has a value.
 pub(crate) async fn until<T>(

@@ -68,9 +68,9 @@ async fn acknowledged_records_survive_the_leader() {
         }
         let ended = Instant::now();
         if round % 2 == 0 {
-            cluster.kill(leader)
+            cluster.kill(leader);
         } else {
-            cluster.stop(leader)
+            cluster.stop(leader);
         }
         let stopped = ended.elapsed();
         let value = format!("{round}-after");

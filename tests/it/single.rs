@@ -34,9 +34,9 @@ async fn records_survive_a_kill_and_a_stop() {
         producer.close().await;
         assert_eq!(cluster.read_all("t", 1).await, want);
         if round == 0 {
-            cluster.kill(1)
+            cluster.kill(1);
         } else {
-            cluster.stop(1)
+            cluster.stop(1);
         }
         cluster.restart(1);
         cluster.serving().await;

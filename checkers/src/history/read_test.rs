@@ -1,3 +1,5 @@
+//! Reading histories: what is taken, what is refused, and with which words.
+
 use crate::history::{Action, History, Op, OpType, Position, Record, RecordValue};
 
 const HEADER: &str = "{\"verdict-history\":1}\n";
