@@ -2,7 +2,8 @@
 //!
 //! In: the requests that are queued, in order. Out: for a flush, whether a later flush of the same
 //! log answers it too. Invariant: between the two nothing but appends and reads touches the log, so
-//! the later flush covers all that the earlier one would.
+//! the later flush covers all that the earlier one would; and nothing that belongs to no log is
+//! done, for a write of the quorum's state tells that all writes before it are durable.
 
 use crate::storage::DiskRequest;
 
@@ -18,8 +19,7 @@ pub(super) fn is_covered<'a>(
         match next {
             DiskRequest::Flush { log: other } if other == log => return true,
             DiskRequest::Append { .. } | DiskRequest::Read { .. } => {}
-            DiskRequest::Close { .. } => return false,
-            other if other.log() == Some(log) => return false,
+            other if other.log().is_none_or(|other| other == log) => return false,
             _ => {}
         }
     }
@@ -32,6 +32,7 @@ mod tests {
 
     use super::*;
     use crate::id::TopicPartition;
+    use crate::storage::QuorumElection;
 
     fn flush(partition: i32) -> DiskRequest {
         DiskRequest::Flush {
@@ -53,6 +54,11 @@ mod tests {
         }
     }
 
+    fn vote() -> DiskRequest {
+        let election = QuorumElection::default();
+        DiskRequest::WriteElection { election }
+    }
+
     #[test]
     fn only_flushes_of_the_same_log_cover_each_other() {
         let cases = [
@@ -63,6 +69,7 @@ mod tests {
             (vec![append(0)], false),
             (vec![flush(1)], false),
             (vec![truncate(0), flush(0)], false),
+            (vec![vote(), flush(0)], false),
             (
                 vec![DiskRequest::Close { broker_epoch: None }, flush(0)],
                 false,
