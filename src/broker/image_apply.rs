@@ -63,6 +63,9 @@ impl Broker {
         if !delta.brokers.is_empty() {
             self.update_eligible_brokers(now);
         }
+        for resource in &delta.configs {
+            self.raise_min_insync_replicas(now, resource);
+        }
         for changed in &delta.partitions {
             let name = TopicPartition::new(Arc::clone(&changed.topic), changed.partition);
             self.apply_registration(now, &name, &changed.registration);
@@ -175,18 +178,34 @@ impl Broker {
         })
     }
 
+    /// Before the registrations: an ISR that shrank under a higher minimum left replicas in the ELR,
+    /// and measured by the lower one it would commit what they lack (KIP-966).
+    fn raise_min_insync_replicas(&mut self, now: Now, resource: &ConfigResource) {
+        let ConfigResource::Topic(topic) = resource else {
+            return;
+        };
+        let new = self.topic_config(topic).min_insync_replicas;
+        for name in self.partitions_of(topic) {
+            let partition = self.partitions.get(&name);
+            if partition.is_some_and(|partition| partition.config.min_insync_replicas < new) {
+                self.with_replica(now, &name, |replica| {
+                    replica.handle_min_insync_replicas(now, new.max(1) as usize);
+                });
+            }
+        }
+    }
+
+    fn partitions_of(&self, topic: &Arc<str>) -> Vec<TopicPartition> {
+        let names = self.partitions.keys();
+        names.filter(|name| name.topic == *topic).cloned().collect()
+    }
+
     fn apply_config(&mut self, now: Now, resource: &ConfigResource) {
         let ConfigResource::Topic(topic) = resource else {
             return;
         };
         let config = self.topic_config(topic);
-        let names: Vec<_> = self
-            .partitions
-            .keys()
-            .filter(|name| name.topic == *topic)
-            .cloned()
-            .collect();
-        for name in names {
+        for name in self.partitions_of(topic) {
             let Some(partition) = self.partitions.get_mut(&name) else {
                 continue;
             };
