@@ -79,6 +79,7 @@ pub(super) struct Core {
     last_request: RequestId,
     status: watch::Sender<Status>,
     stall_timeout: Duration,
+    swept_at: Time,
     ended: Option<Result<(), NodeError>>,
 }
 
@@ -100,6 +101,7 @@ impl Core {
             last_request: 0,
             status,
             stall_timeout,
+            swept_at: Time::ZERO,
             ended: None,
         }
     }
@@ -123,6 +125,12 @@ impl Core {
             Err(reason) => error!(%reason, "node halted"),
         }
         let status = self.status.clone();
+        for directory in self.directories.drain(..) {
+            if directory.stalled {
+                // To wait for its thread would keep the process from ending.
+                std::mem::forget(directory);
+            }
+        }
         drop(self);
         let _ = status.send(Status::Stopped);
         ended
@@ -228,7 +236,14 @@ impl Core {
             self.broker.handle_cancelled(request);
         }
         let now = self.clock.now();
+        // A process that was stopped slept like its disks' threads: their time counts anew.
+        let slept = now.time.since(self.swept_at) > SWEEP * 4;
+        self.swept_at = now.time;
         for (index, directory) in self.directories.iter_mut().enumerate() {
+            if slept {
+                let times = directory.under_way.values_mut();
+                times.for_each(|since| *since = now.time);
+            }
             let oldest = directory.under_way.values().next();
             let stalls = oldest.is_some_and(|since| now.time.since(*since) > self.stall_timeout);
             if stalls && !std::mem::replace(&mut directory.stalled, true) {

@@ -27,8 +27,8 @@ use crate::broker::{
     Broker, DirectoryStart, METADATA_TOPIC, StartError, Startup, UnclaimedLog, metadata_batches,
 };
 use crate::config::{Endpoint, Settings};
-use crate::quorum::{ElectionState, Recovered, Snapshot, SnapshotId};
-use crate::storage::{DirectoryIdentity, RecoveredDirectory};
+use crate::quorum::{Batch, ElectionState, Recovered, Snapshot, SnapshotId};
+use crate::storage::{DirectoryIdentity, RecoveredDirectory, metadata_partition};
 
 /// How long connections may take to be dropped when a node ends.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(1);
@@ -323,6 +323,7 @@ fn recovered_quorum(found: &RecoveredDirectory, path: &Path) -> Result<Recovered
             .map_err(|error| NodeError::Metadata(format!("{error} in {}", path.display())))?;
         batches.extend(converted);
     }
+    check_metadata_end(found, &batches, path)?;
     let snapshot = found.snapshot.as_ref().map(|(id, bytes)| Snapshot {
         id: SnapshotId {
             end_offset: id.end_offset,
@@ -339,4 +340,29 @@ fn recovered_quorum(found: &RecoveredDirectory, path: &Path) -> Result<Recovered
         snapshot,
         batches,
     })
+}
+
+/// Damage in the middle of the metadata log must not pass for its end: the node would vote as if
+/// the quorum had never committed what follows.
+fn check_metadata_end(
+    found: &RecoveredDirectory,
+    batches: &[Batch],
+    path: &Path,
+) -> Result<(), NodeError> {
+    let mut logs = found.logs.iter();
+    let Some(log) = logs.find(|log| log.topic_partition == metadata_partition()) else {
+        return Ok(());
+    };
+    let end = batches
+        .last()
+        .map_or(log.state.log_start_offset, Batch::end_offset);
+    if end == log.state.log_end_offset {
+        return Ok(());
+    }
+    Err(NodeError::Metadata(format!(
+        "it is damaged at offset {end} in {}, and ends at {}: remove the data directory of this \
+         node, and it will copy the log from the others",
+        path.display(),
+        log.state.log_end_offset
+    )))
 }
