@@ -11,7 +11,6 @@ use super::Broker;
 use super::effects::{DirectoryIndex, DiskToken, Effect};
 use super::partition::PartitionKey;
 use crate::error::ErrorCode;
-use crate::id::TopicPartition;
 use crate::quorum;
 use crate::storage::{DiskError, DiskReply, DiskRequest};
 use crate::time::Now;
@@ -30,7 +29,7 @@ pub(super) enum DiskPurpose {
     Truncate(PartitionKey),
     /// Done for a replica, which does not wait for it.
     Unwatched(PartitionKey),
-    Retained(TopicPartition),
+    Retained(PartitionKey),
     /// A part of a fetch.
     Read {
         fetch: u64,
@@ -58,6 +57,14 @@ impl Broker {
         let Some(purpose) = self.disk_purposes.remove(&token) else {
             return;
         };
+        if self.closing.is_flushing() {
+            // What else was under way concerns nobody any more, least of all its failure behind
+            // the last operation of a directory.
+            if matches!(purpose, DiskPurpose::Close) {
+                self.handle_closed(result);
+            }
+            return;
+        }
         if let Err(error) = &result
             && error.is_fatal()
         {
@@ -111,9 +118,9 @@ impl Broker {
             (DiskPurpose::Truncate(key), Ok(DiskReply::Truncated { state })) => {
                 self.with_keyed_replica(now, &key, |replica| replica.handle_truncated(now, state));
             }
-            (DiskPurpose::Retained(name), Ok(DiskReply::Retained { log_start_offset })) => {
+            (DiskPurpose::Retained(key), Ok(DiskReply::Retained { log_start_offset })) => {
                 let expiration = self.settings.millis("producer.id.expiration.ms");
-                self.with_replica(now, &name, |replica| {
+                self.with_keyed_replica(now, &key, |replica| {
                     replica.handle_log_start_advanced(now, log_start_offset);
                     replica.handle_producer_expiration(now, expiration);
                 });
@@ -124,7 +131,6 @@ impl Broker {
             (DiskPurpose::Lookup { lookup, item }, result) => {
                 self.handle_lookup(lookup, item, result);
             }
-            (DiskPurpose::Close, result) => self.handle_closed(result),
             (
                 DiskPurpose::Append(key)
                 | DiskPurpose::Flush(key)

@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::Broker;
 use super::effects::{Channel, Correlation, PeerError};
 use super::handle::wire_topic_name;
+use super::partition::PartitionKey;
 use super::peer_events::PeerPurpose;
 use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicPartition};
@@ -336,7 +337,10 @@ impl Broker {
         let timeout = self.settings.millis("replica.socket.timeout.ms");
         let version = versions::newest(ApiKey::ListOffsets);
         let message = (ApiKey::ListOffsets, version, body.into());
-        let partition = name.clone();
+        let partition = self.partitions.get(name);
+        let Some(partition) = partition.map(|partition| partition.key(name)) else {
+            return;
+        };
         let purpose = PeerPurpose::LeaderOffsets {
             partition,
             leader_epoch,
@@ -353,7 +357,7 @@ impl Broker {
     pub(super) fn handle_leader_offsets_answer(
         &mut self,
         now: Now,
-        name: &TopicPartition,
+        key: &PartitionKey,
         leader_epoch: LeaderEpoch,
         result: Result<Box<ResponseKind>, PeerError>,
     ) {
@@ -361,7 +365,7 @@ impl Broker {
             Ok(ResponseKind::ListOffsets(body)) => decode_bounds(body),
             _ => Err(ErrorCode::NetworkException),
         };
-        self.with_replica(now, name, |replica| {
+        self.with_keyed_replica(now, key, |replica| {
             replica.handle_leader_offsets(now, leader_epoch, answer);
         });
     }

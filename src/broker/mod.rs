@@ -108,6 +108,9 @@ impl Broker {
 
     /// When `handle_timeout` must be called next.
     pub fn next_timeout(&self) -> Option<Time> {
+        if self.closing.is_flushing() {
+            return None;
+        }
         [
             self.quorum.next_timeout(),
             self.controller.as_ref().and_then(Controller::next_timeout),
@@ -189,6 +192,9 @@ impl Broker {
             .unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod broker_test;
 
 /// Whether a timeout has come.
 fn is_due(timeout: Option<Time>, now: Now) -> bool {

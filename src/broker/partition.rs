@@ -61,6 +61,14 @@ impl Partition {
             timer: None,
         }
     }
+
+    /// Names this life of the partition.
+    pub(super) fn key(&self, name: &TopicPartition) -> PartitionKey {
+        PartitionKey {
+            name: name.clone(),
+            generation: self.generation,
+        }
+    }
 }
 
 impl Broker {
@@ -165,10 +173,7 @@ impl Broker {
             return;
         };
         let directory = partition.directory;
-        let key = PartitionKey {
-            name: name.clone(),
-            generation: partition.generation,
-        };
+        let key = partition.key(name);
         let log = name.clone();
         match effect {
             Effect::Append { batches } => {
@@ -225,10 +230,8 @@ impl Broker {
                 request,
             )]);
         let timeout = self.settings.millis("controller.quorum.request.timeout.ms");
-        let purpose = PeerPurpose::AlterPartition {
-            partition: name.clone(),
-            token,
-        };
+        let partition = partition.key(name);
+        let purpose = PeerPurpose::AlterPartition { partition, token };
         let sent = self.call_controller(now, Channel::Control, body.into(), timeout, purpose);
         if sent.is_none()
             && let Some(partition) = self.partitions.get_mut(name)
@@ -243,7 +246,7 @@ impl Broker {
     pub(super) fn handle_alter_partition_answer(
         &mut self,
         now: Now,
-        name: &TopicPartition,
+        key: &PartitionKey,
         token: AlterPartitionToken,
         result: Result<Box<ResponseKind>, PeerError>,
     ) {
@@ -251,7 +254,7 @@ impl Broker {
             Ok(ResponseKind::AlterPartition(body)) => decode_alteration(body),
             _ => Err(ErrorCode::NetworkException),
         };
-        self.with_replica(now, name, |replica| {
+        self.with_keyed_replica(now, key, |replica| {
             replica.handle_alter_partition_response(now, token, answer);
         });
     }

@@ -11,8 +11,9 @@ use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
 use super::Broker;
 use super::controller::Caller;
 use super::effects::{Channel, Correlation, Effect, PeerError, PeerRequest, RequestId};
+use super::partition::PartitionKey;
 use crate::config::Endpoint;
-use crate::id::{BrokerId, TopicPartition};
+use crate::id::BrokerId;
 use crate::offset::LeaderEpoch;
 use crate::protocol::versions;
 use crate::quorum;
@@ -30,7 +31,7 @@ pub(super) enum PeerPurpose {
     Registration,
     Heartbeat,
     AlterPartition {
-        partition: TopicPartition,
+        partition: PartitionKey,
         token: AlterPartitionToken,
     },
     ProducerIds,
@@ -44,7 +45,7 @@ pub(super) enum PeerPurpose {
     },
     /// A follower asks for the bounds of its leader's log.
     LeaderOffsets {
-        partition: TopicPartition,
+        partition: PartitionKey,
         leader_epoch: LeaderEpoch,
     },
 }

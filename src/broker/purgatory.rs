@@ -158,6 +158,8 @@ impl Purgatory {
         if let Some(id) = parked.map(|(id, _)| *id) {
             self.unpark(id);
         }
+        // One that reads would park after the reads, and nobody would tell it again.
+        self.reading.retain(|_, job| job.request != request);
     }
 
     fn park(&mut self, id: u64, job: FetchJob) {

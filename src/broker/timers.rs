@@ -87,11 +87,11 @@ impl Broker {
                     high_watermark: partition.replica.high_watermark(),
                     wall_millis: now.wall_millis,
                 };
-                (partition.directory, name.clone(), request)
+                (partition.directory, partition.key(name), request)
             })
             .collect();
-        for (directory, name, request) in requests {
-            self.disk(directory, request, DiskPurpose::Retained(name));
+        for (directory, key, request) in requests {
+            self.disk(directory, request, DiskPurpose::Retained(key));
         }
     }
 }
