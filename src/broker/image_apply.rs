@@ -73,6 +73,7 @@ impl Broker {
         for resource in &delta.configs {
             self.apply_config(now, resource);
         }
+        self.plan_flush(now);
     }
 
     fn update_eligible_brokers(&mut self, now: Now) {

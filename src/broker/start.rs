@@ -126,5 +126,7 @@ fn quorum_config(settings: &Settings) -> quorum::Config {
     config.fetch_timeout = fetch_timeout;
     config.fetch_max_wait = (fetch_timeout / 4).min(Duration::from_millis(500));
     config.request_timeout = settings.millis("controller.quorum.request.timeout.ms");
+    let backoff_max = settings.millis("controller.quorum.election.backoff.max.ms");
+    config.retry_backoff = config.retry_backoff.min(backoff_max);
     config
 }

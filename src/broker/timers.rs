@@ -1,4 +1,4 @@
-//! The broker's periodic work: checkpoints of high watermarks, and retention.
+//! The broker's periodic work: checkpoints of high watermarks, retention, flushes by age.
 //!
 //! In: time. Out: disk requests. Invariant: a timer that is late fires once, not once for each
 //! period that it missed.
@@ -8,12 +8,16 @@ use std::time::Duration;
 
 use super::disk_events::DiskPurpose;
 use super::effects::DirectoryIndex;
+use super::partition::PartitionKey;
 use super::{Broker, is_due};
 use crate::config::Settings;
 use crate::id::TopicPartition;
 use crate::offset::Offset;
 use crate::storage::{DiskRequest, Retention};
 use crate::time::{Now, Time};
+
+/// The shortest time between two flushes by age.
+const FLUSH_PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// When what is due.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub(super) struct Timers {
     checkpoint_interval: Duration,
     retention_at: Time,
     retention_interval: Duration,
+    flush_at: Option<Time>,
 }
 
 impl Timers {
@@ -36,11 +41,13 @@ impl Timers {
             checkpoint_interval,
             retention_at: now + retention_interval,
             retention_interval,
+            flush_at: None,
         }
     }
 
     pub(super) fn next_timeout(&self) -> Time {
-        self.checkpoint_at.min(self.retention_at)
+        let flush_at = self.flush_at.unwrap_or(self.retention_at);
+        self.checkpoint_at.min(self.retention_at).min(flush_at)
     }
 }
 
@@ -53,6 +60,41 @@ impl Broker {
         if is_due(Some(self.timers.retention_at), now) {
             self.timers.retention_at = now.time + self.timers.retention_interval;
             self.retain(now);
+        }
+        if is_due(self.timers.flush_at, now) {
+            self.timers.flush_at = None;
+            self.flush_old_records();
+            self.plan_flush(now);
+        }
+    }
+
+    /// Plans the next flush by age: half the shortest `flush.ms`, so that no record gets older.
+    pub(super) fn plan_flush(&mut self, now: Now) {
+        let intervals = self
+            .partitions
+            .values()
+            .filter_map(|partition| partition.config.flush_interval);
+        let Some(shortest) = intervals.min() else {
+            self.timers.flush_at = None;
+            return;
+        };
+        let at = now.time + (shortest / 2).max(FLUSH_PAUSE_MIN);
+        self.timers.flush_at = Some(self.timers.flush_at.map_or(at, |planned| planned.min(at)));
+    }
+
+    fn flush_old_records(&mut self) {
+        let unflushed = self.partitions.iter().filter(|(_, partition)| {
+            let log = partition.replica.log();
+            partition.config.flush_interval.is_some()
+                && log.flushed_offset() < log.appended_offset()
+        });
+        let unflushed: Vec<_> = unflushed
+            .map(|(name, partition)| (partition.directory, name.clone(), partition.generation))
+            .collect();
+        for (directory, name, generation) in unflushed {
+            let request = DiskRequest::Flush { log: name.clone() };
+            let key = PartitionKey { name, generation };
+            self.disk(directory, request, DiskPurpose::Flush(key));
         }
     }
 

@@ -96,8 +96,6 @@ pub const SETTINGS_KEYS: &[Key] = &[
         "Records after which a partition is flushed; 1 flushes before every acknowledgement."),
     key("log.flush.interval.ms", POSITIVE_MS, "9223372036854775807",
         "Age at which unflushed records are flushed."),
-    key("log.flush.offset.checkpoint.interval.ms", POSITIVE_MS, "60000",
-        "Time between checkpoints of the recovery points."),
     key("log.index.interval.bytes", Kind::Int(1, INT_MAX), "4096",
         "Bytes of log for one index entry."),
     key("log.index.size.max.bytes", Kind::Int(12, INT_MAX), "10485760",
