@@ -111,9 +111,86 @@ fn an_invalid_plan_is_refused_in_one_line_with_file_field_and_remedy() {
             "cluster.broker_settings",
         ),
         ("\"faults\": []", "\"faults\": [{}]", "missing field"),
+        (
+            "\"profile\": \"none\"",
+            "\"profile\": \"../x\"",
+            "profile is \"../x\"; use",
+        ),
+        (
+            "\"topic\": \"verdict\"",
+            "\"topic\": \"__cluster_metadata\"",
+            "cluster.topic is",
+        ),
+        (
+            "\"workload_ms\": 13000",
+            "\"workload_ms\": 18446744073709551615",
+            "time.workload_ms is 18446744073709551615; it must be 1 to 86400000",
+        ),
+        (
+            "\"acks\": \"all\"",
+            "\"acks\": \"1\"",
+            "workload.producer.idempotence is true; it needs",
+        ),
+        (
+            "\"linger_ms\"",
+            "\"linger\": 7, \"linger_ms\"",
+            "unknown field `linger`",
+        ),
+        (
+            "\"retry_backoff_ms\": 50",
+            "\"retry_backoff_ms\": 70000",
+            "it must be 0 to 60000",
+        ),
+        (
+            "\"broker_settings\": {",
+            "\"broker_settings\": {\n\"log.dirs\": \"/tmp\",",
+            "cluster.broker_settings.log.dirs is /tmp; the harness decides",
+        ),
+        (
+            "\"nodes\": 3",
+            "\"sabotage\": \"none\", \"nodes\": 3",
+            "cluster.sabotage is \"none\"; `verdict list sabotage`",
+        ),
     ] {
         let message = refuse(from, to);
         assert!(message.contains(wanted), "{from} -> {to}: {message}");
+    }
+}
+
+#[test]
+fn a_fault_that_cannot_strike_is_refused() {
+    for (fault, wanted) in [
+        (
+            r#"{"fault":"kill","target":{"role":"node","id":9}}"#,
+            "faults[0].what.target.id is 9; it must be 1 to 3",
+        ),
+        (
+            r#"{"fault":"kill","target":{"role":"leader","topic":"verdict","partition":6}}"#,
+            "faults[0].what.target.partition is 6; it must be 0 to 5",
+        ),
+        (
+            r#"{"fault":"kill","target":{"role":"follower","topic":"t","partition":0}}"#,
+            "faults[0].what.target.topic is \"t\"; the topic of the plan is \"verdict\"",
+        ),
+        (
+            r#"{"fault":"bandwidth","target":{"role":"all"},"bytes_per_second":0}"#,
+            "faults[0].what.bytes_per_second is 0",
+        ),
+        (
+            r#"{"fault":"delay","target":{"role":"all"},"mean_ms":90000,"jitter_ms":0}"#,
+            "faults[0].what.mean_ms is 90000",
+        ),
+        (
+            r#"{"fault":"frame","target":{"role":"all"},
+                "rule":{"side":"request","pick":{"probability":1.5},"action":"drop"}}"#,
+            "faults[0].what.rule.pick is 1.5; it must be 0 to 1",
+        ),
+    ] {
+        let scheduled = format!(r#""faults": [{{"at_ms":0,"for_ms":1,"draw":0,"what":{fault}}}]"#);
+        let text = Plan::draw(7, &PROFILES[1]).to_json();
+        let text = text.replace("\"faults\": []", &scheduled);
+        let error = Plan::parse(&text, Path::new("p.json")).expect_err("must be refused");
+        assert!(error.to_string().contains(wanted), "{fault}: {error}");
     }
 }
 

@@ -18,6 +18,7 @@ pub mod load;
 pub mod profile;
 pub mod schedule;
 pub mod script;
+mod validate;
 
 #[cfg(test)]
 mod draw_test;

@@ -117,6 +117,7 @@ pub struct OpenOptions {
 
 /// The producer's settings, named as Kafka names them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProducerOptions {
     /// `0`, `1` or `all`.
     pub acks: Acks,
@@ -136,6 +137,7 @@ pub struct ProducerOptions {
 
 /// The consumer's settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConsumerOptions {
     /// Records that one poll returns at most.
     pub max_poll_records: usize,

@@ -1,0 +1,355 @@
+//! Which values of a plan make no sense, although they read.
+//!
+//! In: a plan. Out: the first field that cannot be run, with its value and the remedy.
+//! Invariant: what passes here neither overflows a clock, nor is refused by the broker or the
+//! client, nor names files outside the result directory.
+
+use broker::config::Settings;
+use broker::config::sabotage::Sabotage;
+use broker::id::BrokerId;
+
+use crate::cluster::node::properties;
+use crate::link::{FrameAction, FramePick, FrameRule};
+use crate::nemesis::{FaultSpec, Target};
+use crate::plan::{PLAN_FORMAT, Plan, ScheduledFault};
+use crate::worker::protocol::Acks;
+
+/// One day: longer waits are typing errors.
+const DAY_MS: u64 = 86_400_000;
+/// One minute: longer timeouts outlive every run.
+const MINUTE_MS: u64 = 60_000;
+/// Settings that the harness decides for each node.
+const OWN_SETTINGS: [&str; 7] = [
+    "node.id",
+    "cluster.id",
+    "listeners",
+    "advertised.listeners",
+    "controller.quorum.voters",
+    "log.dirs",
+    "metadata.log.dir",
+];
+
+/// A field that cannot be run.
+pub(super) struct Complaint {
+    /// Its path, dotted.
+    pub(super) field: String,
+    /// Its value.
+    pub(super) value: String,
+    /// What would be right.
+    pub(super) remedy: String,
+}
+
+impl Complaint {
+    fn new(field: impl Into<String>, value: impl ToString, remedy: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            value: value.to_string(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// The first field that cannot be run.
+pub(super) fn complaint(plan: &Plan) -> Option<Complaint> {
+    let ranges = cluster_ranges(plan)
+        .into_iter()
+        .chain(workload_ranges(plan))
+        .chain(client_ranges(plan))
+        .chain(time_ranges(plan));
+    out_of_range(ranges)
+        .or_else(|| words(plan))
+        .or_else(|| own_setting(plan))
+        .or_else(|| broker_refusal(plan))
+        .or_else(|| {
+            let mut faults = plan.faults.iter().enumerate();
+            faults.find_map(|(i, fault)| fault_complaint(plan, i, fault))
+        })
+}
+
+/// A field, its value, and the least and greatest that make sense.
+type Range = (&'static str, i128, i128, i128);
+
+fn range(field: &'static str, value: impl Into<i128>, low: u64, high: u64) -> Range {
+    (field, value.into(), low.into(), high.into())
+}
+
+fn out_of_range(ranges: impl Iterator<Item = Range>) -> Option<Complaint> {
+    let (field, value, low, high) = ranges
+        .into_iter()
+        .find(|(_, value, low, high)| !(low..=high).contains(&value))?;
+    let remedy = format!("it must be {low} to {high}");
+    Some(Complaint::new(field, value, remedy))
+}
+
+fn cluster_ranges(plan: &Plan) -> Vec<Range> {
+    let cluster = &plan.cluster;
+    let replicas = u64::try_from(cluster.replication_factor).unwrap_or(0);
+    vec![
+        range(
+            "format",
+            plan.format,
+            PLAN_FORMAT.into(),
+            PLAN_FORMAT.into(),
+        ),
+        range("cluster.nodes", cluster.nodes, 1, 9),
+        range("cluster.partitions", cluster.partitions, 1, 1000),
+        range(
+            "cluster.replication_factor",
+            cluster.replication_factor,
+            1,
+            cluster.nodes.into(),
+        ),
+        range(
+            "cluster.min_insync_replicas",
+            cluster.min_insync_replicas,
+            1,
+            replicas,
+        ),
+    ]
+}
+
+fn workload_ranges(plan: &Plan) -> Vec<Range> {
+    let workload = &plan.workload;
+    let [smallest, largest] = workload.payload_bytes.map(|bytes| bytes as u64);
+    let many = u64::from(u32::MAX);
+    vec![
+        range("workload.producers", workload.producers, 0, 64),
+        range("workload.consumers", workload.consumers, 0, 64),
+        range(
+            "workload.processes_per_producer",
+            workload.processes_per_producer,
+            1,
+            1000,
+        ),
+        range("workload.payload_bytes[0]", smallest, 16, 1 << 19),
+        range("workload.payload_bytes[1]", largest, smallest, 1 << 19),
+        range(
+            "workload.polls_per_assignment",
+            workload.polls_per_assignment,
+            1,
+            many,
+        ),
+        range(
+            "workload.polls_per_end_read",
+            workload.polls_per_end_read,
+            1,
+            many,
+        ),
+        range(
+            "workload.request_timeout_ms",
+            workload.request_timeout_ms,
+            1,
+            MINUTE_MS,
+        ),
+        range(
+            "workload.poll_timeout_ms",
+            workload.poll_timeout_ms,
+            0,
+            MINUTE_MS,
+        ),
+    ]
+}
+
+/// What the clients under test would refuse, or could not do anything with.
+fn client_ranges(plan: &Plan) -> Vec<Range> {
+    let (producer, consumer) = (&plan.workload.producer, &plan.workload.consumer);
+    let in_flight = producer.max_in_flight as u64;
+    // Brokers remember five batches of an idempotent producer.
+    let in_flight_max = if producer.idempotence { 5 } else { 100 };
+    vec![
+        range(
+            "workload.producer.linger_ms",
+            producer.linger_ms,
+            0,
+            MINUTE_MS,
+        ),
+        range(
+            "workload.producer.delivery_timeout_ms",
+            producer.delivery_timeout_ms,
+            1,
+            10 * MINUTE_MS,
+        ),
+        range(
+            "workload.producer.retry_backoff_ms",
+            producer.retry_backoff_ms,
+            0,
+            MINUTE_MS,
+        ),
+        range(
+            "workload.producer.max_in_flight",
+            in_flight,
+            1,
+            in_flight_max,
+        ),
+        range(
+            "workload.consumer.max_poll_records",
+            consumer.max_poll_records as u64,
+            1,
+            1_000_000,
+        ),
+        range(
+            "workload.consumer.fetch_max_wait_ms",
+            consumer.fetch_max_wait_ms,
+            0,
+            MINUTE_MS,
+        ),
+        range(
+            "workload.consumer.partition_fetch_bytes",
+            consumer.partition_fetch_bytes,
+            1,
+            1 << 30,
+        ),
+    ]
+}
+
+fn time_ranges(plan: &Plan) -> Vec<Range> {
+    let time = &plan.time;
+    vec![
+        range("time.start_deadline_ms", time.start_deadline_ms, 1, DAY_MS),
+        range("time.workload_ms", time.workload_ms, 1, DAY_MS),
+        range(
+            "time.recovery_deadline_ms",
+            time.recovery_deadline_ms,
+            1,
+            DAY_MS,
+        ),
+        range("time.final_deadline_ms", time.final_deadline_ms, 1, DAY_MS),
+    ]
+}
+
+fn words(plan: &Plan) -> Option<Complaint> {
+    let is_name = |text: &str| {
+        let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        (1..=100).contains(&text.len()) && text.chars().all(legal) && !text.starts_with(['.', '_'])
+    };
+    let remedy = "use 1 to 100 of a-z, A-Z, 0-9, '.', '_' and '-', not '.' or '_' first";
+    let (topic, producer) = (&plan.cluster.topic, &plan.workload.producer);
+    if !is_name(&plan.profile) {
+        return Some(Complaint::new(
+            "profile",
+            format!("{:?}", plan.profile),
+            remedy,
+        ));
+    }
+    if !is_name(topic) {
+        return Some(Complaint::new(
+            "cluster.topic",
+            format!("{topic:?}"),
+            remedy,
+        ));
+    }
+    if producer.idempotence && producer.acks != Acks::All {
+        let remedy = "it needs workload.producer.acks \"all\"";
+        return Some(Complaint::new(
+            "workload.producer.idempotence",
+            true,
+            remedy,
+        ));
+    }
+    let unknown = |name: &&String| Sabotage::from_name(name).is_none();
+    let name = plan.cluster.sabotage.as_ref().filter(unknown)?;
+    let remedy = "`verdict list sabotage` names them";
+    Some(Complaint::new(
+        "cluster.sabotage",
+        format!("{name:?}"),
+        remedy,
+    ))
+}
+
+fn own_setting(plan: &Plan) -> Option<Complaint> {
+    let settings = &plan.cluster.broker_settings;
+    let (key, value) = settings
+        .iter()
+        .find(|(key, _)| OWN_SETTINGS.contains(&key.as_str()))?;
+    let remedy = "the harness decides it for each node; remove it";
+    Some(Complaint::new(
+        format!("cluster.broker_settings.{key}"),
+        value,
+        remedy,
+    ))
+}
+
+/// What the broker itself would say about its settings.
+fn broker_refusal(plan: &Plan) -> Option<Complaint> {
+    let text = properties(plan, BrokerId(1), "/data");
+    let refusal = Settings::parse::<&str>(&text, &[]).err()?;
+    let (field, value) = ("cluster.broker_settings", "refused by the broker");
+    Some(Complaint::new(field, value, refusal.to_string()))
+}
+
+fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Complaint> {
+    let end = plan.time.workload_ms;
+    let heal = fault.at_ms.checked_add(fault.for_ms);
+    if heal.is_none_or(|heal| heal > end) {
+        let at = fault.at_ms;
+        let remedy = format!(
+            "with at_ms {at} it ends after time.workload_ms {end}; shorten it or raise that"
+        );
+        return Some(Complaint::new(
+            format!("faults[{i}].for_ms"),
+            fault.for_ms,
+            remedy,
+        ));
+    }
+    target_complaint(plan, fault.what.target())
+        .or_else(|| parameter_complaint(&fault.what))
+        .map(|complaint| Complaint {
+            field: format!("faults[{i}].what.{}", complaint.field),
+            ..complaint
+        })
+}
+
+/// A target that no cluster of this plan has.
+fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
+    let cluster = &plan.cluster;
+    match target {
+        Target::Node { id } => {
+            out_of_range([range("target.id", *id, 1, cluster.nodes.into())].into_iter())
+        }
+        Target::Leader { topic, .. } | Target::Follower { topic, .. }
+            if *topic != cluster.topic =>
+        {
+            let remedy = format!("the topic of the plan is {:?}", cluster.topic);
+            Some(Complaint::new("target.topic", format!("{topic:?}"), remedy))
+        }
+        Target::Leader { partition, .. } | Target::Follower { partition, .. } => {
+            let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
+            out_of_range([range("target.partition", *partition, 0, last)].into_iter())
+        }
+        Target::Random | Target::Controller | Target::OnlyReplicaInIsr | Target::All => None,
+    }
+}
+
+fn parameter_complaint(fault: &FaultSpec) -> Option<Complaint> {
+    let ranges = match fault {
+        FaultSpec::Delay {
+            mean_ms, jitter_ms, ..
+        } => vec![
+            range("mean_ms", *mean_ms, 0, MINUTE_MS),
+            range("jitter_ms", *jitter_ms, 0, *mean_ms),
+        ],
+        FaultSpec::Bandwidth {
+            bytes_per_second, ..
+        } => vec![range("bytes_per_second", *bytes_per_second, 1, 1 << 40)],
+        FaultSpec::Frame { rule, .. } => return rule_complaint(rule),
+        _ => vec![],
+    };
+    out_of_range(ranges.into_iter())
+}
+
+fn rule_complaint(rule: &FrameRule) -> Option<Complaint> {
+    if let FramePick::Probability(chance) = rule.pick
+        && !(0.0..=1.0).contains(&chance)
+    {
+        return Some(Complaint::new("rule.pick", chance, "it must be 0 to 1"));
+    }
+    let pick = match rule.pick {
+        FramePick::Nth(number) => Some(range("rule.pick", number, 1, u64::MAX)),
+        FramePick::All | FramePick::Probability(_) => None,
+    };
+    let action = match rule.action {
+        FrameAction::Delay(millis) => Some(range("rule.action", millis, 0, MINUTE_MS)),
+        FrameAction::Drop | FrameAction::Reset | FrameAction::Hold => None,
+    };
+    out_of_range(pick.into_iter().chain(action))
+}
