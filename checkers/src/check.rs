@@ -70,7 +70,7 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
     });
     let configured = (contract.settings.clone(), contract.faults.clone());
     let counts = counts(history, columns);
-    Verdict::of(configured, counts, checks.collect(), history.truncated_line)
+    Verdict::of(configured, counts, checks.collect(), history.cut_short())
 }
 
 type Outcomes<const N: usize> = [(Kind, Findings, Option<String>); N];
@@ -207,6 +207,32 @@ mod tests {
             problems,
             [(0, Some("on t-0: an unexpected shape")), (1, None)]
         );
+    }
+
+    #[test]
+    fn a_run_that_ends_before_its_final_reads_accuses_nobody_of_what_was_not_read() {
+        let text = include_str!("../testdata/unseen/minimal.jsonl");
+        let mut history = History::read(text.as_bytes()).expect("reads");
+        let judge = |history: &History| {
+            let verdict = check(history, &Contract::of(history));
+            (verdict.validity, verdict.exit_code())
+        };
+        assert_eq!(judge(&history), (Validity::Invalid, 11));
+        history.header.final_reads = true;
+        assert_eq!(judge(&history).0, Validity::Inconclusive, "killed before");
+        let end = |kind| Op {
+            index: 1_000,
+            time: 0,
+            process: 1_000,
+            kind,
+            action: Action::Admin(crate::history::FINAL_READS.into()),
+            error: None,
+            node: None,
+        };
+        history.ops.push(end(OpType::Invoke));
+        assert_eq!(judge(&history).0, Validity::Inconclusive, "killed amid");
+        history.ops.push(end(OpType::Ok));
+        assert_eq!(judge(&history), (Validity::Invalid, 11));
     }
 
     #[test]

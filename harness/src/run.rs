@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use checkers::history::OpType;
 use tokio::time::Instant;
 
 use crate::cluster::recovery::NotRecovered;
@@ -15,6 +16,7 @@ use crate::run::interrupt::Interrupt;
 use crate::run::stage::Stage;
 use crate::run::summary::{Liveness, Summary};
 use crate::workload::log::Clients;
+use crate::workload::log::final_phase::Unfinished;
 
 pub mod events;
 pub mod failure;
@@ -46,9 +48,11 @@ async fn lifecycle(stage: &Stage, interrupt: &Interrupt) -> Result<Summary, RunF
     };
     let faults = stage.nemesis.reports().await;
     stage.supervisor.stop_all(STOP_LIMIT).await;
-    let summary = stage.conclude(liveness, &faults).await?;
-    match acted {
-        Err(failure @ RunFailure::Harness(_)) if !summary.is_violation() => Err(failure),
+    let failure = acted.err();
+    let is_harness_fault = matches!(failure, Some(RunFailure::Harness(_)));
+    let summary = stage.conclude(liveness, is_harness_fault, &faults).await?;
+    match failure {
+        Some(failure) if is_harness_fault && !summary.is_violation() => Err(failure),
         _ => Ok(summary),
     }
 }
@@ -76,7 +80,10 @@ async fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Liveness, RunFailur
     stage.note_deaths();
     stage.nemesis.heal_all().await;
     stage.session.resume();
-    interrupt.or(settle(stage, &clients)).await
+    let liveness = interrupt.or(settle(stage, &clients)).await;
+    // A node that died since then need not have been missed by anybody.
+    stage.note_deaths();
+    liveness
 }
 
 /// Starts the nodes, then the clients, and proves that what runs is what was planned.
@@ -98,18 +105,20 @@ async fn settle(stage: &Stage, clients: &Clients) -> Liveness {
     let begin = Instant::now();
     let recovered = async {
         stage.cluster.wait_until_whole(begin + limit).await?;
+        // What the final readers are told counts as an answer of a cluster without faults.
+        stage.nemesis.finish().await;
         clients.prove_progress(&stage.session, begin + limit).await
     };
     if let Err(missing) = recovered.await {
         // What can still be read is read: a violation outranks unavailability.
-        let _ = clients.read_everything(&stage.session).await;
+        let _ = read_everything(stage, clients).await;
         return Liveness::NotRecovered {
             reason: NotRecovered { limit, missing }.to_string(),
         };
     }
     let recovery = begin.elapsed();
     stage.enter(Phase::Final);
-    match clients.read_everything(&stage.session).await {
+    match read_everything(stage, clients).await {
         Ok(()) => Liveness::Recovered {
             after_ms: recovery.as_millis() as u64,
         },
@@ -120,4 +129,12 @@ async fn settle(stage: &Stage, clients: &Clients) -> Liveness {
             }
         }
     }
+}
+
+/// The final reads, between two lines that tell the checkers that they took place.
+async fn read_everything(stage: &Stage, clients: &Clients) -> Result<(), Vec<Unfinished>> {
+    stage.record_final_reads(OpType::Invoke);
+    let ended = clients.read_everything(&stage.session).await;
+    stage.record_final_reads(OpType::Ok);
+    ended
 }

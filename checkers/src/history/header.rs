@@ -18,6 +18,10 @@ pub struct Header {
     /// What the promises depend on.
     #[serde(default)]
     pub settings: Settings,
+    /// Whether the run was to end with `FINAL_READS`: without that line it was cut short, and what
+    /// nobody has read says nothing.
+    #[serde(default, rename = "final-reads", skip_serializing_if = "is_false")]
+    pub final_reads: bool,
     /// Free for the harness: seed, profile, times, versions.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub run: Value,
@@ -29,9 +33,21 @@ impl Header {
         Self {
             version: FORMAT_VERSION,
             settings,
+            final_reads: false,
             run,
         }
     }
+}
+
+/// The value of the `admin` operation whose `ok` says that the final readers are done.
+pub const FINAL_READS: &str = "final-reads";
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The settings that promises depend on, under Kafka's names.

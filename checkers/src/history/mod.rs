@@ -16,7 +16,7 @@ mod read;
 mod record;
 
 pub use action::{Action, Bound, ListOffset, Poll, Position, Send};
-pub use header::{Acks, FORMAT_VERSION, Header, Settings};
+pub use header::{Acks, FINAL_READS, FORMAT_VERSION, Header, Settings};
 pub use key::Key;
 pub use nemesis::{FaultClass, NemesisEvent, Phase};
 pub use op::{Op, OpError, OpType};

@@ -11,7 +11,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use thiserror::Error;
 
 use crate::history::action::Action;
-use crate::history::header::{FORMAT_VERSION, Header};
+use crate::history::header::{FINAL_READS, FORMAT_VERSION, Header};
 use crate::history::key::Key;
 use crate::history::op::{Op, OpType};
 
@@ -172,6 +172,22 @@ impl History {
     pub fn partner(&self, position: u32) -> Option<u32> {
         let partner = self.partners.get(position as usize).copied()?;
         (partner != NO_PARTNER).then_some(partner)
+    }
+
+    /// Why what nobody has read says nothing, if so: the recorder died, or the run ended before
+    /// its final reads.
+    pub fn cut_short(&self) -> Option<String> {
+        if let Some(line) = self.truncated_line {
+            return Some(format!(
+                "the history breaks off in line {line}: its recorder died"
+            ));
+        }
+        let is_end = |op: &Op| {
+            op.kind == OpType::Ok
+                && matches!(&op.action, Action::Admin(what) if what == FINAL_READS)
+        };
+        let is_whole = !self.header.final_reads || self.ops.iter().rev().any(is_end);
+        (!is_whole).then(|| "the history ends before the final reads: its run was cut short".into())
     }
 
     /// The line at `position`.

@@ -92,8 +92,8 @@ pub struct ReplayArgs {
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// How often
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub times: u32,
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = run_count())]
+    pub times: u64,
     /// Where result directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
@@ -159,6 +159,10 @@ pub struct UpArgs {
     pub settings: Vec<String>,
 }
 
+fn run_count() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..=run::RUNS_MAX)
+}
+
 fn node_count() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..=9)
 }
@@ -221,6 +225,7 @@ mod tests {
             (&["list", "bugs"], "profiles, faults, anomalies, sabotage"),
             (&["check"], "<HISTORY>"),
             (&["up", "--nodes", "0"], "1..=9"),
+            (&["replay", "r", "--times", "0"], "1..=10000"),
         ] {
             let message = refuse(arguments);
             assert!(message.contains(wanted), "{arguments:?}: {message}");

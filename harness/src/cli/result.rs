@@ -15,14 +15,17 @@ pub fn print(plan: &Plan, end: &Result<RunEnd, RunFailure>, brief: bool) {
         Ok(RunEnd {
             store,
             summary: Ok(summary),
+            ..
         }) if brief => print_line(summary, store),
         Ok(RunEnd {
             store,
             summary: Ok(summary),
+            ..
         }) => print_all(summary, store),
         Ok(RunEnd {
             store,
             summary: Err(failure),
+            ..
         }) => {
             print_failure(plan, failure);
             eprintln!("  kept in {}", store.root().display());

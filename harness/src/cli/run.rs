@@ -13,12 +13,16 @@ use crate::cli::seeds::Seeds;
 use crate::plan::Plan;
 use crate::plan::draw::WORKLOAD_MS_MIN;
 use crate::plan::profile;
+use crate::run::failure::RunFailure;
 use crate::run::launch::RunEnd;
 use crate::run::status::Status;
 use crate::run::{RunRequest, launch};
 
 /// The longest workload that one run may have.
 const WORKLOAD_MS_MAX: u64 = 24 * 3_600_000;
+
+/// The most runs of one invocation: two nights of them.
+pub const RUNS_MAX: u64 = 10_000;
 
 /// Checks the arguments; what to run, or the exit. Also used on the host, where a mistake is
 /// cheaper to report than inside the sandbox.
@@ -54,7 +58,12 @@ pub fn run(arguments: &RunArgs, plans: Vec<Plan>) -> Exit {
         result::print(&request.plan, &end, several);
         ended.push((seed, exit));
         worst = worst.worst(exit);
-        if is_interrupted(&end) {
+        // What stops this run for good would stop every other one.
+        let is_last = match &end {
+            Ok(end) => end.is_interrupted,
+            Err(failure) => matches!(failure, RunFailure::Unusable(_)),
+        };
+        if is_last {
             break;
         }
     }
@@ -68,14 +77,6 @@ fn exit_of(end: &RunEnd) -> Exit {
     match &end.summary {
         Ok(summary) => summary.exit(),
         Err(failure) => failure.exit(),
-    }
-}
-
-fn is_interrupted(end: &Result<RunEnd, crate::run::failure::RunFailure>) -> bool {
-    use crate::run::failure::RunFailure::Interrupted;
-    match end {
-        Ok(end) => matches!(end.summary, Err(Interrupted)),
-        Err(failure) => *failure == Interrupted,
     }
 }
 
@@ -113,6 +114,12 @@ fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
     })?;
     let workload_ms = arguments.time_limit.map(millis).transpose()?;
     let seeds = arguments.seed.clone().unwrap_or_else(seed_of_the_clock);
+    if seeds.count() > RUNS_MAX {
+        return Err(format!(
+            "--seed names {} runs; write a range of at most {RUNS_MAX}",
+            seeds.count()
+        ));
+    }
     let draw = |seed| match workload_ms {
         Some(workload_ms) => Plan::draw_with(seed, profile, workload_ms),
         None => Plan::draw(seed, profile),
@@ -157,6 +164,7 @@ mod tests {
             (&["--profile", "chaos"][..], "there are default, none, kill"),
             (&["--sabotage", "all"], "there are ack-before-replication"),
             (&["--time-limit", "1ms"], "write 1s to 24h"),
+            (&["--seed", "0..18446744073709551615"], "at most 10000"),
             (&["--plan", "/nowhere.json"], "/nowhere.json: cannot read"),
         ] {
             let message = refusal(line);

@@ -140,23 +140,28 @@ impl Fault for LinkFault {
 
 /// Something was withheld on `links`; if nothing tried to pass, a probe tries.
 pub(crate) async fn prove_withheld(arena: &Arena, links: &[LinkId], before: LinkCounts) -> Effect {
-    let counts = arena.links.sum(links).since(&before);
-    let (bytes, connects) = (
-        counts.get(Count::BytesWithheld),
-        counts.get(Count::ConnectsWithheld),
-    );
-    if bytes + connects > 0 {
+    let withheld = || {
+        let counts = arena.links.sum(links).since(&before);
+        let (bytes, connects) = (
+            counts.get(Count::BytesWithheld),
+            counts.get(Count::ConnectsWithheld),
+        );
         let streams = counts.get(Count::StreamsWithheld);
-        return Effect::Seen(format!(
-            "{bytes} bytes of {streams} streams and {connects} new connections withheld"
-        ));
+        (bytes + connects > 0).then(|| {
+            format!("{bytes} bytes of {streams} streams and {connects} new connections withheld")
+        })
+    };
+    if let Some(evidence) = withheld() {
+        return Effect::Seen(evidence);
     }
     for link in links {
-        if let Ok(Probe::Silent) = arena.links.probe(*link, PROBE_LIMIT).await {
-            return Effect::Seen(format!("a probe over {link} stayed unanswered"));
+        let probe = arena.links.probe(*link, PROBE_LIMIT).await;
+        // A silent probe alone proves nothing, for the node may be paused: the count does.
+        if let (Ok(Probe::Silent), Some(evidence)) = (probe, withheld()) {
+            return Effect::Seen(format!("a probe over {link} stayed unanswered: {evidence}"));
         }
     }
-    Effect::Vacuous("nothing was withheld and a probe was answered on every link".into())
+    Effect::Vacuous("nothing was withheld, not even of a probe on every link".into())
 }
 
 /// Every link answers, except where another fault still acts or the node is down.

@@ -16,9 +16,11 @@ pub(super) struct Row {
 
 /// The rows of the table.
 pub(super) fn rows(verdict: &Verdict) -> Vec<Row> {
+    let nothing_ran = verdict.nothing_ran();
     let row = |check: &Check| {
         let (mark, state) = match (&check.problem, check.promise.forbidden, check.count) {
             (Some(_), _, _) => ("?", "not decided"),
+            (None, true, 0) if nothing_ran => ("–", "not tested"),
             (None, true, 0) => ("✓", "kept"),
             (None, true, _) => ("✗", "broken"),
             (None, false, 0) => ("–", "allowed, not seen"),

@@ -134,6 +134,7 @@ fn page() -> String {
         duration_ms: 14_000,
         counts: Counts::default(),
         liveness: Liveness::Recovered { after_ms: 420 },
+        is_harness_fault: false,
         deaths: Vec::new(),
         faults: Vec::new(),
         verdict,

@@ -10,6 +10,9 @@ pub enum RunFailure {
     /// The machine refuses what the run needs.
     #[error("this machine cannot run it: {0}; `verdict doctor` says what would allow it")]
     MachineCannot(String),
+    /// What the user asked for cannot be done, and the message says what can.
+    #[error("{0}")]
+    Unusable(String),
     /// The harness, or what it started, is at fault.
     #[error("{0}")]
     Harness(String),
@@ -28,6 +31,7 @@ impl RunFailure {
     pub fn exit(&self) -> Exit {
         match self {
             Self::MachineCannot(_) => Exit::MachineCannot,
+            Self::Unusable(_) => Exit::Usage,
             Self::Harness(_) | Self::Interrupted => Exit::HarnessFault,
         }
     }

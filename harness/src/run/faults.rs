@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use broker::id::BrokerId;
 use checkers::history::{Action, FaultClass, NemesisEvent, OpType, Phase as FaultPhase};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -93,20 +94,32 @@ impl Faults {
     /// Ends every fault. Those that are about to end by themselves may prove their effect first.
     pub async fn heal_all(&self) {
         let mut acting = self.log.acting.subscribe();
-        let _ = timeout(PROOF_LIMIT, acting.wait_for(|acting| *acting == 0)).await;
+        let over = timeout(PROOF_LIMIT, acting.wait_for(|acting| *acting == 0)).await;
+        if over.is_err() {
+            // What is still looking for its target must not strike a cluster that is healed.
+            self.log
+                .events
+                .note("a fault was not over in time and is dropped");
+            self.cancel().await;
+        }
         if let Err(reason) = heal_everything(&self.arena).await {
             self.log.events.note(format!("healing: {reason}"));
         }
     }
 
-    /// The reports by the number of the fault in the plan, once the cluster is whole again.
-    pub async fn reports(&self) -> BTreeMap<usize, FaultReport> {
+    /// Waits for the last proofs of recovery; after it no fault leaves a line any more.
+    pub async fn finish(&self) {
         let mut tasks = self.tasks.lock().await;
         let _ = timeout(REPORT_LIMIT, async {
             while tasks.join_next().await.is_some() {}
         })
         .await;
-        tasks.abort_all();
+        tasks.shutdown().await;
+    }
+
+    /// The reports by the number of the fault in the plan.
+    pub async fn reports(&self) -> BTreeMap<usize, FaultReport> {
+        self.finish().await;
         self.log
             .reports
             .lock()
@@ -127,7 +140,7 @@ struct FaultLog {
 
 async fn act(arena: &Arena, log: &FaultLog, number: usize, fault: &ScheduledFault) {
     log.acting.send_modify(|acting| *acting += 1);
-    let targets = Mutex::new(Value::Null);
+    let targets = Mutex::new(Vec::new());
     let on_step = |step| log.step(number, &fault.what, &targets, step);
     let hold = Duration::from_millis(fault.for_ms);
     let report = run_fault(arena, &fault.what, hold, u64::from(fault.draw), &on_step).await;
@@ -142,47 +155,58 @@ async fn act(arena: &Arena, log: &FaultLog, number: usize, fault: &ScheduledFaul
         );
         log.ended(number);
     }
-    log.reports
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(number, report);
+    log.report(number, report);
 }
 
 impl FaultLog {
-    fn step(&self, number: usize, spec: &FaultSpec, targets: &Mutex<Value>, step: Step) {
-        let mut targets = targets.lock().unwrap_or_else(PoisonError::into_inner);
+    fn step(&self, number: usize, spec: &FaultSpec, nodes: &Mutex<Vec<BrokerId>>, step: Step) {
+        let mut nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
         match step {
-            Step::Injected(nodes) => {
-                let names: Vec<String> = nodes.iter().map(|node| format!("n{node}")).collect();
-                self.status
-                    .fault_begins(number, format!("{} {}", spec.name(), names.join(" ")));
-                *targets = json!(names);
+            Step::Injected(injected) => {
+                *nodes = injected;
+                let name = format!("{} {}", spec.name(), names(&nodes).join(" "));
+                self.status.fault_begins(number, name);
                 let detail = json!({ "spec": spec, "role": spec.target().to_string() });
-                self.record(number, spec, FaultPhase::Inject, targets.clone(), detail);
+                self.record(
+                    number,
+                    spec,
+                    FaultPhase::Inject,
+                    json!(names(&nodes)),
+                    detail,
+                );
             }
             Step::Healed(effect) => {
                 let phase = match effect {
                     Effect::Seen(_) => FaultPhase::Prove,
                     Effect::Vacuous(_) => FaultPhase::Vacuous,
                 };
-                self.record(number, spec, phase, targets.clone(), detail(&effect));
-                self.record(number, spec, FaultPhase::Heal, targets.clone(), Value::Null);
+                let target = json!(names(&nodes));
+                self.record(number, spec, phase, target.clone(), detail(&effect));
+                self.record(number, spec, FaultPhase::Heal, target, Value::Null);
+                let report = FaultReport {
+                    fault: spec.clone(),
+                    targets: nodes.iter().map(|node| node.0).collect(),
+                    effect,
+                    not_recovered: Some("the run went on before".to_owned()),
+                };
+                self.report(number, report);
                 self.ended(number);
             }
             Step::Recovered(Ok(())) => {
-                self.record(
-                    number,
-                    spec,
-                    FaultPhase::Recovered,
-                    targets.clone(),
-                    Value::Null,
-                );
+                let target = json!(names(&nodes));
+                self.record(number, spec, FaultPhase::Recovered, target, Value::Null);
             }
             Step::Recovered(Err(reason)) => {
                 self.events
                     .note(format!("fault {number} ({}): {reason}", spec.name()));
             }
         }
+    }
+
+    /// Until a better one comes: a fault may be dropped while it waits for its recovery.
+    fn report(&self, number: usize, report: FaultReport) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.insert(number, report);
     }
 
     fn ended(&self, number: usize) {
@@ -218,6 +242,10 @@ impl FaultLog {
             node: None,
         });
     }
+}
+
+fn names(nodes: &[BrokerId]) -> Vec<String> {
+    nodes.iter().map(|node| format!("n{node}")).collect()
 }
 
 fn detail(effect: &Effect) -> Value {

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -45,6 +46,8 @@ pub struct RunEnd {
     pub store: Store,
     /// The verdict, or why there is none.
     pub summary: Result<Summary, RunFailure>,
+    /// Whether the user asked to end, so that no further run may begin.
+    pub is_interrupted: bool,
 }
 
 /// Carries out one run inside the sandbox and returns when nothing of it is left running.
@@ -58,11 +61,14 @@ pub fn launch(request: &RunRequest, status: &Arc<Status>) -> Result<RunEnd, RunF
         plan.seed,
         plan.cluster.nodes,
     )
-    .map_err(RunFailure::harness)?;
+    .map_err(|error| RunFailure::Unusable(error.to_string()))?;
+    let interrupted = AtomicBool::new(false);
     let summary = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("run".to_owned())
-            .spawn_scoped(scope, || run_in_namespace(&plan, &store, status));
+            .spawn_scoped(scope, || {
+                run_in_namespace(&plan, &store, status, &interrupted)
+            });
         let joined = thread.map_err(RunFailure::harness)?.join();
         joined.unwrap_or_else(|_| Err(RunFailure::Harness("the harness panicked".to_owned())))
     });
@@ -77,13 +83,18 @@ pub fn launch(request: &RunRequest, status: &Arc<Status>) -> Result<RunEnd, RunF
             let _ = std::fs::remove_dir_all(store.node_data(id));
         }
     }
-    Ok(RunEnd { store, summary })
+    Ok(RunEnd {
+        store,
+        summary,
+        is_interrupted: interrupted.into_inner(),
+    })
 }
 
 fn run_in_namespace(
     plan: &Arc<Plan>,
     store: &Store,
     status: &Arc<Status>,
+    interrupted: &AtomicBool,
 ) -> Result<Summary, RunFailure> {
     let endpoints = node_endpoints(plan)
         .chain(client_endpoints(plan))
@@ -105,7 +116,9 @@ fn run_in_namespace(
     let summary = runtime.block_on(async {
         let interrupt = Interrupt::listen().map_err(RunFailure::harness)?;
         let stage = Stage::set(plan, store, status, sandbox)?;
-        lifecycle(&stage, &interrupt).await
+        let summary = lifecycle(&stage, &interrupt).await;
+        interrupted.store(interrupt.has_come(), Ordering::Relaxed);
+        summary
     });
     runtime.shutdown_background();
     summary

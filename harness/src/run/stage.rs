@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use checkers::history::{Acks as HistoryAcks, Header, Settings};
+use checkers::history::{Acks as HistoryAcks, Action, FINAL_READS, Header, OpType, Settings};
 use serde_json::json;
 
 use crate::cluster::Cluster;
@@ -11,7 +11,7 @@ use crate::cluster::observer::Observer;
 use crate::link::Links;
 use crate::nemesis::{Arena, FaultReport};
 use crate::plan::{Plan, ScheduledFault};
-use crate::recorder::{Clock, LineWriter, Recorder};
+use crate::recorder::{Clock, Entry, LineWriter, Recorder};
 use crate::report;
 use crate::run::events::{EventLog, Phase, What};
 use crate::run::failure::RunFailure;
@@ -22,7 +22,7 @@ use crate::run::store::Store;
 use crate::run::summary::{FaultSummary, Liveness, Parts, Summary};
 use crate::sandbox::{Sandbox, Supervisor};
 use crate::worker::protocol::Acks;
-use crate::workload::session::Session;
+use crate::workload::session::{HARNESS_PROCESS, Session};
 
 /// What a run holds while it acts.
 #[derive(Debug)]
@@ -99,19 +99,32 @@ impl Stage {
 
     /// Writes down the nodes that have ended by themselves; healing would cover it up.
     pub fn note_deaths(&self) {
-        if let Some(death) = self.cluster.first_death() {
+        let Some(death) = self.cluster.first_death() else {
+            return;
+        };
+        let mut deaths = self.deaths.lock().unwrap_or_else(PoisonError::into_inner);
+        if !deaths.contains(&death) {
             self.events.note(&death);
-            self.deaths
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(death);
+            deaths.push(death);
         }
+    }
+
+    /// The final reads begin or are done.
+    pub fn record_final_reads(&self, kind: OpType) {
+        self.session.recorder.record(Entry {
+            process: HARNESS_PROCESS,
+            kind,
+            action: Action::Admin(FINAL_READS.into()),
+            error: None,
+            node: None,
+        });
     }
 
     /// Finishes the history, judges it, stores the verdict. Nothing runs any more.
     pub async fn conclude(
         &self,
         liveness: Liveness,
+        is_harness_fault: bool,
         reports: &BTreeMap<usize, FaultReport>,
     ) -> Result<Summary, RunFailure> {
         self.enter(Phase::Check);
@@ -136,6 +149,7 @@ impl Stage {
             duration_ms,
             counts: self.session.stats.counts(),
             liveness,
+            is_harness_fault,
             deaths,
             faults: fault_summaries(&self.plan, reports),
             verdict,
@@ -186,7 +200,9 @@ fn header(plan: &Plan) -> Header {
     };
     let run =
         json!({ "seed": plan.seed, "profile": plan.profile, "sabotage": plan.cluster.sabotage });
-    Header::new(settings, run)
+    let mut header = Header::new(settings, run);
+    header.final_reads = true;
+    header
 }
 
 /// Waits until every line is in the file.

@@ -6,8 +6,7 @@
 //! part.
 
 use checkers::anomaly::Class;
-use checkers::contract::Promise;
-use checkers::verdict::{Check, Validity, Verdict};
+use checkers::verdict::{Validity, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::Exit;
@@ -105,6 +104,8 @@ pub struct Parts<'a> {
     pub counts: Counts,
     /// What became of the cluster.
     pub liveness: Liveness,
+    /// Whether it was not reached because the harness failed.
+    pub is_harness_fault: bool,
     /// Nodes that ended by themselves.
     pub deaths: Vec<String>,
     /// What became of the faults.
@@ -119,7 +120,7 @@ impl Summary {
     /// Draws the conclusion.
     pub fn conclude(mut parts: Parts<'_>) -> Self {
         if let Liveness::NotReached { reason } = &parts.liveness {
-            excuse_liveness(&mut parts.verdict, reason);
+            parts.verdict.raise(Validity::Inconclusive, reason);
         }
         let (exit, sentence) = conclusion(&parts);
         let Parts {
@@ -167,25 +168,6 @@ impl Summary {
     }
 }
 
-/// Without final reads, what nobody has read yet says nothing.
-fn excuse_liveness(verdict: &mut Verdict, reason: &str) {
-    for check in verdict
-        .checks
-        .iter_mut()
-        .filter(|check| check.class == Class::Liveness)
-    {
-        let because = "the final reads did not take place".to_owned();
-        check.promise = Promise {
-            forbidden: false,
-            because,
-        };
-    }
-    if !verdict.checks.iter().any(Check::is_broken) {
-        verdict.validity = Validity::Inconclusive;
-    }
-    verdict.raise(Validity::Inconclusive, reason);
-}
-
 /// The exit and the sentence: the first of the following that holds.
 fn conclusion(parts: &Parts<'_>) -> (Exit, String) {
     let verdict = &parts.verdict;
@@ -202,6 +184,9 @@ fn conclusion(parts: &Parts<'_>) -> (Exit, String) {
     match &parts.liveness {
         Liveness::NotRecovered { reason } => {
             return (Exit::Unavailable, format!("Unavailable: {reason}."));
+        }
+        Liveness::NotReached { reason } if parts.is_harness_fault => {
+            return (Exit::HarnessFault, format!("The harness failed: {reason}."));
         }
         Liveness::NotReached { .. } | Liveness::Recovered { .. } => {}
     }

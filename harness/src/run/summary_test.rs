@@ -60,6 +60,9 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
     let cut_short = Liveness::NotReached {
         reason: "interrupted".to_owned(),
     };
+    let broken_harness = Liveness::NotReached {
+        reason: "a worker does not start".to_owned(),
+    };
     let seen = || fault(Some(Effect::Seen("gone".to_owned())));
     let vacuous = || fault(Some(Effect::Vacuous("nobody leads".to_owned())));
     let good = || verdict(&[SEND, READ]);
@@ -87,6 +90,15 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
         (bad(), vec![], &recovered, vec![seen()], Exit::Broken),
         (bad(), vec![], &down, vec![vacuous()], Exit::Broken),
         (bad(), vec![], &cut_short, vec![], Exit::Broken),
+        (good(), vec![], &broken_harness, vec![], Exit::HarnessFault),
+        (
+            verdict(&[]),
+            vec![],
+            &broken_harness,
+            vec![],
+            Exit::HarnessFault,
+        ),
+        (bad(), vec![], &broken_harness, vec![], Exit::Broken),
         (verdict(&[]), vec![], &recovered, vec![], Exit::Vacuous),
     ] {
         let summary = Summary::conclude(Parts {
@@ -95,6 +107,7 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
             duration_ms: 1,
             counts: Counts::default(),
             liveness: liveness.clone(),
+            is_harness_fault: *liveness == broken_harness,
             deaths,
             faults,
             verdict,

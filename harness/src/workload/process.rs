@@ -273,11 +273,11 @@ fn polled(topic: &str, partitions: Vec<PolledPartition>) -> Poll {
         PolledValue::Value(value) => Record(offset, RecordValue::Unique(value)),
         PolledValue::Corrupt { corrupt } => Record(offset, RecordValue::Foreign(corrupt.into())),
     };
-    let group = |group: PolledPartition| {
-        let records = group.records.into_iter().map(record).collect();
-        (Key::new(topic, group.partition), records)
-    };
-    Poll {
-        records: partitions.into_iter().map(group).collect(),
+    let mut records: BTreeMap<Key, Vec<Record>> = BTreeMap::new();
+    for group in partitions {
+        // A worker may name a partition twice; none of its records is dropped.
+        let of_partition = records.entry(Key::new(topic, group.partition)).or_default();
+        of_partition.extend(group.records.into_iter().map(record));
     }
+    Poll { records }
 }

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use checkers::history::OpType;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -146,9 +147,14 @@ async fn read_to_the_end(
         if driver.is_gone() || Instant::now() >= deadline {
             return None;
         }
-        let Ok(next) = process.poll(driver).await else {
-            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-            continue;
+        let next = match process.poll(driver).await {
+            Ok(next) => next,
+            // An answer that came too late may have held records: read them again.
+            Err(OpType::Info) => return None,
+            Err(_) => {
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+                continue;
+            }
         };
         for (partition, next) in next {
             progress.entry(partition).or_default().next = Some(next);
