@@ -1,5 +1,9 @@
-//! One logical producer: sends to drawn partitions at its share of the planned rate.
+//! One logical producer: sends at its share of the planned rate, for a while to one partition.
+//!
+//! It stays with a partition, so that a partition without a leader holds up those who send to it
+//! and nobody else: were every send's partition drawn, all producers would soon wait for it.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +12,9 @@ use rand::{Rng, RngExt};
 use crate::workload::process::Process;
 use crate::workload::session::Session;
 use crate::workload::worker::Worker;
+
+/// How many sends go to one partition before another is drawn.
+const SENDS_PER_PARTITION: Range<u32> = 20..200;
 
 /// The pause after a send that failed, and between attempts to revive a worker.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
@@ -19,8 +26,13 @@ pub async fn produce(session: Arc<Session>, worker: Arc<Worker>, task: u64) {
     let mean_pause = mean_pause(&session);
     let partitions = session.plan.cluster.partitions;
     let [bytes_min, bytes_max] = session.plan.workload.payload_bytes;
+    let (mut partition, mut sends_left) = (0, 0);
     while !session.is_stopped() {
-        let partition = rng.random_range(0..partitions);
+        if sends_left == 0 {
+            partition = rng.random_range(0..partitions);
+            sends_left = rng.random_range(SENDS_PER_PARTITION);
+        }
+        sends_left -= 1;
         let bytes = rng.random_range(bytes_min..=bytes_max);
         let driver = worker.driver();
         let sent = process.send(&driver, partition, bytes).await;
