@@ -221,9 +221,10 @@ impl Broker {
                 options,
             };
             self.disk(directory, request, DiskPurpose::Unwatched(key));
-            let min_insync_replicas = config.min_insync_replicas.max(1) as usize;
+            let settings = self.replica_settings(&config);
             self.with_replica(now, &name, |replica| {
-                replica.handle_min_insync_replicas(now, min_insync_replicas);
+                replica.handle_min_insync_replicas(now, settings.min_insync_replicas);
+                replica.handle_flush_messages(now, settings.flush_messages);
             });
         }
     }

@@ -99,8 +99,19 @@ impl Core {
             self.log.assign(&batch.summary);
         }
         self.push(Effect::Append { batches });
+        self.flush_if_due();
+    }
+
+    /// Takes a new `flush.messages`. If only what is durable counts from now on, nothing may be
+    /// left that no flush was asked for.
+    pub(super) fn set_flush_messages(&mut self, flush_messages: i64) {
+        self.settings.flush_messages = flush_messages;
+        self.flush_if_due();
+    }
+
+    fn flush_if_due(&mut self) {
         let end = self.log.log_end_offset();
-        if end - self.flush_asked_upto >= self.settings.flush_messages {
+        if end - self.flush_asked_upto >= self.settings.flush_messages.max(1) {
             self.flush_asked_upto = end;
             self.push(Effect::Flush);
         }
@@ -162,6 +173,8 @@ impl Core {
             return;
         }
         self.log.complete_truncation(state);
+        // The disk cuts whole batches, perhaps further than it was asked to.
+        self.flush_asked_upto = self.flush_asked_upto.min(self.log.log_end_offset());
         self.clamp_high_watermark();
     }
 

@@ -163,6 +163,14 @@ impl Replica {
         self.advance(now);
     }
 
+    /// Takes a new `flush.messages`.
+    pub fn handle_flush_messages(&mut self, now: Now, flush_messages: i64) {
+        if flush_messages != self.core.settings.flush_messages {
+            self.core.set_flush_messages(flush_messages);
+            self.replicated(now);
+        }
+    }
+
     /// Takes a batch of a producer. Answer: `Effect::CompleteProduce`, now or later; none for
     /// acks=0.
     pub fn handle_produce(&mut self, _now: Now, request: ProduceRequest) {

@@ -132,6 +132,21 @@ fn flush_messages_1_counts_only_what_is_durable() {
 }
 
 #[test]
+fn flush_messages_that_becomes_1_asks_for_what_no_flush_was_asked_for() {
+    let mut leader = replica(&[], 0, &led_by(ONE, 1, &[ONE, TWO, THREE]));
+    let effects = produce(&mut leader, 1, Acks::All);
+    assert!(!effects.contains(&Effect::Flush));
+    leader.handle_flush_messages(at(1), 1);
+    assert!(leader.take_effects().contains(&Effect::Flush));
+    for follower in [TWO, THREE] {
+        leader.handle_follower_fetch(at(2), &fetch(follower, 1, 1));
+    }
+    assert_eq!(leader.high_watermark(), 0);
+    leader.handle_flushed(at(3), 1);
+    assert_eq!(leader.high_watermark(), 1);
+}
+
+#[test]
 fn a_leadership_that_ends_in_the_middle_of_a_truncation_keeps_its_epoch() {
     let mut replica = replica(&[0, 0, 3], 2, &led_by(TWO, 4, &[TWO]));
     let diverging = crate::replica::FetchedPartition::Diverging(EpochEnd {
