@@ -96,8 +96,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Context) {
     let ended = tokio::select! {
         ended = &mut writer => ended,
         ended = &mut reader => match (ended, timeout(LINGER, writer).await) {
-            (Ended::Eof, Ok(ended)) => ended,
-            (ended, _) => ended,
+            (Ended::Eof, Ok(ended)) | (ended, _) => ended,
         },
     };
     match ended {

@@ -87,6 +87,11 @@ impl Cluster {
         addresses.join(",")
     }
 
+    /// The same for this project's clients.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.addresses.clone()
+    }
+
     /// A client of this project, as the oracle.
     pub(crate) async fn admin(&self) -> Result<Admin, Failed> {
         let config = AdminConfig {

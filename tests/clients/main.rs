@@ -11,6 +11,7 @@
 )]
 
 mod cluster;
+mod codecs;
 mod compare;
 mod foreign;
 mod process;
@@ -20,18 +21,30 @@ mod wait;
 
 use std::process::ExitCode;
 
-use foreign::Foreign;
+use foreign::{Client, Foreign};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
-    let trials = Foreign::ALL.map(|foreign| Trial::test(foreign.name(), move || trial(foreign)));
+    let kill = |foreign: Foreign| {
+        Trial::test(
+            format!("{}_while_a_leader_is_killed", foreign.name()),
+            move || trial(foreign, async |client| scenario::run(client).await),
+        )
+    };
+    let mut trials: Vec<_> = Foreign::ALL.map(kill).into();
+    trials.push(Trial::test("kcat_and_every_compression", || {
+        trial(Foreign::Kcat, async |client| codecs::run(client).await)
+    }));
     let mut arguments = Arguments::from_args();
     // Each trial has three brokers: one at a time is fastest on a small machine.
     arguments.test_threads.get_or_insert(1);
-    libtest_mimic::run(&arguments, trials.into()).exit_code()
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn trial(foreign: Foreign) -> Result<(), Failed> {
+fn trial(
+    foreign: Foreign,
+    run: impl AsyncFnOnce(&Client) -> Result<(), Failed>,
+) -> Result<(), Failed> {
     let client = match foreign.find() {
         Ok(client) => client,
         Err(missing) if std::env::var_os("VERDICT_REQUIRE_CLIENTS").is_some() => {
@@ -45,5 +58,5 @@ fn trial(foreign: Foreign) -> Result<(), Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(scenario::run(&client))
+    runtime.block_on(run(&client))
 }

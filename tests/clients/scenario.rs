@@ -62,16 +62,7 @@ async fn on(cluster: &mut Cluster, client: &Client) -> Result<(), Failed> {
 /// The input of a producer in three pieces, cut between lines.
 fn thirds(lines: &[Line]) -> [Vec<u8>; 3] {
     let third = lines.len().div_ceil(3).max(1);
-    let mut pieces = lines.chunks(third).map(|lines| {
-        let mut input = Vec::new();
-        for line in lines {
-            input.extend_from_slice(line.key.as_bytes());
-            input.push(b'\t');
-            input.extend_from_slice(&line.value);
-            input.push(b'\n');
-        }
-        input
-    });
+    let mut pieces = lines.chunks(third).map(text::input);
     std::array::from_fn(|_| pieces.next().unwrap_or_default())
 }
 

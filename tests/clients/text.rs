@@ -29,6 +29,18 @@ pub(crate) fn lines() -> std::io::Result<Vec<Line>> {
     Ok(placed.into_iter().map(|(_, _, line)| line).collect())
 }
 
+/// The input of a producer: `key TAB value` for each line.
+pub(crate) fn input(lines: &[Line]) -> Vec<u8> {
+    let mut input = Vec::new();
+    for line in lines {
+        input.extend_from_slice(line.key.as_bytes());
+        input.push(b'\t');
+        input.extend_from_slice(&line.value);
+        input.push(b'\n');
+    }
+    input
+}
+
 /// The plain files of `directory` by name; a link would only repeat a text.
 fn texts(directory: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut texts = Vec::new();
