@@ -194,6 +194,8 @@ impl Broker {
 }
 
 #[cfg(test)]
+mod acknowledge_test;
+#[cfg(test)]
 mod broker_test;
 
 /// Whether a timeout has come.
