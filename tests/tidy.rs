@@ -102,8 +102,12 @@ fn collect(folder: &Path, found: &mut Vec<Source>) {
         if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            let name = path.strip_prefix(root()).unwrap().display().to_string();
+            let text = fs::read_to_string(&path).expect("a source is UTF-8");
+            let name = path
+                .strip_prefix(root())
+                .unwrap_or(&path)
+                .display()
+                .to_string();
             found.push(Source { name, text });
         }
     }
@@ -261,8 +265,8 @@ fn functions(text: &str) -> Vec<(String, usize)> {
         };
         let ends =
             |l: &str| indent(l) == indent(line) && (l.trim() == "}" || l.ends_with([';', '}']));
-        let end = (start..lines.len()).find(|index| ends(lines[*index]));
-        found.extend(end.map(|end| (name, end - start + 1)));
+        let end = lines.iter().skip(start).position(|line| ends(line));
+        found.extend(end.map(|length| (name, length + 1)));
     }
     found
 }

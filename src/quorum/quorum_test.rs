@@ -341,11 +341,10 @@ fn fetch(replica: BrokerId, fetch_offset: Offset, last_fetched_epoch: i32) -> Fe
 fn fetch_outcome(quorum: &mut Quorum, request: FetchRequest) -> Option<Result<Fetched, ErrorCode>> {
     quorum.handle_request(at(160), 9, Request::Fetch(request));
     let effects = quorum.take_effects();
-    let outcome = replies(&effects).first().map(|response| match response {
+    replies(&effects).first().map(|response| match response {
         Response::Fetch(response) => response.outcome.clone(),
         other => panic!("{other:?}"),
-    });
-    outcome
+    })
 }
 
 #[test]

@@ -426,7 +426,7 @@ fn insane_index_files_are_rebuilt() {
     let names = disk.list(Path::new("data/t-0")).unwrap();
     for name in names.iter().filter(|name| name.ends_with("index")) {
         disk.corrupt(&Path::new("data/t-0").join(name), |content| {
-            content.fill(0xff)
+            content.fill(0xff);
         });
     }
     let (mut directory, _) = open(&disk);
@@ -495,7 +495,7 @@ fn retention_stops_at_the_high_watermark() {
         ..keep
     };
     let by_age = Retention {
-        age: Some(Duration::from_secs(60)),
+        age: Some(Duration::from_mins(1)),
         ..keep
     };
     let (disk, mut directory) = fresh();

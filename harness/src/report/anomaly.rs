@@ -89,7 +89,7 @@ fn step(witness: &Witness) -> Step {
     let mut operation = either.map_or(String::new(), text);
     if witness.records_left_out > 0 {
         let left_out = count(witness.records_left_out, "other record");
-        operation.push_str(&format!(", {left_out} left out"));
+        operation = format!("{operation}, {left_out} left out");
     }
     Step {
         shows: witness.shows.clone(),

@@ -1,7 +1,7 @@
 //! The seeded simulations: clean seeds pass, the same seed repeats itself, planted bugs are found.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::{Plan, Summary};
 use crate::quorum::config::Mutation;
@@ -12,7 +12,10 @@ fn sweep(plans: impl Iterator<Item = Plan>) -> Summary {
         let summary = match catch_unwind(AssertUnwindSafe(|| plan.run())) {
             Ok(Ok(summary)) => summary,
             Ok(Err(violation)) => panic!("{violation}"),
-            Err(_) => panic!("a core panicked under {plan:?}"),
+            Err(panic) => {
+                eprintln!("a core panicked under {plan:?}");
+                resume_unwind(panic)
+            }
         };
         total.events += summary.events;
         total.elections += summary.elections;

@@ -277,7 +277,7 @@ impl Sim {
             }
             self.disk_step(id)?;
             self.fetch(id)?;
-            self.drive(id, |replica, now| replica.handle_timeout(now))?;
+            self.drive(id, Replica::handle_timeout)?;
             self.resend(id)?;
         }
         while !self.network.is_empty() {

@@ -65,7 +65,7 @@ impl Sim {
         let next = node
             .replica
             .as_ref()
-            .and_then(|replica| replica.next_fetch());
+            .and_then(crate::replica::Replica::next_fetch);
         let Some(next) = next.filter(|_| !node.is_fetching) else {
             return Ok(());
         };

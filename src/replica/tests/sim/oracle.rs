@@ -90,7 +90,7 @@ impl Oracle {
             "S1: {known} and {id} both lead in epoch {epoch}"
         );
         let now = replica.high_watermark();
-        let isr_len = replica.isr().map_or(0, |isr| isr.len());
+        let isr_len = replica.isr().map_or(0, std::collections::BTreeSet::len);
         if let Some(before) = self.high_watermarks.insert((id, node.life, epoch), now) {
             ensure!(
                 before <= now,
@@ -151,7 +151,7 @@ impl Oracle {
         let committed = &self.committed;
         let known_end = node
             .replica
-            .map_or(0, |it| it.high_watermark())
+            .map_or(0, Replica::high_watermark)
             .min(self.committed_end());
         let mut index = committed
             .partition_point(|batch| batch.summary.next_offset() <= node.disk.log_start_offset);

@@ -135,7 +135,7 @@ impl Sim {
     pub(super) fn pass_time(&mut self) -> Result<(), Violation> {
         self.now = self.now + Duration::from_millis(self.dice.below(400));
         for id in BROKERS {
-            self.drive(id, |replica, now| replica.handle_timeout(now))?;
+            self.drive(id, crate::replica::Replica::handle_timeout)?;
         }
         Ok(())
     }
@@ -217,7 +217,7 @@ impl Sim {
             return Ok(());
         }
         self.drive(id, |replica, now| {
-            replica.handle_log_start_advanced(now, offset)
+            replica.handle_log_start_advanced(now, offset);
         })
     }
 
