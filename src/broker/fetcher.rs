@@ -191,10 +191,13 @@ impl Broker {
                     .with_partition_max_bytes(partition_max),
             );
         }
+        // The answer has room for the first that have much to send: everyone gets to be the first.
+        let turn = self.last_id as usize;
+        let topics = turned(topics.into_iter().collect(), turn);
         let topics = topics.into_iter().map(|(id, partitions)| {
             fetch_request::FetchTopic::default()
                 .with_topic_id(id)
-                .with_partitions(partitions)
+                .with_partitions(turned(partitions, turn))
         });
         let replica = fetch_request::ReplicaState::default()
             .with_replica_id(wire::BrokerId(self.id.0))
@@ -371,6 +374,13 @@ impl Broker {
     }
 }
 
+/// `items` from another one of them on.
+fn turned<T>(mut items: Vec<T>, turn: usize) -> Vec<T> {
+    let by = turn.checked_rem(items.len()).unwrap_or(0);
+    items.rotate_left(by);
+    items
+}
+
 /// ListOffsets' "first offset of the log".
 const EARLIEST: i64 = -2;
 /// ListOffsets' "end of the log".
@@ -415,5 +425,19 @@ fn decode_bounds(body: wire::ListOffsetsResponse) -> Result<LeaderOffsets, Error
             log_end_offset: *end,
         }),
         _ => Err(ErrorCode::InvalidRequest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_comes_first_at_some_turn() {
+        let first: Vec<_> = (0..4)
+            .map(|turn| turned(vec!["a", "b", "c"], turn)[0])
+            .collect();
+        assert_eq!(first, ["a", "b", "c", "a"]);
+        assert!(turned(Vec::<u8>::new(), 3).is_empty());
     }
 }
