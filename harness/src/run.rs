@@ -78,6 +78,7 @@ async fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Liveness, RunFailur
     tokio::join!(workload, faults);
     stage.enter(Phase::Heal);
     stage.note_deaths();
+    stage.note_lost_clients();
     stage.nemesis.heal_all().await;
     stage.session.resume();
     let liveness = interrupt.or(settle(stage, &clients)).await;

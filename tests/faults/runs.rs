@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use broker::config::sabotage::Sabotage;
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::plan::Plan;
@@ -30,10 +31,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("runs::a_stored_run_replays_and_is_judged_again", replays),
     ];
     if cfg!(feature = "sabotage") {
-        trials.push(Trial::test(
-            "runs::ack_before_replication_is_found",
-            finds_a_planted_bug,
-        ));
+        trials.extend(Sabotage::ALL.iter().map(|bug| {
+            let name = format!("runs::planted_{}_is_found", bug.name().replace('-', "_"));
+            Trial::test(name, || finds_planted(*bug))
+        }));
     }
     trials
 }
@@ -70,12 +71,12 @@ fn replays() -> Outcome {
 }
 
 /// Three seeds, because a fault has to hit the moment in which the bug shows.
-fn finds_a_planted_bug() -> Outcome {
+fn finds_planted(bug: Sabotage) -> Outcome {
     let results = tempfile::tempdir()?;
     let mut sentences = Vec::new();
     for seed in 1..=3 {
         let mut plan = Plan::draw(seed, named("default"));
-        plan.cluster.sabotage = Some("ack-before-replication".to_owned());
+        plan.cluster.sabotage = Some(bug.name().to_owned());
         let summary = run(plan, results.path())?.1;
         if summary.exit() == Exit::Broken {
             return Ok(());

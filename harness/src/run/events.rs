@@ -63,7 +63,7 @@ pub enum What {
 pub enum Phase {
     /// Processes start; the cluster does not serve yet.
     Start,
-    /// The effective configuration is compared and a first record goes through.
+    /// The effective configuration is compared with the plan, and the clients start.
     Assumptions,
     /// Clients work, faults act.
     Workload,

@@ -109,6 +109,17 @@ impl Stage {
         }
     }
 
+    /// Clients that die by themselves break no promise of the cluster, but deserve a line.
+    pub fn note_lost_clients(&self) {
+        let crashes = self.session.stats.crashes();
+        if crashes > 0 {
+            self.events.note(format!(
+                "client processes ended by themselves under {crashes} logical processes; see {}",
+                self.store.clients().display()
+            ));
+        }
+    }
+
     /// The final reads begin or are done.
     pub fn record_final_reads(&self, kind: OpType) {
         self.session.recorder.record(Entry {

@@ -189,6 +189,7 @@ impl Process {
 
     /// Records that the client process died; the process goes on under a new number.
     pub fn crash(&mut self, reason: &str) {
+        self.session.stats.crashed();
         let action = Action::Crash(Some(reason.to_owned()));
         self.record(OpType::Invoke, action.clone(), None);
         self.record(OpType::Info, action, None);

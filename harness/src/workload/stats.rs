@@ -55,6 +55,7 @@ pub struct Stats {
     polls: AtomicU64,
     failed_reads: AtomicU64,
     records: AtomicU64,
+    crashes: AtomicU64,
     latencies: Mutex<Histogram<u64>>,
 }
 
@@ -69,6 +70,7 @@ impl Default for Stats {
             polls: AtomicU64::default(),
             failed_reads: AtomicU64::default(),
             records: AtomicU64::default(),
+            crashes: AtomicU64::default(),
             latencies: Mutex::new(histogram.expect("invariant: the bounds are constant and valid")),
         }
     }
@@ -78,6 +80,16 @@ impl Stats {
     /// Counts an operation that begins.
     pub fn invoked(&self) {
         self.invoked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a logical process that lost its client process.
+    pub fn crashed(&self) {
+        self.crashes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many logical processes lost their client process although nobody asked for it.
+    pub fn crashes(&self) -> u64 {
+        self.crashes.load(Ordering::Relaxed)
     }
 
     /// Counts an operation that ended after `latency`.
