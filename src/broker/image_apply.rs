@@ -179,8 +179,8 @@ impl Broker {
         })
     }
 
-    /// Before the registrations: an ISR that shrank under a higher minimum left replicas in the ELR,
-    /// and measured by the lower one it would commit what they lack (KIP-966).
+    /// Before the registrations: an ISR that shrank under a higher minimum left replicas in the
+    /// ELR, and measured by the lower one it would commit what they lack (KIP-966).
     fn raise_min_insync_replicas(&mut self, now: Now, resource: &ConfigResource) {
         let ConfigResource::Topic(topic) = resource else {
             return;

@@ -6,8 +6,10 @@
 //! Source: Kafka's `BrokerLifecycleManager`.
 //!
 //! The lease: until a session after an acknowledged heartbeat was *sent*, the controller cannot
-//! have fenced this broker, so nobody else leads what it leads. Only reads of a log's end rely on
-//! it (Kafka answers those from deposed leaders, too); what is acknowledged never does.
+//! have fenced this broker, so nobody else leads what it leads; a move back to a preferred leader
+//! (every `leader.imbalance.check.interval.seconds`) is the exception, until its record is here.
+//! Only reads of a log's end rely on the lease (Kafka answers those from deposed leaders, too);
+//! what is acknowledged never does.
 
 use std::time::Duration;
 

@@ -184,6 +184,12 @@ impl Settings {
     }
 
     fn check_contradictions(&self) -> Result<(), ConfigError> {
+        if matches!(self.advertised.host.as_str(), "0.0.0.0" | "[::]") {
+            return Err(ConfigError::Contradiction(format!(
+                "nobody can connect to {}: set advertised.listeners to an address of this machine",
+                self.advertised
+            )));
+        }
         let heartbeat = self.long("broker.heartbeat.interval.ms");
         let session = self.long("broker.session.timeout.ms");
         if session <= heartbeat {

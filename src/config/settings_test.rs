@@ -81,6 +81,11 @@ fn each_mistake_is_one_line_that_says_what_would_be_right() {
             "broker.session.timeout.ms 2000 must be greater than broker.heartbeat.interval.ms 2000",
         ),
         (
+            "listeners=PLAINTEXT://0.0.0.0:9092",
+            "nobody can connect to 0.0.0.0:9092: \
+             set advertised.listeners to an address of this machine",
+        ),
+        (
             "log.dirs=",
             "bad value for log.dirs: \"\" is not a list of at least one directory",
         ),
