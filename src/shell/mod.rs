@@ -6,6 +6,7 @@ mod clock;
 mod core;
 mod disk;
 mod event;
+mod limits;
 mod net;
 mod node;
 mod peers;

@@ -19,6 +19,7 @@ use tracing::info;
 use super::clock::Clock;
 use super::core::{Core, Directory, DiskEvent};
 use super::disk::{DirectoryStartError, DirectoryThread, QUEUE_DEPTH};
+use super::limits;
 use super::net;
 use super::peers::Peers;
 use super::random;
@@ -203,6 +204,7 @@ pub fn run(settings: Settings, mut shutdown: Shutdown) -> Result<(), NodeError> 
 
 /// Runs a node until SIGTERM or SIGINT ends it.
 pub fn run_until_signal(settings: Settings) -> Result<(), NodeError> {
+    limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use super::limits;
 use super::node::{Node, NodeError, Status};
 use super::signal::{Shutdown, Stop};
 use crate::config::{ConfigError, Settings};
@@ -102,6 +103,7 @@ pub fn cluster_settings(options: &UpOptions) -> Result<Vec<Settings>, UpError> {
 /// Runs a cluster until SIGINT or SIGTERM. `ready` gets the bootstrap servers once all serve.
 pub fn up(options: &UpOptions, ready: impl FnOnce(&str)) -> Result<(), UpError> {
     let settings = cluster_settings(options)?;
+    limits::raise_open_files();
     let runtime = Runtime::new()?;
     let mut nodes = Vec::new();
     for (id, settings) in (1..).zip(settings) {

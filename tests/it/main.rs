@@ -13,6 +13,7 @@ mod batches;
 mod clients;
 mod cluster;
 mod decoder;
+mod many_partitions;
 mod mutate;
 mod process;
 mod replicated;

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::cluster::PATIENCE;
 
+/// Becomes the broker, under the low soft limit of open files that a login shell may have.
+const LAUNCH: &str = "ulimit -Sn 64; exec \"$0\" \"$@\"";
+
 /// Distinguishes the processes of this test binary.
 static PROCESSES: AtomicU8 = AtomicU8::new(1);
 
@@ -34,7 +37,8 @@ impl Process {
         ];
         let shared = FAST.iter().chain(extra).map(ToString::to_string);
         let settings = shared.chain(own);
-        let child = Command::new(env!("CARGO_BIN_EXE_broker"))
+        let child = Command::new("sh")
+            .args(["-c", LAUNCH, env!("CARGO_BIN_EXE_broker")])
             .args(settings.flat_map(|setting| ["--set".to_owned(), setting]))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
