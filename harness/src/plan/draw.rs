@@ -18,7 +18,7 @@ const TOPIC: &str = "verdict";
 
 /// Length of the workload unless `--time-limit` says otherwise: with a second for the start and a
 /// few for recovery and final reads, a run ends within half a minute.
-const WORKLOAD_MS: u64 = 13_000;
+const WORKLOAD_MS: u64 = 15_000;
 
 /// The shortest workload that leaves room for a fault and what follows it.
 pub const WORKLOAD_MS_MIN: u64 = 1_000;
@@ -69,7 +69,7 @@ fn draw_cluster(rng: &mut impl Rng) -> ClusterPlan {
 fn draw_broker_settings(rng: &mut impl Rng) -> BTreeMap<String, String> {
     let segment_bytes = pick(rng, &["65536", "262144", "1048576", "1073741824"]);
     let lag_ms = pick(rng, &["800", "1200", "2000"]);
-    let session_ms = pick(rng, &["1000", "1500", "2000"]);
+    let session_ms = pick(rng, &["1000", "1500"]);
     [
         ("auto.create.topics.enable", "false"),
         ("broker.heartbeat.interval.ms", "200"),

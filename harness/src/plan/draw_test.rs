@@ -122,7 +122,7 @@ fn an_invalid_plan_is_refused_in_one_line_with_file_field_and_remedy() {
             "cluster.topic is",
         ),
         (
-            "\"workload_ms\": 13000",
+            "\"workload_ms\": 15000",
             "\"workload_ms\": 18446744073709551615",
             "time.workload_ms is 18446744073709551615; it must be 1 to 86400000",
         ),

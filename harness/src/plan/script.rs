@@ -57,7 +57,9 @@ fn return_to_lead(rng: &mut impl Rng, cluster: &ClusterPlan, at_ms: u64) -> Vec<
     let topic = cluster.topic.clone();
     let partition = rng.random_range(0..cluster.partitions);
     let target = Target::Leader { topic, partition };
-    let alone_ms = session_ms(cluster) + rng.random_range(500..1_200);
+    // Its successor needs time to write more than it wrote alone: then its tail stays unnoticed by
+    // whoever compares lengths only.
+    let alone_ms = session_ms(cluster) + rng.random_range(1_200..2_200);
     let kill_at_ms = at_ms + alone_ms + rng.random_range(700..1_500);
     let down_ms = rng.random_range(500..1_000);
     let shape = PartitionShape::IsolateFromNodes;

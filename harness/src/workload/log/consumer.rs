@@ -118,9 +118,9 @@ impl<R: Rng> Reader<R> {
     fn draw_position(&mut self, partition: i32) -> Position {
         let next = self.next.get(&partition).copied().unwrap_or(0);
         match self.rng.random_range(0..20) {
-            0 => Position::Edge(Edge::Beginning),
-            1 => Position::Edge(Edge::End),
-            2..=4 if next > 0 => Position::Offset(self.rng.random_range(next / 2..next)),
+            0 | 1 => Position::Edge(Edge::Beginning),
+            2 => Position::Edge(Edge::End),
+            3..=7 if next > 0 => Position::Offset(self.rng.random_range(next / 2..next)),
             _ if next > 0 => Position::Offset(next),
             _ => Position::Edge(Edge::Beginning),
         }
