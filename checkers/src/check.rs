@@ -236,6 +236,29 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_of_the_leader_alone_may_come_before_the_record_is_visible() {
+        let line = |index, kind, f, value: &str| {
+            format!(
+                r#"{{"index":{index},"time":0,"process":1,"type":"{kind}","f":"{f}","value":{value}}}"#
+            )
+        };
+        let text = [
+            r#"{"verdict-history":1}"#.to_owned(),
+            line(0, "invoke", "send", r#"[["send","t-0",7]]"#),
+            line(1, "ok", "send", r#"[["send","t-0",[0,7]]]"#),
+            line(2, "invoke", "list-offsets", r#"[["end","t-0"]]"#),
+            line(3, "ok", "list-offsets", r#"[["end","t-0",0]]"#),
+            line(4, "invoke", "poll", r#"[["poll"]]"#),
+            line(5, "ok", "poll", r#"[["poll",{"t-0":[[0,7]]}]]"#),
+        ];
+        let mut history = History::read(text.join("\n").as_bytes()).expect("reads");
+        let judge = |history: &History| check(history, &Contract::of(history)).exit_code();
+        assert_eq!(judge(&history), 10, "acks=all waits until it is visible");
+        history.header.settings.acks = crate::history::Acks::One;
+        assert_eq!(judge(&history), 0);
+    }
+
+    #[test]
     fn an_empty_history_proves_nothing() {
         let header = Header::new(Settings::default(), serde_json::Value::Null);
         let history = History::from_ops(header, vec![]).expect("empty");

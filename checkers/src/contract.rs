@@ -55,6 +55,7 @@ impl Contract {
         let rules = Rules {
             duplicates_allowed: !settings.idempotence,
             gaps_allowed: settings.offset_gaps,
+            acks_early: settings.acks == Acks::One,
             ends_strict_from: 0,
         };
         Self {

@@ -26,6 +26,9 @@ pub(crate) struct Rules {
     pub(crate) duplicates_allowed: bool,
     /// Offsets may be missing: transaction markers, compaction, retention.
     pub(crate) gaps_allowed: bool,
+    /// An acknowledgement may come before consumers, and reads of the end, know of the record:
+    /// acks=1 does not wait for the high watermark.
+    pub(crate) acks_early: bool,
     /// A read of the end that began before this event may have been answered by a leader that did
     /// not yet know of its successor: it says what existed, not what did not.
     pub(crate) ends_strict_from: u32,
@@ -152,7 +155,12 @@ fn bounds(rows: &Partition, order: &VersionOrder, rules: Rules) -> Vec<(u32, u32
         }
     };
     for send in rows.sends.iter().filter(|send| send.offset != NO_OFFSET) {
-        narrow(slots.slot(send.offset), send.invoked, send.completed);
+        let proven = if rules.acks_early {
+            NEVER
+        } else {
+            send.completed
+        };
+        narrow(slots.slot(send.offset), send.invoked, proven);
     }
     for odd in &order.oddities {
         let send = rows.sends.get(odd.send as usize);

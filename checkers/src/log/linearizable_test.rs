@@ -275,6 +275,7 @@ fn judge(ops: &[Small], weak_ends: bool, duplicates_allowed: bool) -> bool {
     let rules = Rules {
         duplicates_allowed,
         gaps_allowed: false,
+        acks_early: false,
         ends_strict_from,
     };
     violation(&rows, &order, rules).is_none()

@@ -66,7 +66,7 @@ pub(crate) fn last_end<'a>(log: &Log<'a>) -> Option<&'a EndRow> {
     log.rows
         .ends
         .last()
-        .filter(|end| end.invoked >= log.rules.ends_strict_from)
+        .filter(|end| end.invoked >= log.rules.ends_strict_from && !log.rules.acks_early)
 }
 
 fn was_returned(log: &Log<'_>, send: &SendRow) -> bool {

@@ -125,6 +125,13 @@ impl Links {
         self.ids().into_iter().filter(|id| id.to == node).collect()
     }
 
+    /// The links over which anything travels from `from` to `to`.
+    pub fn carrying(&self, from: Endpoint, to: Endpoint) -> Vec<LinkId> {
+        let ids = flow(from, to).map(|(id, _)| id);
+        let known = |id: &LinkId| self.0.proxies.contains_key(id);
+        ids.into_iter().filter(known).collect()
+    }
+
     /// A new layer: what one fault imposes on any number of links, and lifts as a whole.
     pub fn layer(&self) -> Layer {
         Layer(self.0.layers.fetch_add(1, Ordering::Relaxed))

@@ -46,6 +46,9 @@ impl Fault for Partition {
         let endpoints: Vec<_> = arena.sandbox.endpoints().collect();
         let targets: Vec<_> = targets.iter().copied().map(Endpoint::of).collect();
         self.flows = flows(self.shape, &targets, &endpoints);
+        let carrying = |(from, to): &Flow| arena.links.carrying(*from, *to);
+        let links: BTreeSet<_> = self.flows.iter().flat_map(carrying).collect();
+        self.links = links.into_iter().collect();
     }
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
@@ -53,12 +56,13 @@ impl Fault for Partition {
             if self.flows.is_empty() {
                 return Err("the shape cuts nothing in a cluster of this size".into());
             }
-            self.before = arena.links.sum(&arena.links.ids());
+            // Counted on the same links as the effect, or what others withheld would hide it.
+            self.before = arena.links.sum(&self.links);
             let layer = arena.links.layer();
             self.layer = Some(layer);
-            let cut = |(from, to): &Flow| arena.links.cut(layer, *from, *to, AtHeal::Release);
-            let links: BTreeSet<_> = self.flows.iter().flat_map(cut).collect();
-            self.links = links.into_iter().collect();
+            for (from, to) in &self.flows {
+                arena.links.cut(layer, *from, *to, AtHeal::Release);
+            }
             Ok(())
         })
     }

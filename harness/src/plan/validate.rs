@@ -113,8 +113,8 @@ fn workload_ranges(plan: &Plan) -> Vec<Range> {
     let [smallest, largest] = workload.payload_bytes.map(|bytes| bytes as u64);
     let many = u64::from(u32::MAX);
     vec![
-        range("workload.producers", workload.producers, 0, 64),
-        range("workload.consumers", workload.consumers, 0, 64),
+        range("workload.producers", workload.producers, 1, 64),
+        range("workload.consumers", workload.consumers, 1, 64),
         range(
             "workload.processes_per_producer",
             workload.processes_per_producer,
@@ -161,7 +161,7 @@ fn client_ranges(plan: &Plan) -> Vec<Range> {
             "workload.producer.linger_ms",
             producer.linger_ms,
             0,
-            MINUTE_MS,
+            producer.delivery_timeout_ms.clamp(1, MINUTE_MS) - 1,
         ),
         range(
             "workload.producer.delivery_timeout_ms",

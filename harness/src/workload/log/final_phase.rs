@@ -143,6 +143,29 @@ async fn read_to_the_end(
         .map(|&index| (index, Position::Edge(Edge::Beginning)))
         .collect();
     process.seek(driver, &beginnings).await.ok()?;
+    loop {
+        read_on(process, driver, progress, deadline).await?;
+        // What became visible meanwhile is read, too: an acks=1 send, or one in doubt.
+        let ends = process
+            .list_offsets(driver, &partitions, Edge::End)
+            .await
+            .ok()?;
+        for (partition, progress) in progress.iter_mut() {
+            progress.end = ends.get(partition).copied();
+        }
+        if progress.values().all(|progress| progress.is_finished()) {
+            return Some(());
+        }
+    }
+}
+
+/// Polls until every partition has come to its end; nothing if it has to begin anew.
+async fn read_on(
+    process: &mut Process,
+    driver: &Driver,
+    progress: &mut BTreeMap<i32, Progress>,
+    deadline: Instant,
+) -> Option<()> {
     while !progress.values().all(|progress| progress.is_finished()) {
         if driver.is_gone() || Instant::now() >= deadline {
             return None;
@@ -160,9 +183,5 @@ async fn read_to_the_end(
             progress.entry(partition).or_default().next = Some(next);
         }
     }
-    process
-        .list_offsets(driver, &partitions, Edge::End)
-        .await
-        .ok()?;
     Some(())
 }
