@@ -60,11 +60,7 @@ impl Broker {
         header: RequestHeader,
         body: RequestKind,
     ) {
-        let from_broker = header
-            .client_id
-            .as_ref()
-            .is_some_and(|id| id.as_str().starts_with(BROKER_CLIENT_PREFIX));
-        if self.controller.is_some() || from_broker {
+        if self.controller.is_some() || is_from_broker(&header) {
             return self.serve_controller(now, Caller::Remote(request), header.version, body);
         }
         let timeout = self.settings.millis("request.timeout.ms");
@@ -147,6 +143,12 @@ impl Broker {
             Ok(_) | Err(_) => forward.retry_at = Some(now.time + RETRY),
         }
     }
+}
+
+/// Whether a broker sent the request, by what it calls itself.
+pub(super) fn is_from_broker(header: &RequestHeader) -> bool {
+    let client_id = header.client_id.as_ref();
+    client_id.is_some_and(|id| id.as_str().starts_with(BROKER_CLIENT_PREFIX))
 }
 
 fn requested_timeout(body: &RequestKind) -> Option<Duration> {

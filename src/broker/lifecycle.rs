@@ -111,6 +111,11 @@ impl Lifecycle {
         }
     }
 
+    /// Whether the broker was ever unfenced and thus knows the cluster.
+    pub(super) fn has_served(&self) -> bool {
+        self.serving
+    }
+
     pub(super) fn is_released(&self) -> bool {
         self.state == State::Released
     }

@@ -100,10 +100,10 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Context) {
         },
     };
     match ended {
-        Ended::Eof | Ended::Idle(_) | Ended::Io(_) | Ended::Stopping => {
+        Ended::Eof | Ended::Idle(_) | Ended::Io(_) | Ended::Refused(_) | Ended::Stopping => {
             debug!(%peer, reason = %ended, "connection closed");
         }
-        Ended::Frame(_) | Ended::Codec(_) | Ended::Refused(_) => {
+        Ended::Frame(_) | Ended::Codec(_) => {
             info!(%peer, reason = %ended, "connection closed");
         }
     }

@@ -15,15 +15,17 @@ mod produce;
 
 use std::sync::Arc;
 
-use kafka_protocol::messages::{RequestKind, TopicName};
+use kafka_protocol::messages::{ApiKey, RequestKind, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
 use super::Broker;
 use super::controller::Caller;
 use super::effects::{Effect, RequestId};
+use super::forward::is_from_broker;
 use super::quorum_fetch_wire::is_quorum_fetch;
 use crate::id::TopicPartition;
-use crate::protocol::{Request, versions};
+use crate::protocol::Request;
+use crate::protocol::versions::{self, Audience};
 use crate::time::Now;
 
 pub(super) use init_producer_id::ProducerIds;
@@ -34,15 +36,30 @@ impl Broker {
     /// A request arrived on a connection.
     pub fn handle_request(&mut self, now: Now, id: RequestId, request: Request) {
         if self.closing.is_flushing() {
-            let reason = "the broker stops".to_owned();
-            self.effects.push(Effect::Close {
-                request: id,
-                reason,
-            });
+            self.close(id, "the broker stops");
+            return;
+        }
+        if self.is_too_early(&request) {
+            self.close(id, "the broker starts and knows the cluster not yet");
             return;
         }
         self.dispatch_request(now, id, request);
         self.settle(now);
+    }
+
+    fn close(&mut self, request: RequestId, reason: &str) {
+        let reason = reason.to_owned();
+        self.effects.push(Effect::Close { request, reason });
+    }
+
+    /// Whether a client asks a broker that would have to answer from metadata of the past, such
+    /// as that a topic does not exist. Kafka's opens its listener only then.
+    fn is_too_early(&self, request: &Request) -> bool {
+        let api = request.header.api;
+        !self.lifecycle.has_served()
+            && api != ApiKey::ApiVersions
+            && versions::served(api).is_some_and(|row| row.audience == Audience::Client)
+            && !is_from_broker(&request.header)
     }
 
     fn dispatch_request(&mut self, now: Now, id: RequestId, request: Request) {
