@@ -21,13 +21,21 @@ impl Clients {
         Self { bootstrap }
     }
 
+    /// An admin client, once a node answers: one that starts turns clients away.
     pub(crate) async fn admin(&self) -> Admin {
-        let config = AdminConfig {
-            bootstrap: self.bootstrap.clone(),
-            client_id: "it".to_owned(),
-            request_timeout: Duration::from_secs(2),
-        };
-        Admin::start(config).await.unwrap()
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let config = AdminConfig {
+                bootstrap: self.bootstrap.clone(),
+                client_id: "it".to_owned(),
+                request_timeout: Duration::from_secs(2),
+            };
+            match Admin::start(config).await {
+                Ok(admin) => return admin,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub(crate) async fn producer(&self, acks: Acks) -> Producer {
