@@ -140,36 +140,43 @@ pub async fn run_fault(
 /// Whatever any fault did: opens every link, resumes paused nodes, restarts those that ended.
 ///
 /// # Errors
-/// The first node that could not be started or does not answer.
-pub async fn heal_everything(arena: &Arena) -> Result<(), String> {
+/// The first node that could not be started; the others are.
+pub fn undo_everything(arena: &Arena) -> Result<(), String> {
     arena.links.heal_all();
-    let nodes: Vec<_> = arena
-        .sandbox
-        .endpoints()
-        .filter_map(Endpoint::broker)
-        .collect();
-    for node in &nodes {
-        let endpoint = Endpoint::of(*node);
+    let undo = |node: BrokerId| {
+        let endpoint = Endpoint::of(node);
         match arena.supervisor.status(endpoint) {
             // A node that was killed in the meantime is not there to be resumed.
             Some(Status::Paused(_)) => drop(arena.supervisor.resume(endpoint)),
-            Some(Status::Exited(_)) => kill::start_again(arena, endpoint)?,
+            Some(Status::Exited(_)) => return kill::start_again(arena, endpoint),
             Some(Status::Running(_)) | None => {}
         }
-    }
-    for node in nodes {
+        Ok(())
+    };
+    let undone: Vec<_> = nodes(arena).into_iter().map(undo).collect();
+    undone.into_iter().collect()
+}
+
+/// Undoes everything, and waits until every node answers.
+///
+/// # Errors
+/// The first node that could not be started or does not answer.
+pub async fn heal_everything(arena: &Arena) -> Result<(), String> {
+    undo_everything(arena)?;
+    for node in nodes(arena) {
         wait_until_it_answers(arena, node).await?;
     }
     Ok(())
 }
 
+fn nodes(arena: &Arena) -> Vec<BrokerId> {
+    let endpoints = arena.sandbox.endpoints();
+    endpoints.filter_map(Endpoint::broker).collect()
+}
+
 async fn resolve(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<BrokerId>, String> {
     if !target.needs_view() {
-        let nodes = arena
-            .sandbox
-            .endpoints()
-            .filter_map(Endpoint::broker)
-            .collect();
+        let nodes = nodes(arena);
         return target.resolve(
             &ClusterState {
                 nodes,

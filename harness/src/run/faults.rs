@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::nemesis::{Arena, Effect, FaultReport, FaultSpec, Step, heal_everything, run_fault};
+use crate::nemesis::{Arena, Effect, FaultReport, FaultSpec, Step, run_fault, undo_everything};
 use crate::plan::{Plan, ScheduledFault};
 use crate::recorder::Entry;
 use crate::run::events::{EventLog, What};
@@ -102,7 +102,8 @@ impl Faults {
                 .note("a fault was not over in time and is dropped");
             self.cancel().await;
         }
-        if let Err(reason) = heal_everything(&self.arena).await {
+        // From here on it is the cluster's turn: its time to come back counts.
+        if let Err(reason) = undo_everything(&self.arena) {
             self.log.events.note(format!("healing: {reason}"));
         }
     }
