@@ -238,9 +238,8 @@ mod tests {
     #[test]
     fn an_acknowledgement_of_the_leader_alone_may_come_before_the_record_is_visible() {
         let line = |index, kind, f, value: &str| {
-            format!(
-                r#"{{"index":{index},"time":0,"process":1,"type":"{kind}","f":"{f}","value":{value}}}"#
-            )
+            let head = format!(r#"{{"index":{index},"time":0,"process":1,"type":"{kind}""#);
+            format!(r#"{head},"f":"{f}","value":{value}}}"#)
         };
         let text = [
             r#"{"verdict-history":1}"#.to_owned(),
