@@ -21,7 +21,7 @@ pub type Correlation = u64;
 pub type DiskToken = u64;
 
 /// What brokers call themselves in the headers of their requests, before their id.
-pub const BROKER_CLIENT_PREFIX: &str = "node-";
+pub const BROKER_CLIENT_PREFIX: &str = "__verdict-broker-";
 
 /// The index of a log directory in `log.dirs`.
 pub type DirectoryIndex = usize;

@@ -14,13 +14,12 @@ use uuid::Uuid;
 
 use super::LogDirectory;
 use crate::id::{BrokerId, TopicId, TopicPartition};
-use crate::log::LogState;
+use crate::log::{BatchSummary, LogState};
 use crate::offset::Offset;
 use crate::record::{BatchBuilder, Batches, Compression, ProducerFields, RecordBatch};
 use crate::storage::disk::Disk;
 use crate::storage::identity::DirectoryIdentity;
 use crate::storage::memory_disk::{MemoryDisk, Survival};
-use crate::storage::partition_store::summary;
 use crate::storage::request::{DiskReply, DiskRequest, LogOptions, Retention};
 
 #[derive(Clone, Debug)]
@@ -270,7 +269,9 @@ impl Model {
     fn expected(&self, start: Offset, end: Offset) -> LogState {
         let mut state = LogState::empty_at(self.batches.keys().next().copied().unwrap_or(start));
         for (_, batch) in self.batches.range(..end) {
-            state.append(&summary(RecordBatch::first(batch).unwrap().header()));
+            state.append(&BatchSummary::from(
+                RecordBatch::first(batch).unwrap().header(),
+            ));
         }
         state.advance_log_start(start);
         state

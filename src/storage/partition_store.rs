@@ -11,7 +11,6 @@ mod read;
 mod retain;
 mod truncate;
 
-pub(super) use append::summary;
 pub(super) use read::ReadRange;
 
 use std::path::{Path, PathBuf};

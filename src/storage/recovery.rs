@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::id::TopicId;
-use crate::log::{EpochCache, LogState};
+use crate::log::{BatchSummary, EpochCache, LogState};
 use crate::offset::Offset;
 
 use super::atomic_file;
@@ -17,7 +17,7 @@ use super::checkpoint;
 use super::disk::{Disk, DiskFile, Operation};
 use super::error::{DiskError, IoContext};
 use super::names::{EPOCHS, LOG, OFFSET_INDEX, TEMPORARY_SUFFIX, TIME_INDEX, parse_offset_file};
-use super::partition_store::{NamesUnsynced, PartitionStore, summary, sync_dir};
+use super::partition_store::{NamesUnsynced, PartitionStore, sync_dir};
 use super::request::LogOptions;
 use super::scanner::{Depth, Scanner, Step};
 use super::segment::Segment;
@@ -179,7 +179,7 @@ fn scan_doubtful<D: Disk>(
         store.segments.push(segment);
         let mut log_end = store.state.clone();
         let scanned = scan_with(store, disk, Depth::Whole, 0, file_bytes, |header| {
-            log_end.append(&summary(header));
+            log_end.append(&BatchSummary::from(header));
         })?;
         store.state = log_end;
         let is_last = index + 1 == doubtful.len();

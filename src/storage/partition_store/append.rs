@@ -34,7 +34,7 @@ impl<D: Disk> PartitionStore<D> {
                 self.roll(disk)?;
             }
             unwritten.end += header.size_bytes();
-            self.state.append(&summary(header));
+            self.state.append(&BatchSummary::from(header));
             self.active().note(header, options.index_interval_bytes);
         }
         self.write(disk, batches.slice(unwritten))?;
@@ -85,20 +85,4 @@ fn parse(batches: &Bytes) -> Result<Vec<BatchHeader>, PositionedError> {
             available,
         },
     })
-}
-
-/// What the log's state keeps of a batch.
-pub(in crate::storage) fn summary(header: &BatchHeader) -> BatchSummary {
-    BatchSummary {
-        base_offset: header.base_offset,
-        last_offset: header.last_offset(),
-        leader_epoch: header.partition_leader_epoch,
-        producer_id: header.producer_id,
-        producer_epoch: header.producer_epoch,
-        base_sequence: header.base_sequence,
-        last_sequence: header.last_sequence(),
-        max_timestamp: header.max_timestamp,
-        is_control: header.attributes.is_control(),
-        is_transactional: header.attributes.is_transactional(),
-    }
 }

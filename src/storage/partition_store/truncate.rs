@@ -6,10 +6,9 @@
 //! synced before the epoch checkpoint is replaced. Source: Kafka's `UnifiedLog#truncateTo`,
 //! `truncateFullyAndStartAt`.
 
-use crate::log::{LogState, ProducerState};
+use crate::log::{BatchSummary, LogState, ProducerState};
 use crate::offset::Offset;
 
-use super::append::summary;
 use super::{PartitionStore, sync_dir};
 use crate::storage::atomic_file;
 use crate::storage::disk::{Disk, Operation};
@@ -173,7 +172,7 @@ impl<D: Disk> PartitionStore<D> {
             let mut scanner = Scanner::new(file, Depth::Headers, 0, size);
             while let Step::Batch { header, .. } = scanner.step().during(Operation::Read, &path)? {
                 if header.base_offset >= from && header.base_offset < end {
-                    producers.update(&summary(&header));
+                    producers.update(&BatchSummary::from(&header));
                 }
             }
         }
