@@ -408,6 +408,22 @@ fn every_anomaly_has_its_testdata() {
 }
 
 #[test]
+fn every_fault_has_a_test_of_its_effect() {
+    let tests = fs::read_to_string(root().join("tests/faults/nemesis.rs")).unwrap();
+    let mut complaints = Vec::new();
+    for (fault, _) in harness::nemesis::catalogue::FAULTS {
+        let (head, tail) = fault.split_at(1);
+        let variant = format!("FaultSpec::{}{tail} {{", head.to_uppercase());
+        if !tests.contains(&variant) {
+            complaints.push(format!(
+                "{fault}: run it in tests/faults/nemesis.rs and prove its effect"
+            ));
+        }
+    }
+    assert_none(&complaints);
+}
+
+#[test]
 fn no_large_binaries_are_tracked() {
     let listing = std::process::Command::new("git")
         .args(["ls-files", "-z"])
