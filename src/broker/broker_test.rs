@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::effects::{Effect, PeerRequest};
 use super::{Broker, DirectoryStart, Startup};
 use crate::config::Settings;
+use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicId, TopicPartition};
 use crate::log::LogBatch;
 use crate::metadata::record::{
@@ -19,8 +20,8 @@ use crate::offset::{BrokerEpoch, NO_LEADER_EPOCH};
 use crate::quorum::{self, BeginQuorumEpochRequest};
 use crate::record::{BatchBuilder, Compression, RecordBatch};
 use crate::replica::{
-    Acks, FetchPosition, FollowerFetch, PartitionRegistration, ProduceRequest, ProduceToken,
-    RoleName,
+    Acks, FetchPosition, FollowerFetch, Isolation, OffsetAnswer, OffsetAsker,
+    PartitionRegistration, ProduceRequest, ProduceToken, RoleName,
 };
 use crate::storage::{DirectoryIdentity, LogDirectory, MemoryDisk};
 use crate::time::{Now, Time};
@@ -164,6 +165,34 @@ fn kip966_what_an_earlier_life_led_is_not_led_on() {
     assert_eq!(rig.role(), None);
     rig.commit([broker(OWN, INCARNATION, 9)]);
     assert_eq!(rig.role(), Some(RoleName::Leader));
+}
+
+/// Found by `verdict run --seed 15`: a leader that had been paused told its old end of the log
+/// until it learned of its successor, which had acknowledged records behind it.
+#[test]
+fn a_leader_without_a_lease_tells_clients_no_end_of_its_log() {
+    let mut rig = Rig::start();
+    rig.commit([broker(OWN, INCARNATION, 9)]);
+    rig.commit(topic(100));
+    assert_eq!(rig.role(), Some(RoleName::Leader));
+    let (latest, earliest) = ((NO_LEADER_EPOCH, -1), (NO_LEADER_EPOCH, -2));
+    let client = OffsetAsker::Client(Isolation::ReadUncommitted);
+    let refused = |query, asker| {
+        let answer = rig.broker.list_offset(NOW, &partition(), query, asker);
+        matches!(answer, OffsetAnswer::Error(ErrorCode::NotLeaderOrFollower))
+    };
+    assert!(
+        refused(latest, client),
+        "no heartbeat was ever acknowledged"
+    );
+    assert!(
+        !refused(earliest, client),
+        "the beginning does not move with the leader"
+    );
+    assert!(
+        !refused(latest, OffsetAsker::Replica),
+        "replicas are fenced by their epoch"
+    );
 }
 
 #[test]

@@ -340,3 +340,27 @@ impl Broker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lease_ends_with_its_time_and_with_a_shutdown() {
+        let settings = Settings::parse("", &["node.id=1", "log.dirs=/d"]).unwrap();
+        let mut lifecycle = Lifecycle::new(Time::ZERO, &settings, NO_BROKER_EPOCH);
+        let at = |millis| Now {
+            time: Time::from_millis(millis),
+            wall_millis: 0,
+        };
+        assert!(!lifecycle.has_lease(at(0)), "nothing was acknowledged yet");
+        lifecycle.lease_until = Time::from_millis(900);
+        assert!(lifecycle.has_lease(at(899)));
+        assert!(!lifecycle.has_lease(at(900)));
+        lifecycle.shutdown_deadline = Some(Time::from_millis(5000));
+        assert!(
+            !lifecycle.has_lease(at(100)),
+            "leaderships are being handed over"
+        );
+    }
+}

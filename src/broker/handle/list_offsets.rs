@@ -112,7 +112,8 @@ impl Broker {
         }
     }
 
-    fn list_offset(
+    /// What a client or replica is told of an offset of a partition that this broker may lead.
+    pub(in crate::broker) fn list_offset(
         &self,
         now: Now,
         name: &TopicPartition,
