@@ -139,12 +139,13 @@ impl<'a> Half<'a> {
     /// Waits for the next change, and notes it if something is withheld meanwhile.
     async fn wait_withheld(&mut self, from: &mut ReadHalf<'_>) -> Result<(), Broken> {
         if self.queue.is_empty() && !self.has_ended {
+            let mut byte = [0];
             tokio::select! {
                 biased;
                 changed = self.state.changed() => return changed.map_err(|_| Broken),
                 // Not `readable()`, which may wake for bytes that were read long ago: a cut would
                 // then count nothing as its effect, and never look again.
-                peeked = from.peek(&mut [0]) => peeked.map_err(|_| Broken)?,
+                peeked = from.peek(&mut byte) => peeked.map_err(|_| Broken)?,
             };
         }
         let waiting = sys::bytes_waiting(std::os::fd::AsFd::as_fd(from.as_ref())).unwrap_or(0);
