@@ -7,6 +7,8 @@
 //! | `list-offsets` | `[["end", "t-0"]]` | `[["end", "t-0", 44]]` |
 //! | `assign` | `["t-0", "t-1"]` | the same |
 //! | `seek` | `{"t-0": "beginning", "t-1": 17}` | the same |
+//! | `subscribe`, `leave`, `process`, `commit`, `committed` | objects, see `group` | |
+//! | `rebalance`, `resume` | objects, see `group` | never invoked: an `ok` of its own |
 //! | `crash` | `null` or a reason | never `ok`: the process ends |
 //! | `admin`, `nemesis` | free, see `NemesisEvent` | free |
 //!
@@ -17,6 +19,7 @@ use std::collections::BTreeMap;
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::history::group::{Commit, Committed, Leave, Process, Rebalance, Resume, Subscribe};
 use crate::history::key::Key;
 use crate::history::micro_op::{Bounded, OneOrTwo, PollTag, SendTag, Sent};
 use crate::history::nemesis::NemesisEvent;
@@ -37,6 +40,20 @@ pub enum Action {
     Assign(Vec<Key>),
     /// A consumer moves to these positions.
     Seek(BTreeMap<Key, Position>),
+    /// A consumer joins a group.
+    Subscribe(Box<Subscribe>),
+    /// A consumer leaves its group.
+    Leave(Box<Leave>),
+    /// A consumer is told of a change of its partitions; never paired.
+    Rebalance(Box<Rebalance>),
+    /// A consumer is told where a partition starts; never paired.
+    Resume(Box<Resume>),
+    /// Records take their effect on the outside world.
+    Process(Box<Process>),
+    /// A member commits.
+    Commit(Box<Commit>),
+    /// The committed offsets of a group are read.
+    Committed(Box<Committed>),
     /// The client process dies; its successor has another process number.
     Crash(Option<String>),
     /// A change or question to the cluster, for the reader of the report.
@@ -54,10 +71,25 @@ impl Action {
             Self::ListOffsets(_) => "list-offsets",
             Self::Assign(_) => "assign",
             Self::Seek(_) => "seek",
+            Self::Subscribe(_) => "subscribe",
+            Self::Leave(_) => "leave",
+            Self::Rebalance(_) => "rebalance",
+            Self::Resume(_) => "resume",
+            Self::Process(_) => "process",
+            Self::Commit(_) => "commit",
+            Self::Committed(_) => "committed",
             Self::Crash(_) => "crash",
             Self::Admin(_) => "admin",
             Self::Nemesis(_) => "nemesis",
         }
+    }
+
+    /// Whether it stands alone, neither invoked nor completed.
+    pub fn is_event(&self) -> bool {
+        matches!(
+            self,
+            Self::Nemesis(_) | Self::Rebalance(_) | Self::Resume(_)
+        )
     }
 }
 

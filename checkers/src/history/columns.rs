@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::history::action::{Action, Bound, Poll, Position, Send};
+use crate::history::group::{Rebalance, Resume};
 use crate::history::key::Key;
 use crate::history::op::{Op, OpType};
 use crate::history::outcome::proves_failure;
@@ -169,6 +170,9 @@ impl Columns {
         for (position, op) in history.ops.iter().enumerate() {
             let position = position as u32;
             if op.kind == OpType::Invoke {
+                if let Action::Subscribe(subscribe) = &op.action {
+                    builder.subscribe(&subscribe.consumer, op.process);
+                }
                 if history.partner(position).is_none() {
                     builder.never_completes(op, position);
                 }
@@ -187,6 +191,8 @@ struct Builder {
     keys: FxHashMap<Key, usize>,
     processes: FxHashMap<u64, u32>,
     consumers: FxHashMap<u64, FxHashMap<usize, Standing>>,
+    /// The process that polls for a member of a group.
+    pollers: FxHashMap<Box<str>, u64>,
     open_sends: Vec<(usize, SendRow)>,
     foreign: FxHashMap<Box<str>, u64>,
 }
@@ -224,8 +230,43 @@ impl Builder {
                 standing.retain(|key, _| known && keys.contains(key));
             }
             Action::Seek(positions) => self.seek(positions, op, span.1, gaps),
-            Action::Crash(_) => drop(self.consumers.remove(&op.process)),
-            Action::ListOffsets(_) | Action::Admin(_) | Action::Nemesis(_) => {}
+            Action::Rebalance(event) => self.rebalance(event),
+            Action::Resume(resume) => self.resume(resume, span.1),
+            Action::Leave(_) | Action::Crash(_) => drop(self.consumers.remove(&op.process)),
+            Action::Subscribe(_)
+            | Action::Process(_)
+            | Action::Commit(_)
+            | Action::Committed(_)
+            | Action::ListOffsets(_)
+            | Action::Admin(_)
+            | Action::Nemesis(_) => {}
+        }
+    }
+
+    /// A member stands nowhere until it is told where a partition starts.
+    fn subscribe(&mut self, consumer: &str, process: u64) {
+        self.pollers.insert(consumer.into(), process);
+        self.consumers.remove(&process);
+    }
+
+    /// A partition that changes hands, in either direction, is left for good.
+    fn rebalance(&mut self, event: &Rebalance) {
+        let poller = self.pollers.get(&event.consumer);
+        let Some(standing) = poller.and_then(|process| self.consumers.get_mut(process)) else {
+            return;
+        };
+        for key in &event.partitions {
+            if let Some(number) = self.keys.get(key) {
+                standing.remove(number);
+            }
+        }
+    }
+
+    fn resume(&mut self, resume: &Resume, at: u32) {
+        let key = self.key(&resume.key);
+        if let Some(process) = self.pollers.get(&resume.consumer) {
+            let standing = self.consumers.entry(*process).or_default();
+            standing.insert(key, (resume.offset, at));
         }
     }
 

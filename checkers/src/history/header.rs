@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::history::group::CommitMode;
+
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -42,6 +44,11 @@ impl Header {
 /// The value of the `admin` operation whose `ok` says that the final readers are done.
 pub const FINAL_READS: &str = "final-reads";
 
+/// The value of the `admin` operation during which nothing is broken and nothing is sent any more,
+/// and the members work off what is left: `ok` once every partition is committed to its end and
+/// every received record is processed, anything else if the deadline came first.
+pub const GROUP_DRAIN: &str = "group-drain";
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "the signature that serde calls"
@@ -74,6 +81,56 @@ pub struct Settings {
     /// Whether offsets of a partition may be missing: transactions, compaction, retention.
     #[serde(rename = "offset-gaps")]
     pub offset_gaps: bool,
+    /// How the consumers share their work, if they are members of a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupSettings>,
+}
+
+/// The settings of the consumers of a group, with Kafka's defaults.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GroupSettings {
+    /// What they do with what they read.
+    pub mode: CommitMode,
+    /// `auto.commit.interval.ms`.
+    #[serde(rename = "auto.commit.interval.ms")]
+    pub auto_commit_interval_ms: u64,
+    /// `auto.offset.reset`.
+    #[serde(rename = "auto.offset.reset")]
+    pub reset: OffsetReset,
+    /// `session.timeout.ms`.
+    #[serde(rename = "session.timeout.ms")]
+    pub session_timeout_ms: u64,
+    /// `max.poll.interval.ms`, which is also the rebalance timeout.
+    #[serde(rename = "max.poll.interval.ms")]
+    pub max_poll_interval_ms: u64,
+    /// `partition.assignment.strategy`, by the names on the wire.
+    pub assignors: Vec<String>,
+}
+
+impl Default for GroupSettings {
+    fn default() -> Self {
+        Self {
+            mode: CommitMode::default(),
+            auto_commit_interval_ms: 5_000,
+            reset: OffsetReset::Latest,
+            session_timeout_ms: 45_000,
+            max_poll_interval_ms: 300_000,
+            assignors: vec!["range".into(), "cooperative-sticky".into()],
+        }
+    }
+}
+
+/// Where a group starts that has committed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OffsetReset {
+    /// At the first record that is still there.
+    Earliest,
+    /// Behind the last record.
+    Latest,
+    /// Nowhere: the application must decide.
+    None,
 }
 
 impl Default for Settings {
@@ -86,6 +143,7 @@ impl Default for Settings {
             min_insync_replicas: 2,
             unclean_leader_election: false,
             offset_gaps: false,
+            group: None,
         }
     }
 }

@@ -5,7 +5,9 @@
 
 mod action;
 pub(crate) mod columns;
+pub mod commit_outcome;
 mod decode;
+mod group;
 mod header;
 mod key;
 mod micro_op;
@@ -16,7 +18,13 @@ mod read;
 mod record;
 
 pub use action::{Action, Bound, ListOffset, Poll, Position, Send};
-pub use header::{Acks, FINAL_READS, FORMAT_VERSION, Header, Settings};
+pub use group::{
+    Commit, CommitCall, CommitMode, Committed, Leave, Process, Rebalance, RebalanceEvent, Resume,
+    ResumeSource, Subscribe,
+};
+pub use header::{
+    Acks, FINAL_READS, FORMAT_VERSION, GROUP_DRAIN, GroupSettings, Header, OffsetReset, Settings,
+};
 pub use key::Key;
 pub use nemesis::{FaultClass, NemesisEvent, Phase};
 pub use op::{Op, OpError, OpType};

@@ -4,6 +4,7 @@
 //! Any other fault stops the reading, with the line and a remedy: a history with a hole proves
 //! nothing.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead};
 
@@ -11,6 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use thiserror::Error;
 
 use crate::history::action::Action;
+use crate::history::group;
 use crate::history::header::{FINAL_READS, FORMAT_VERSION, Header};
 use crate::history::key::Key;
 use crate::history::op::{Op, OpType};
@@ -233,9 +235,16 @@ impl Builder {
         if self.history.ops.len() >= LINES_MAX {
             return Err((format!("more than {LINES_MAX} lines"), "split the run"));
         }
+        if let Some(fault) = group::fault(&op.action) {
+            return Err(fault);
+        }
         let position = self.history.ops.len() as u32;
         let partner = match (&op.action, op.kind) {
-            (Action::Nemesis(_), _) => NO_PARTNER,
+            (Action::Rebalance(_) | Action::Resume(_), kind) if kind != OpType::Ok => {
+                let problem = format!("process {} invokes {}", op.process, op.action.name());
+                return Err((problem, "what a listener is told is one line of type ok"));
+            }
+            (action, _) if action.is_event() => NO_PARTNER,
             (_, OpType::Invoke) => self.invoke(&op, position)?,
             (Action::Crash(_), _) => self
                 .open
@@ -319,18 +328,27 @@ fn intern(keys: &mut FxHashSet<Key>, action: &mut Action) {
         Action::Send(sends) => sends.iter_mut().for_each(|send| share(&mut send.key)),
         Action::ListOffsets(bounds) => bounds.iter_mut().for_each(|bound| share(&mut bound.key)),
         Action::Assign(assigned) => assigned.iter_mut().for_each(share),
-        Action::Poll(poll) => {
-            let records = std::mem::take(&mut poll.records);
-            poll.records = records
-                .into_iter()
-                .map(|(mut key, records)| {
-                    share(&mut key);
-                    (key, records)
-                })
-                .collect();
-        }
-        Action::Seek(_) | Action::Crash(_) | Action::Admin(_) | Action::Nemesis(_) => {}
+        Action::Rebalance(event) => event.partitions.iter_mut().for_each(share),
+        Action::Resume(resume) => share(&mut resume.key),
+        Action::Poll(poll) => share_keys(&mut poll.records, share),
+        Action::Process(process) => share_keys(&mut process.records, share),
+        Action::Commit(commit) => share_keys(&mut commit.offsets, share),
+        Action::Committed(committed) => share_keys(&mut committed.offsets, share),
+        Action::Seek(_)
+        | Action::Subscribe(_)
+        | Action::Leave(_)
+        | Action::Crash(_)
+        | Action::Admin(_)
+        | Action::Nemesis(_) => {}
     }
+}
+
+fn share_keys<T>(map: &mut BTreeMap<Key, T>, mut share: impl FnMut(&mut Key)) {
+    let shared = std::mem::take(map).into_iter().map(|(mut key, value)| {
+        share(&mut key);
+        (key, value)
+    });
+    *map = shared.collect();
 }
 
 #[cfg(test)]

@@ -101,10 +101,58 @@ fn faults_name_line_problem_and_remedy() {
         let error = read(&lines).expect_err(wanted);
         assert!(error.contains(wanted) && error.contains("; "), "{error}");
     }
+    for (lines, wanted) in group_faults() {
+        let error = read(&lines).expect_err(wanted);
+        assert!(error.contains(wanted) && error.contains("; "), "{error}");
+    }
     let error = History::read(&b""[..]).expect_err("empty").to_string();
     assert!(error.starts_with("line 1: the file is empty"), "{error}");
     let error = History::read(&b"{\"verdict-history\":9}\n"[..])
         .expect_err("version")
         .to_string();
     assert!(error.contains("format version 9"), "{error}");
+}
+
+/// Lines of group operations that no recorder writes.
+fn group_faults() -> Vec<(String, &'static str)> {
+    let text = include_str!("../../testdata/every-form.jsonl");
+    let line = |f: &str, kind: &str| {
+        let wanted = format!("\"type\":\"{kind}\",\"f\":\"{f}\"");
+        let line = text.lines().find(|line| line.contains(&wanted));
+        line.expect(f).to_owned() + "\n"
+    };
+    vec![
+        (
+            line("rebalance", "ok").replace("\"ok\"", "\"invoke\""),
+            "line 2: process 10 invokes rebalance",
+        ),
+        (
+            line("resume", "ok").replace(":42", ":-1"),
+            "line 2: t-0 resumes at -1",
+        ),
+        (
+            line("commit", "invoke").replace(":43", ":-1"),
+            "line 2: t-0 is committed at -1",
+        ),
+        (
+            line("committed", "invoke").replace("\"t-0\":null", "\"t-0\":-1"),
+            "line 2: t-0 is committed at -1; a partition without",
+        ),
+        (
+            line("subscribe", "invoke").replace("sync-after", "after-sync"),
+            "unknown variant `after-sync`, expected one of `auto-in-loop`",
+        ),
+        (
+            line("rebalance", "ok").replace("assigned", "given"),
+            "expected one of `assigned`, `revoked`, `lost`",
+        ),
+        (
+            line("leave", "invoke").replace("\"group\"", "\"team\""),
+            "unknown field `team`, expected `consumer` or `group`",
+        ),
+        (
+            line("process", "ok"),
+            "line 2: process 11 completes what it never invoked",
+        ),
+    ]
 }

@@ -208,6 +208,7 @@ fn header(plan: &Plan) -> Header {
         min_insync_replicas: plan.cluster.min_insync_replicas as u32,
         unclean_leader_election: unclean.is_some_and(|value| value == "true"),
         offset_gaps: false,
+        group: None,
     };
     let run =
         json!({ "seed": plan.seed, "profile": plan.profile, "sabotage": plan.cluster.sabotage });
