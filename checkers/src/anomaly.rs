@@ -30,6 +30,32 @@ pub enum Kind {
     IntNonmonotonicPoll,
     /// An acknowledged record that nobody read, not known to be lost.
     Unseen,
+    /// A record that the group skipped for ever.
+    GroupLost,
+    /// A record that the group processed twice.
+    GroupDuplicate,
+    /// Two members own one partition.
+    DualOwner,
+    /// A stable group, and nobody owns a partition.
+    UnownedPartition,
+    /// A member owns what it should not.
+    SurplusOwner,
+    /// A commit of a replaced member was accepted.
+    ZombieCommit,
+    /// An acknowledged commit is gone.
+    CommitLost,
+    /// The committed offset went back by itself.
+    CommitRegressed,
+    /// A commit covers what it must not yet.
+    CommitAhead,
+    /// A new owner starts at the wrong place.
+    ResumeWrong,
+    /// The reset policy was not obeyed.
+    ResetWrong,
+    /// The group makes no progress after healing.
+    StuckGroup,
+    /// The committed offset is no register.
+    NonlinearizableCommit,
 }
 
 /// What an anomaly breaks.
@@ -44,7 +70,7 @@ pub enum Class {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 25] = [
         Self::LostWrite,
         Self::InconsistentOffsets,
         Self::Duplicate,
@@ -57,6 +83,19 @@ impl Kind {
         Self::IntPollSkip,
         Self::IntNonmonotonicPoll,
         Self::Unseen,
+        Self::GroupLost,
+        Self::GroupDuplicate,
+        Self::DualOwner,
+        Self::UnownedPartition,
+        Self::SurplusOwner,
+        Self::ZombieCommit,
+        Self::CommitLost,
+        Self::CommitRegressed,
+        Self::CommitAhead,
+        Self::ResumeWrong,
+        Self::ResetWrong,
+        Self::StuckGroup,
+        Self::NonlinearizableCommit,
     ];
 
     /// The name, as in reports and `testdata/`.
@@ -74,6 +113,19 @@ impl Kind {
             Self::IntPollSkip => "int-poll-skip",
             Self::IntNonmonotonicPoll => "int-nonmonotonic-poll",
             Self::Unseen => "unseen",
+            Self::GroupLost => "group-lost",
+            Self::GroupDuplicate => "group-duplicate",
+            Self::DualOwner => "dual-owner",
+            Self::UnownedPartition => "unowned-partition",
+            Self::SurplusOwner => "surplus-owner",
+            Self::ZombieCommit => "zombie-commit",
+            Self::CommitLost => "commit-lost",
+            Self::CommitRegressed => "commit-regressed",
+            Self::CommitAhead => "commit-ahead",
+            Self::ResumeWrong => "resume-wrong",
+            Self::ResetWrong => "reset-wrong",
+            Self::StuckGroup => "stuck-group",
+            Self::NonlinearizableCommit => "nonlinearizable-commit",
         }
     }
 
@@ -101,13 +153,55 @@ impl Kind {
             Self::Unseen => {
                 "an acknowledged record was read by nobody, and nothing proves that it is lost"
             }
+            Self::GroupLost => "the group went past a record for ever, and no member processed it",
+            Self::GroupDuplicate => "the group processed a record twice",
+            Self::DualOwner => {
+                "two members own a partition in one generation, or one took over before \
+                 the other could have expired"
+            }
+            Self::UnownedPartition => {
+                "the group is stable and nobody owns a partition that it reads"
+            }
+            Self::SurplusOwner => {
+                "a member owns a partition outside its subscription, or more than an even share"
+            }
+            Self::ZombieCommit => {
+                "a commit of an older generation, or of a replaced static member, was accepted"
+            }
+            Self::CommitLost => {
+                "a read of the committed offset answered what had been committed before \
+                 an acknowledged commit"
+            }
+            Self::CommitRegressed => {
+                "the committed offset went back between two reads, and no commit can \
+                 have set it back"
+            }
+            Self::CommitAhead => "a commit went beyond what its mode allows to be committed",
+            Self::ResumeWrong => {
+                "a new owner started at an offset that cannot have been the committed one"
+            }
+            Self::ResetWrong => {
+                "an owner reset although an offset was committed, or elsewhere than \
+                 auto.offset.reset says"
+            }
+            Self::StuckGroup => {
+                "after everything was healed, the group did not work off what was left"
+            }
+            Self::NonlinearizableCommit => {
+                "no order of the commits explains what was read of the committed offset"
+            }
         }
+    }
+
+    /// Whether it is about consumer groups.
+    pub fn is_of_groups(self) -> bool {
+        self >= Self::GroupLost
     }
 
     /// What it breaks.
     pub fn class(self) -> Class {
         match self {
-            Self::Unseen => Class::Liveness,
+            Self::Unseen | Self::StuckGroup | Self::UnownedPartition => Class::Liveness,
             _ => Class::Safety,
         }
     }

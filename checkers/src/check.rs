@@ -7,10 +7,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::anomaly::Kind;
 use crate::contract::Contract;
-use crate::history::columns::{Columns, Outcome, Partition};
+use crate::counts::counts;
+use crate::group::{self, Context, Groups, Share};
+use crate::history::columns::Columns;
 use crate::history::{Action, History, Key, Op, OpType};
-use crate::log::{Check as Checker, Finding, Findings, Log, check_of, is_linearizable};
-use crate::verdict::{Anomaly, Check, Counts, Verdict, Witness};
+use crate::log::{self, Finding, Findings, Log, is_linearizable};
+use crate::verdict::{Anomaly, Check, Verdict, Witness};
 
 /// How many anomalies of each kind are reported in full; all are counted.
 pub const EXAMPLES_MAX: usize = 8;
@@ -19,17 +21,22 @@ const WITNESS_RECORDS_MAX: usize = 16;
 
 /// A history in the form that the checkers read: rows by partition, everything interned.
 #[derive(Debug)]
-pub struct Prepared(Columns);
+pub struct Prepared {
+    columns: Columns,
+    groups: Groups,
+}
 
 impl Prepared {
     /// One pass over the history; memory is linear in it.
     pub fn of(history: &History) -> Self {
-        Self(Columns::build(history))
+        let columns = Columns::build(history);
+        let groups = Groups::build(history, &columns);
+        Self { columns, groups }
     }
 
     /// Whether every partition's log is linearizable under the contract's rules.
     pub fn is_linearizable(&self, contract: &Contract) -> bool {
-        self.0
+        self.columns
             .partitions
             .iter()
             .all(|partition| is_linearizable(partition, contract.rules))
@@ -43,23 +50,32 @@ pub fn check(history: &History, contract: &Contract) -> Verdict {
 
 /// Judges a history that was prepared before; `prepared` must be of this history.
 pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contract) -> Verdict {
-    let Prepared(columns) = prepared;
-    let results = run(
+    let Prepared { columns, groups } = prepared;
+    let context = Context {
+        history,
         columns,
+        groups,
+        settings: &contract.group,
+    };
+    let has_groups = !groups.all.is_empty();
+    let kinds = Kind::ALL.into_iter();
+    let kinds = kinds.filter(|kind| has_groups || !kind.is_of_groups());
+    let results = run(
+        context,
         contract,
-        Kind::ALL.map(|kind| (kind, check_of(kind))),
+        kinds.map(|kind| (kind, checker_of(kind))).collect(),
     );
     let keys: Vec<&Key> = columns
         .partitions
         .iter()
         .map(|partition| &partition.key)
         .collect();
-    let checks = results.into_iter().map(|(kind, findings, problem)| Check {
+    let checks = results.into_iter().map(|(kind, findings)| Check {
         anomaly: kind,
         class: kind.class(),
         promise: contract.promise(kind),
         count: findings.count,
-        problem,
+        problem: findings.problem.clone(),
         examples: findings
             .into_kept()
             .filter_map(|(number, finding)| {
@@ -68,34 +84,68 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
             })
             .collect(),
     });
+    let checks: Vec<Check> = checks.collect();
     let configured = (contract.settings.clone(), contract.faults.clone());
-    let counts = counts(history, columns);
-    Verdict::of(configured, counts, checks.collect(), history.cut_short())
+    let counts = counts(history, columns, groups, &checks);
+    Verdict::of(configured, counts, checks, history.cut_short())
 }
 
-type Outcomes<const N: usize> = [(Kind, Findings, Option<String>); N];
+/// A checker of one partition: of its log, or of the work of one group in it.
+#[derive(Clone, Copy)]
+enum Checker {
+    Log(log::Check),
+    Group(group::Check),
+}
+
+fn checker_of(kind: Kind) -> Checker {
+    let of_log = log::check_of(kind).map(Checker::Log);
+    let checker = of_log.or_else(|| group::check_of(kind).map(Checker::Group));
+    checker.expect("invariant: every kind is one of logs or one of groups")
+}
 
 /// Runs these checkers.
-fn run<const N: usize>(
-    columns: &Columns,
+fn run(
+    context: Context<'_>,
     contract: &Contract,
-    checkers: [(Kind, Checker); N],
-) -> Outcomes<N> {
-    let mut results = checkers.map(|(kind, _)| (kind, Findings::new(EXAMPLES_MAX), None));
+    checkers: Vec<(Kind, Checker)>,
+) -> Vec<(Kind, Findings)> {
+    let columns = context.columns;
+    let mut results: Vec<(Kind, Findings)> = checkers
+        .iter()
+        .map(|(kind, _)| (*kind, Findings::new(EXAMPLES_MAX)))
+        .collect();
     for (number, partition) in columns.partitions.iter().enumerate() {
         let log = caught(|| Log::new(partition, &columns.foreign, contract.rules));
-        for ((_, checker), (_, findings, problem)) in checkers.iter().zip(&mut results) {
+        let shares = match &log {
+            Ok(log) => shares(context, log, number),
+            Err(_) => Vec::new(),
+        };
+        for ((_, checker), (_, findings)) in checkers.iter().zip(&mut results) {
             findings.enter(number);
-            let done = log
-                .as_ref()
-                .map_err(Clone::clone)
-                .and_then(|log| caught(AssertUnwindSafe(|| checker(log, &mut *findings))));
+            let done = log.as_ref().map_err(Clone::clone).and_then(|log| {
+                caught(AssertUnwindSafe(|| match checker {
+                    Checker::Log(check) => check(log, findings),
+                    Checker::Group(check) => {
+                        for share in &shares {
+                            check(share, findings);
+                        }
+                    }
+                }))
+            });
             if let Err(panic) = done {
-                problem.get_or_insert(format!("on {}: {panic}", partition.key));
+                findings.give_up(format!("on {}: {panic}", partition.key));
             }
         }
     }
     results
+}
+
+/// What the groups have in one partition.
+fn shares<'a>(context: Context<'a>, log: &'a Log<'a>, number: usize) -> Vec<Share<'a>> {
+    let groups = 0..context.groups.all.len();
+    groups
+        .filter_map(|group| Share::of(context, group, log, number))
+        .collect()
 }
 
 fn caught<T>(job: impl FnOnce() -> T) -> Result<T, String> {
@@ -104,29 +154,6 @@ fn caught<T>(job: impl FnOnce() -> T) -> Result<T, String> {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         text.unwrap_or("it panicked without a message").to_owned()
     })
-}
-
-fn counts(history: &History, columns: &Columns) -> Counts {
-    let mut counts = Counts {
-        events: history.ops.len() as u64,
-        partitions: columns.partitions.len() as u64,
-        ..Counts::default()
-    };
-    for Partition {
-        sends,
-        values,
-        ends,
-        ..
-    } in &columns.partitions
-    {
-        let of = |outcome| sends.iter().filter(|send| send.outcome == outcome).count() as u64;
-        counts.acknowledged += of(Outcome::Acked);
-        counts.failed += of(Outcome::Failed);
-        counts.unknown += of(Outcome::Unknown);
-        counts.read += values.len() as u64;
-        counts.end_reads += ends.len() as u64;
-    }
-    counts
 }
 
 /// Completes a finding with its operations.
@@ -193,15 +220,23 @@ mod tests {
         let text = include_str!("../testdata/unseen/minimal.jsonl");
         let history = History::read(text.as_bytes()).expect("reads");
         let contract = Contract::of(&history);
-        let broken: Checker = |_, _| panic!("an unexpected shape");
-        let checkers = [
+        let broken: Checker = Checker::Log(|_, _| panic!("an unexpected shape"));
+        let checkers = vec![
             (Kind::Phantom, broken),
-            (Kind::Unseen, check_of(Kind::Unseen)),
+            (Kind::Unseen, checker_of(Kind::Unseen)),
         ];
-        let results = run(&Columns::build(&history), &contract, checkers);
+        let Prepared { columns, groups } = &Prepared::of(&history);
+        let settings = &contract.group;
+        let context = Context {
+            history: &history,
+            columns,
+            groups,
+            settings,
+        };
+        let results = run(context, &contract, checkers);
         let problems: Vec<_> = results
             .iter()
-            .map(|(_, f, p)| (f.count, p.as_deref()))
+            .map(|(_, findings)| (findings.count, findings.problem.as_deref()))
             .collect();
         assert_eq!(
             problems,

@@ -4,12 +4,14 @@
 //! allowed, and the sentence that says why. The words are those of the report.
 //! Source: Kafka's replication protocol as in KIP-98, KIP-101, KIP-966.
 
+mod group;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Kind;
-use crate::history::{Acks, Action, FaultClass, History, Phase, Settings};
+use crate::history::{Acks, Action, FaultClass, GroupSettings, History, Phase, Settings};
 use crate::log::Rules;
 
 /// The promises that a run is judged by.
@@ -21,6 +23,8 @@ pub struct Contract {
     pub faults: BTreeSet<FaultClass>,
     /// How many nodes lost power at some time.
     power_losses: usize,
+    /// What the members of groups were configured with.
+    pub(crate) group: GroupSettings,
     pub(crate) rules: Rules,
 }
 
@@ -58,10 +62,12 @@ impl Contract {
             acks_early: settings.acks == Acks::One,
             ends_strict_from: 0,
         };
+        let group = settings.group.clone().unwrap_or_default();
         Self {
             settings,
             faults: BTreeSet::new(),
             power_losses: 0,
+            group,
             rules,
         }
     }
@@ -115,6 +121,7 @@ impl Contract {
             Kind::IntPollSkip | Kind::IntNonmonotonicPoll => {
                 Promise::forbidden("one poll returns consecutive records, whatever happens")
             }
+            kind => self.of_group(kind),
         }
     }
 
@@ -228,13 +235,14 @@ mod tests {
         contract.faults.extend(faults);
         contract.power_losses = power_losses;
         let promised = |kind: &Kind| contract.promise(*kind).forbidden;
-        Kind::ALL.into_iter().filter(promised).collect()
+        let of_logs = Kind::ALL.into_iter().filter(|kind| !kind.is_of_groups());
+        of_logs.filter(promised).collect()
     }
 
     fn without(kinds: &[Kind]) -> Vec<Kind> {
         Kind::ALL
             .into_iter()
-            .filter(|kind| !kinds.contains(kind))
+            .filter(|kind| !kind.is_of_groups() && !kinds.contains(kind))
             .collect()
     }
 

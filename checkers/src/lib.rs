@@ -11,6 +11,9 @@ pub mod history;
 pub mod verdict;
 
 mod check;
+mod counts;
+mod group;
+mod linear;
 mod log;
 
 pub use check::{EXAMPLES_MAX, Prepared, check, check_prepared};

@@ -61,6 +61,38 @@ pub struct Counts {
     pub read: u64,
     /// Reads of the end of a log.
     pub end_reads: u64,
+    /// What consumer groups did.
+    #[serde(default)]
+    pub group: GroupCounts,
+}
+
+/// How much of a history is that of consumer groups; all zero without one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupCounts {
+    /// Lives of consumers.
+    pub consumers: u64,
+    /// Those that crashed.
+    pub crashed: u64,
+    /// Records processed for certain, with repetitions.
+    pub processed: u64,
+    /// Records whose processing is in doubt.
+    pub processed_unknown: u64,
+    /// Commits acknowledged, counted for each partition.
+    pub commits: u64,
+    /// Commits that failed for certain.
+    pub commits_failed: u64,
+    /// Commits in doubt.
+    pub commits_unknown: u64,
+    /// Generations that were given out.
+    pub generations: u64,
+    /// Calls of rebalance listeners.
+    pub rebalances: u64,
+    /// Positions that new owners started from.
+    pub resumes: u64,
+    /// Records processed again.
+    pub duplicates: u64,
+    /// Records that the group skipped for ever.
+    pub lost: u64,
 }
 
 /// What came of looking for one anomaly.

@@ -13,7 +13,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use checkers::anomaly::Kind;
+use checkers::anomaly::{Class, Kind};
 use checkers::contract::Contract;
 use checkers::history::{History, Op};
 use checkers::verdict::{Validity, Verdict};
@@ -103,7 +103,7 @@ fn assert_found(file: &Path, kind: Kind, history: &History, verdict: &Verdict, f
     );
     let exit_code = match kind {
         _ if !forbidden => 0,
-        Kind::Unseen => 11,
+        _ if kind.class() == Class::Liveness => 11,
         _ => 10,
     };
     assert_eq!(

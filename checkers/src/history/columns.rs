@@ -169,6 +169,7 @@ impl Columns {
         let gaps = history.header.settings.offset_gaps;
         for (position, op) in history.ops.iter().enumerate() {
             let position = position as u32;
+            builder.touch(&op.action);
             if op.kind == OpType::Invoke {
                 if let Action::Subscribe(subscribe) = &op.action {
                     builder.subscribe(&subscribe.consumer, op.process);
@@ -240,6 +241,21 @@ impl Builder {
             | Action::ListOffsets(_)
             | Action::Admin(_)
             | Action::Nemesis(_) => {}
+        }
+    }
+
+    /// Every partition that a group names has its place.
+    fn touch(&mut self, action: &Action) {
+        let mut touch = |key: &Key| {
+            self.key(key);
+        };
+        match action {
+            Action::Rebalance(event) => event.partitions.iter().for_each(touch),
+            Action::Resume(resume) => touch(&resume.key),
+            Action::Process(process) => process.records.keys().for_each(touch),
+            Action::Commit(commit) => commit.offsets.keys().for_each(touch),
+            Action::Committed(committed) => committed.offsets.keys().for_each(touch),
+            _ => {}
         }
     }
 

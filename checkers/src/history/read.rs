@@ -270,6 +270,13 @@ impl Builder {
                 "a process is one logical thread: give each its own number",
             ));
         }
+        if matches!(op.action, Action::Subscribe(_)) && self.history.header.settings.group.is_none()
+        {
+            return Err((
+                format!("process {} subscribes in a run without groups", op.process),
+                "the settings in the header need \"group\": see docs/history.md",
+            ));
+        }
         if let Action::Send(sends) = &op.action {
             for send in sends {
                 if send.value >= VALUES_MAX {

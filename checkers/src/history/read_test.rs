@@ -151,6 +151,10 @@ fn group_faults() -> Vec<(String, &'static str)> {
             "unknown field `team`, expected `consumer` or `group`",
         ),
         (
+            line("subscribe", "invoke"),
+            "line 2: process 10 subscribes in a run without groups; the settings",
+        ),
+        (
             line("process", "ok"),
             "line 2: process 11 completes what it never invoked",
         ),

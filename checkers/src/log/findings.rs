@@ -37,6 +37,8 @@ impl Seen {
 pub(crate) struct Findings {
     /// How many there are.
     pub(crate) count: u64,
+    /// Why the checker could not decide, if so.
+    pub(crate) problem: Option<String>,
     kept: Vec<(u32, usize, Finding)>,
     kept_max: usize,
     partition: usize,
@@ -47,6 +49,7 @@ impl Findings {
     pub(crate) fn new(kept_max: usize) -> Self {
         Self {
             count: 0,
+            problem: None,
             kept: Vec::new(),
             kept_max,
             partition: 0,
@@ -66,6 +69,11 @@ impl Findings {
             self.kept.insert(place, (at, self.partition, make()));
             self.kept.truncate(self.kept_max);
         }
+    }
+
+    /// Notes that there is something that cannot be decided.
+    pub(crate) fn give_up(&mut self, problem: String) {
+        self.problem.get_or_insert(problem);
     }
 
     /// The kept findings, earliest first, each with its partition.

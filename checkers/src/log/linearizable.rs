@@ -179,7 +179,7 @@ fn bounds(rows: &Partition, order: &VersionOrder, rules: Rules) -> Vec<(u32, u32
 }
 
 /// One more than the greatest offset that anybody claims to exist.
-fn existing_end(rows: &Partition) -> i64 {
+pub(crate) fn existing_end(rows: &Partition) -> i64 {
     let acked = rows.sends.iter().map(|send| send.offset.saturating_add(1));
     let polled = rows.polls.iter().map(|poll| poll.last.saturating_add(1));
     let ends = rows.ends.iter().map(|row| row.end);

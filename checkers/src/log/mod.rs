@@ -27,7 +27,7 @@ use crate::anomaly::Kind;
 use crate::history::columns::{FOREIGN, Partition};
 
 pub(crate) use findings::{Finding, Findings, Seen};
-pub(crate) use linearizable::Rules;
+pub(crate) use linearizable::{Rules, existing_end};
 use unread::Unread;
 use version_order::VersionOrder;
 
@@ -61,7 +61,7 @@ impl<'a> Log<'a> {
     }
 
     /// The value of a slot as a person writes it.
-    fn value_at(&self, slot: usize) -> String {
+    pub(crate) fn value_at(&self, slot: usize) -> String {
         self.order
             .value(slot)
             .map_or_else(String::new, |value| self.value(value))
@@ -76,9 +76,9 @@ impl<'a> Log<'a> {
 /// A checker: a pure function of one log.
 pub(crate) type Check = fn(&Log<'_>, &mut Findings);
 
-/// The checker of an anomaly.
-pub(crate) fn check_of(kind: Kind) -> Check {
-    match kind {
+/// The checker of an anomaly of logs.
+pub(crate) fn check_of(kind: Kind) -> Option<Check> {
+    Some(match kind {
         Kind::LostWrite => lost_write::check,
         Kind::InconsistentOffsets => inconsistent_offsets::check,
         Kind::Duplicate => duplicate::check,
@@ -91,7 +91,8 @@ pub(crate) fn check_of(kind: Kind) -> Check {
         Kind::IntPollSkip => int_poll_skip::check,
         Kind::IntNonmonotonicPoll => int_nonmonotonic_poll::check,
         Kind::Unseen => unseen::check,
-    }
+        _ => return None,
+    })
 }
 
 /// Whether a partition's log is linearizable.

@@ -1,0 +1,158 @@
+//! What a group of consumers promises, by its commit mode.
+//!
+//! Delivery: at least once where an offset is committed after processing, at most once where it is
+//! committed before, neither where another task processes. The rest is the same in every mode, and
+//! stands on the log of `__consumer_offsets`: it holds as long as that log loses nothing.
+
+use crate::anomaly::Kind;
+use crate::contract::{Contract, Promise};
+use crate::history::CommitMode;
+
+impl Contract {
+    /// The promise of an anomaly of groups.
+    pub(crate) fn of_group(&self, kind: Kind) -> Promise {
+        match kind {
+            Kind::GroupLost => self.loss(),
+            Kind::GroupDuplicate => self.repetition(),
+            Kind::DualOwner => self.given_kept("a partition has one owner in a generation"),
+            Kind::ZombieCommit => {
+                self.given_kept("a coordinator refuses the commits of earlier generations")
+            }
+            Kind::CommitLost => self.given_kept(
+                "a commit is acknowledged once it is on every in-sync replica of the coordinator",
+            ),
+            Kind::CommitRegressed => {
+                self.given_kept("only a commit moves the committed offset back")
+            }
+            Kind::NonlinearizableCommit => {
+                self.given_kept("the committed offset of a partition is one register")
+            }
+            Kind::ResumeWrong => {
+                self.given_kept("a new owner starts where the group's committed offset is")
+            }
+            Kind::ResetWrong => {
+                self.given_kept("auto.offset.reset is for groups without a committed offset")
+            }
+            Kind::CommitAhead => self.given_kept(match self.group.mode {
+                CommitMode::AutoInLoop => {
+                    "auto commit covers what earlier polls returned, and the loop processed that"
+                }
+                CommitMode::AutoHandoff => "auto commit covers what earlier polls returned",
+                CommitMode::SyncAfter | CommitMode::AsyncAfter => {
+                    "the application commits what it has processed"
+                }
+                CommitMode::SyncBefore => "the application commits what it has received",
+            }),
+            Kind::UnownedPartition => {
+                Promise::forbidden("an assignment gives every partition to somebody")
+            }
+            Kind::SurplusOwner => Promise::forbidden(
+                "a member owns what it subscribed to, and no more than an even share",
+            ),
+            _ => self.availability_of_group(),
+        }
+    }
+
+    /// Whether a record may be skipped by the group for ever.
+    fn loss(&self) -> Promise {
+        match self.group.mode {
+            CommitMode::SyncAfter | CommitMode::AsyncAfter => {
+                self.given_kept("at least once: an offset is committed after its records")
+            }
+            CommitMode::AutoInLoop => self.given_kept(
+                "at least once: auto commit follows the next poll, when the loop has processed all",
+            ),
+            CommitMode::AutoHandoff => Promise::allowed(
+                "auto commit does not wait for the task that processes: what was handed to it is \
+                 lost with its consumer",
+            ),
+            CommitMode::SyncBefore => Promise::allowed(
+                "at most once: what was committed and not yet processed is lost with its consumer",
+            ),
+        }
+    }
+
+    /// Whether a record may be processed again.
+    fn repetition(&self) -> Promise {
+        match self.group.mode {
+            CommitMode::SyncBefore => {
+                self.given_kept("at most once: nothing is processed before its commit is known")
+            }
+            CommitMode::AutoInLoop => Promise::allowed(format!(
+                "what was processed since the last auto commit, every {} ms, is repeated",
+                self.group.auto_commit_interval_ms
+            )),
+            CommitMode::AutoHandoff => {
+                Promise::allowed("what was processed since the last auto commit is repeated")
+            }
+            CommitMode::SyncAfter | CommitMode::AsyncAfter => {
+                Promise::allowed("at least once: what was processed and not committed is repeated")
+            }
+        }
+    }
+
+    /// A promise that holds while the log of `__consumer_offsets` loses nothing.
+    fn given_kept(&self, kept: &str) -> Promise {
+        let committed = self.committed();
+        if committed.forbidden {
+            return Promise::forbidden(kept);
+        }
+        Promise::allowed(format!(
+            "the offsets topic may have lost commits ({})",
+            committed.because
+        ))
+    }
+
+    fn availability_of_group(&self) -> Promise {
+        let available = self.availability_after_heal();
+        if available.forbidden {
+            return Promise::forbidden("all faults are healed, so the group must get to the end");
+        }
+        available
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{GroupSettings, Settings};
+
+    #[test]
+    fn each_mode_allows_what_it_must() {
+        let of = |mode| {
+            let group = Some(GroupSettings {
+                mode,
+                ..GroupSettings::default()
+            });
+            let contract = Contract::new(Settings {
+                group,
+                ..Settings::default()
+            });
+            let forbidden = |kind| contract.promise(kind).forbidden;
+            (forbidden(Kind::GroupLost), forbidden(Kind::GroupDuplicate))
+        };
+        for (mode, wanted) in [
+            (CommitMode::AutoInLoop, (true, false)),
+            (CommitMode::AutoHandoff, (false, false)),
+            (CommitMode::SyncAfter, (true, false)),
+            (CommitMode::AsyncAfter, (true, false)),
+            (CommitMode::SyncBefore, (false, true)),
+        ] {
+            assert_eq!(of(mode), wanted, "{}", mode.name());
+        }
+    }
+
+    #[test]
+    fn without_durable_offsets_only_assignments_are_promised() {
+        let mut contract = Contract::new(Settings::default());
+        contract.power_losses = 2;
+        let groups = Kind::ALL.into_iter().filter(|kind| kind.is_of_groups());
+        let forbidden: Vec<Kind> = groups
+            .filter(|kind| contract.promise(*kind).forbidden)
+            .collect();
+        assert_eq!(
+            forbidden,
+            [Kind::UnownedPartition, Kind::SurplusOwner, Kind::StuckGroup]
+        );
+    }
+}

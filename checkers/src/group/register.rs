@@ -1,0 +1,162 @@
+//! The committed offset of one partition as a register: who wrote, who read, and the simple
+//! contradictions, each of two or three operations.
+//!
+//! A commit is a write, in doubt unless acknowledged. The answer to `committed` is a read, and so
+//! is the first resume of an owner. A resume that found nothing reads "none".
+//! A resume is asked of the coordinator that gave the assignment, whose log holds every commit of
+//! earlier generations: it is never out of date. Anybody else may ask a coordinator that does not
+//! know yet that it was deposed, so while faults are about `committed` only says what was once
+//! committed.
+
+use rustc_hash::FxHashMap;
+
+use crate::group::build::is_committed;
+use crate::group::rows::{CommitRow, NO_OFFSET, Rows};
+
+/// An answered question for the committed offset.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    /// `NO_OFFSET` for none.
+    pub(crate) value: i64,
+    /// From here on it may have been answered.
+    pub(crate) since: u32,
+    /// The event of the answer.
+    pub(crate) until: u32,
+    /// The row of the resume, if it is one.
+    pub(crate) resume: Option<usize>,
+    /// Whether the answer was that of its time.
+    pub(crate) is_current: bool,
+}
+
+/// The committed offset of one partition.
+pub(crate) struct Register<'a> {
+    pub(crate) rows: &'a Rows,
+    /// In the order of their answers.
+    pub(crate) reads: Vec<Read>,
+    /// For each value the commits that may have written it.
+    written: FxHashMap<i64, Vec<u32>>,
+    /// Acknowledged commits: until when it had its effect, and which of those up to there was
+    /// invoked last.
+    certain: Vec<(u32, u32)>,
+}
+
+impl<'a> Register<'a> {
+    pub(crate) fn new(rows: &'a Rows, strict_from: u32) -> Self {
+        let reads = reads(rows, strict_from);
+        let mut written: FxHashMap<i64, Vec<u32>> = FxHashMap::default();
+        let mut certain = Vec::new();
+        if !reads.is_empty() {
+            for read in &reads {
+                written.entry(read.value).or_default();
+            }
+            for (number, commit) in rows.commits.iter().enumerate() {
+                if let Some(written) = written.get_mut(&commit.offset) {
+                    written.push(number as u32);
+                }
+            }
+            certain = latest_certain(rows);
+        }
+        Self {
+            rows,
+            reads,
+            written,
+            certain,
+        }
+    }
+
+    /// The commits that may have written this value before an event.
+    pub(crate) fn writers(&self, value: i64, before: u32) -> impl Iterator<Item = &'a CommitRow> {
+        let numbers = self.written.get(&value).map_or(&[][..], Vec::as_slice);
+        let commits = numbers
+            .iter()
+            .filter_map(|number| self.rows.commits.get(*number as usize));
+        commits.filter(move |commit| commit.invoked < before)
+    }
+
+    /// Whether anybody may have written what was read.
+    pub(crate) fn is_explained(&self, read: &Read) -> bool {
+        read.value == NO_OFFSET || self.writers(read.value, read.until).next().is_some()
+    }
+
+    /// The acknowledged commit that a read should have seen, or what came later, and did not: all
+    /// that may have written what was read was over before that commit began.
+    pub(crate) fn overlooked(&self, read: &Read) -> Option<&'a CommitRow> {
+        let before = self
+            .certain
+            .partition_point(|(effect_by, _)| *effect_by < read.since);
+        let (_, latest) = self.certain.get(before.checked_sub(1)?)?;
+        let commit = self.rows.commits.get(*latest as usize)?;
+        let last_writer = self
+            .writers(read.value, read.until)
+            .map(|writer| writer.effect_by)
+            .max();
+        let is_older = last_writer.is_none_or(|effect_by| effect_by < commit.invoked);
+        (read.is_current && is_older && commit.offset != read.value).then_some(commit)
+    }
+
+    /// The read before this one that saw a greater offset, if nothing in between may have set the
+    /// offset back.
+    pub(crate) fn went_back(&self, read: &Read) -> Option<&Read> {
+        let earlier = self.reads.partition_point(|other| other.until < read.since);
+        let before = self
+            .reads
+            .get(..earlier)?
+            .iter()
+            .rev()
+            .find(|other| other.is_current)?;
+        let last_writer = self
+            .writers(read.value, read.until)
+            .map(|writer| writer.effect_by)
+            .max();
+        let is_older = last_writer.is_none_or(|effect_by| effect_by < before.since);
+        (read.is_current && is_older && before.value > read.value).then_some(before)
+    }
+}
+
+fn reads(rows: &Rows, strict_from: u32) -> Vec<Read> {
+    let committed = rows.reads.iter().map(|read| Read {
+        value: read.offset,
+        since: read.invoked,
+        until: read.completed,
+        resume: None,
+        is_current: read.invoked >= strict_from,
+    });
+    let resumes = rows
+        .resumes
+        .iter()
+        .enumerate()
+        .filter(|(_, resume)| resume.is_first);
+    let resumes = resumes.map(|(number, resume)| Read {
+        value: if is_committed(resume) {
+            resume.offset
+        } else {
+            NO_OFFSET
+        },
+        since: resume.since,
+        until: resume.at,
+        resume: Some(number),
+        is_current: true,
+    });
+    let mut reads: Vec<Read> = committed.chain(resumes).collect();
+    reads.sort_unstable_by_key(|read| read.until);
+    reads
+}
+
+fn latest_certain(rows: &Rows) -> Vec<(u32, u32)> {
+    let acked = rows
+        .commits
+        .iter()
+        .enumerate()
+        .filter(|(_, commit)| commit.is_acked);
+    let mut certain: Vec<(u32, u32)> = acked
+        .map(|(number, commit)| (commit.effect_by, number as u32))
+        .collect();
+    certain.sort_unstable();
+    // Commits are in the order of their invocations.
+    let mut latest = 0;
+    for (_, number) in &mut certain {
+        latest = latest.max(*number);
+        *number = latest;
+    }
+    certain
+}

@@ -1,0 +1,131 @@
+//! `surplus-owner`: a member owns what it should not.
+//!
+//! A partition of a topic that it never subscribed to; or, in a group that reads one topic with a
+//! balanced assignor, more partitions in one generation than an even share: at most
+//! `ceil(partitions / members)`. Members that were not recorded only make the true share smaller.
+
+use std::collections::BTreeSet;
+
+use crate::group::Share;
+use crate::group::rows::{Claim, Consumer, NEVER, Rows};
+use crate::log::{Finding, Findings, Seen};
+
+const BALANCED: [&str; 4] = ["range", "roundrobin", "sticky", "cooperative-sticky"];
+
+pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
+    let topic = share.key().topic();
+    for stint in &share.rows.stints {
+        let Some(consumer) = share.consumer(stint.consumer) else {
+            continue;
+        };
+        let foreign = consumer.subscribed != NEVER && !consumer.topics.iter().any(|t| t == topic);
+        if foreign {
+            findings.report(stint.from, || outside(share, consumer, stint.from));
+        }
+    }
+    if one_topic(share) {
+        for claim in share
+            .rows
+            .claims
+            .iter()
+            .filter(|claim| is_last(share, claim))
+        {
+            if let Some((holds, even)) = uneven(share, claim) {
+                findings.report(claim.at, || too_many(share, claim, holds, even));
+            }
+        }
+    }
+}
+
+/// Whether an even share is promised.
+fn one_topic(share: &Share<'_>) -> bool {
+    let assignors = &share.settings.assignors;
+    let balanced = assignors
+        .iter()
+        .all(|name| BALANCED.contains(&name.as_str()));
+    let topics: BTreeSet<&String> = share
+        .members()
+        .flat_map(|(_, consumer)| &consumer.topics)
+        .collect();
+    balanced && !assignors.is_empty() && topics.len() == 1
+}
+
+/// Whether this is the claim, of all that the member made with it, that is reported for them.
+fn is_last(share: &Share<'_>, claim: &Claim) -> bool {
+    let partitions = share.group.partitions.iter().rev();
+    let claims = |rows: &Rows| {
+        let from = rows.claims.partition_point(|other| other.at < claim.at);
+        rows.claims
+            .get(from)
+            .is_some_and(|other| other.at == claim.at)
+    };
+    let mut with = partitions.filter(|rows| claims(rows));
+    with.next()
+        .is_some_and(|rows| rows.number == share.rows.number)
+}
+
+/// How many partitions the member holds in this generation, and how many are its even share, if
+/// that is fewer.
+fn uneven(share: &Share<'_>, claim: &Claim) -> Option<(u64, u64)> {
+    let consumer = share.consumer(claim.consumer)?;
+    let place = consumer.events.partition_point(|told| told.at < claim.at);
+    let told = consumer.events.get(place)?;
+    let next = consumer.events.get(place + 1);
+    if next.is_some_and(|next| !next.assigned && next.generation == told.generation) {
+        // It gives some up again at once.
+        return None;
+    }
+    let in_generation = |other: &&Consumer| {
+        let mut assigned = other.events.iter().filter(|told| told.assigned);
+        assigned.any(|told| told.generation == claim.generation)
+    };
+    // The lives of one static member are one member.
+    let members = share
+        .members()
+        .map(|(_, consumer)| consumer)
+        .filter(in_generation);
+    let members: BTreeSet<&str> = members
+        .map(|other| other.instance.as_deref().unwrap_or(&other.name))
+        .collect();
+    let members = members.len().max(1) as u64;
+    let topic = share.key().topic();
+    let partitions = share
+        .group
+        .partitions
+        .iter()
+        .filter_map(|rows| share.key_of(rows.number))
+        .filter(|key| key.topic() == topic)
+        .map(|key| key.partition() as u64 + 1)
+        .max()?;
+    let (holds, even) = (u64::from(told.holds), partitions.div_ceil(members));
+    (holds > even).then_some((holds, even))
+}
+
+fn outside(share: &Share<'_>, consumer: &Consumer, at: u32) -> Finding {
+    let (key, topics) = (share.key(), consumer.topics.join(", "));
+    let explanation = format!(
+        "{} of group {} was given {key}, but it only subscribed to {topics}",
+        consumer.name, share.group.name
+    );
+    let subscribed = Seen::new(consumer.subscribed, format!("subscribes to {topics}"));
+    Finding {
+        offsets: (0, 0),
+        witness: vec![subscribed, Seen::new(at, format!("is given {key}"))],
+        explanation,
+    }
+}
+
+fn too_many(share: &Share<'_>, claim: &Claim, holds: u64, even: u64) -> Finding {
+    let who = share.name(claim.consumer);
+    let explanation = format!(
+        "{who} held {holds} partitions in generation {} of group {}, though no member's share is \
+         more than {even}",
+        claim.generation, share.group.name
+    );
+    let shows = format!("{who} holds {holds} partitions from here on");
+    Finding {
+        offsets: (0, 0),
+        witness: vec![Seen::new(claim.at, shows)],
+        explanation,
+    }
+}
