@@ -95,6 +95,22 @@ pub struct GroupCounts {
     pub lost: u64,
 }
 
+impl GroupCounts {
+    /// What a group did, in words; nothing without one.
+    fn words(&self) -> String {
+        let Self {
+            processed,
+            commits,
+            generations,
+            ..
+        } = self;
+        if *generations == 0 {
+            return String::new();
+        }
+        format!(", {processed} processed, {commits} commits in {generations} generations")
+    }
+}
+
 /// What came of looking for one anomaly.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Check {
@@ -236,6 +252,19 @@ impl Verdict {
         }
     }
 
+    /// What happened and was allowed to, in words.
+    fn allowed_and_seen(&self) -> String {
+        let allowed = self.checks.iter();
+        let allowed = allowed.filter(|check| check.count > 0 && !check.promise.forbidden);
+        let seen: Vec<String> = allowed
+            .map(|check| format!("{} {}", check.count, check.anomaly.name()))
+            .collect();
+        if seen.is_empty() {
+            return String::new();
+        }
+        format!("; allowed and seen: {}", seen.join(", "))
+    }
+
     fn say(&self) -> String {
         let Counts {
             acknowledged,
@@ -247,7 +276,9 @@ impl Verdict {
         match self.validity {
             Validity::Valid => format!(
                 "Kept: {acknowledged} acknowledged records on {partitions} partitions, {read} \
-                 reads, no promise broken."
+                 reads{}, no promise broken{}.",
+                self.counts.group.words(),
+                self.allowed_and_seen(),
             ),
             Validity::HarnessError => format!("The harness failed: {reasons}."),
             Validity::Inconclusive => format!("Inconclusive: {reasons}."),

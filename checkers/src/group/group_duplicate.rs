@@ -2,21 +2,38 @@
 //!
 //! Both must be certain: processing in doubt accuses nobody. The report says how far apart they
 //! are, in records (how far the group had come in between) and in time.
+//! Where members commit before they process, a commit in doubt may have come so late that it set
+//! the group back behind what was committed and processed since: that is no repetition by the
+//! group, and does not count there.
 
 use rustc_hash::FxHashMap;
 
 use crate::group::Share;
 use crate::group::rows::{NEVER, ProcessRow, Rows};
+use crate::history::CommitMode;
 use crate::log::{Finding, Findings, Seen};
 
 pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
+    let before_processing = share.settings.mode == CommitMode::SyncBefore;
     for (first, again) in duplicates(share.rows) {
-        findings.report(again.completed, || finding(share, first, again));
+        if !(before_processing && set_back(share.rows, first, again)) {
+            findings.report(again.completed, || finding(share, first, again));
+        }
     }
 }
 
+/// Whether a commit in doubt may have set the group back to the record, after it was processed.
+fn set_back(rows: &Rows, first: &ProcessRow, again: &ProcessRow) -> bool {
+    rows.commits.iter().any(|commit| {
+        !commit.is_acked
+            && commit.offset <= first.offset
+            && commit.invoked < again.invoked
+            && commit.effect_by > first.invoked
+    })
+}
+
 /// Each processing of a record that had been processed before, with the first one.
-pub(crate) fn duplicates(rows: &Rows) -> impl Iterator<Item = (&ProcessRow, &ProcessRow)> {
+fn duplicates(rows: &Rows) -> impl Iterator<Item = (&ProcessRow, &ProcessRow)> {
     let mut first: FxHashMap<i64, &ProcessRow> = FxHashMap::default();
     let certain = rows.processed.iter().filter(|row| row.completed != NEVER);
     certain.filter_map(move |row| {
