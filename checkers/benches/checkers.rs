@@ -1,5 +1,5 @@
 //! Operations a second from memory: linearizability alone, every anomaly together, and the whole
-//! way from JSON. One thread. The load is that of the reference: half sends, half polls of up to
+//! way from JSON; the same for a group of consumers with 64 partitions. One thread. The load is that of the reference: half sends, half polls of up to
 //! ten records, one in twenty a read of the end; ten clients; one send in a hundred in doubt.
 //! Times are those on the CPU, so that a shared machine gives the figures of a quiet one.
 
@@ -7,15 +7,18 @@
 
 #[path = "../tests/simulate/mod.rs"]
 mod simulate;
+#[path = "../tests/simulate/group.rs"]
+mod simulate_group;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use checkers::contract::Contract;
-use checkers::history::History;
+use checkers::history::{CommitMode, History, OpType};
 use checkers::{Prepared, check, check_prepared};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use simulate::Plan;
+use simulate_group::GroupPlan;
 
 const OPERATIONS: usize = 1_000_000;
 
@@ -93,5 +96,38 @@ fn benches(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(checkers, benches);
+/// Members that poll, process record by record and commit.
+fn groups(criterion: &mut Criterion) {
+    let history = simulate_group::history(GroupPlan {
+        seed: 1,
+        mode: CommitMode::SyncAfter,
+        clients: 8,
+        partitions: 64,
+        steps: 2 * OPERATIONS,
+        cooperative: false,
+        churn: 1,
+        doubtful: 1,
+    });
+    let invoked = history.ops.iter().filter(|op| op.kind == OpType::Invoke);
+    let operations = invoked.count() as u64;
+    let contract = Contract::of(&history);
+    let prepared = Prepared::of(&history);
+    let mut group = criterion.benchmark_group("consumer-group");
+    group
+        .sample_size(10)
+        .throughput(Throughput::Elements(operations));
+    group.bench_function("all-anomalies", |bench| {
+        bench.iter_custom(|times| {
+            timed(times, || {
+                check_prepared(&history, black_box(&prepared), &contract)
+            })
+        });
+    });
+    group.bench_function("all-anomalies-and-prepare", |bench| {
+        bench.iter_custom(|times| timed(times, || check(black_box(&history), &contract)));
+    });
+    group.finish();
+}
+
+criterion_group!(checkers, benches, groups);
 criterion_main!(checkers);

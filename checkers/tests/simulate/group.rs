@@ -129,6 +129,8 @@ struct World {
     lives: Vec<usize>,
     members: Vec<Member>,
     flights: Vec<Flight>,
+    /// Those in doubt that have not arrived.
+    late: Vec<usize>,
     coordinator: Coordinator,
 }
 
@@ -145,6 +147,7 @@ impl World {
             lives: vec![0; plan.clients],
             members: Vec::new(),
             flights: Vec::new(),
+            late: Vec::new(),
             coordinator: Coordinator::default(),
         }
     }
@@ -318,13 +321,14 @@ impl World {
 
     /// A commit in doubt arrives late, or gets lost.
     fn arrive(&mut self) {
-        let waiting = self.flights.iter().enumerate();
-        let waiting = waiting.filter(|(_, f)| f.is_doubtful && !f.is_over && f.answer.is_none());
-        let waiting: Vec<usize> = waiting.map(|(number, _)| number).collect();
-        if waiting.is_empty() {
+        if self.late.is_empty() {
             return;
         }
-        let flight = waiting[self.random(waiting.len() as u64) as usize];
+        let place = self.random(self.late.len() as u64) as usize;
+        let flight = self.late.swap_remove(place);
+        if self.flights[flight].is_over {
+            return;
+        }
         if self.random(2) == 0 {
             self.flights[flight].is_over = true;
         } else {
@@ -642,6 +646,7 @@ impl World {
             is_over,
         });
         let steps = &mut self.members[member].steps;
+        self.late.extend(is_doubtful.then_some(flight));
         let waits = call == CommitCall::Sync;
         let next = [Step::Committed(flight), Step::Answered(flight)];
         if waits {
