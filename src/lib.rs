@@ -20,6 +20,7 @@ pub mod storage;
 pub mod quorum;
 pub mod replica;
 
+pub mod group;
 pub mod metadata;
 
 pub mod broker;

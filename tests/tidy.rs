@@ -22,6 +22,7 @@ const RANKS: &[(&str, u8)] = &[
     ("replica", 4),
     ("quorum", 4),
     ("metadata", 5),
+    ("group", 5),
     ("broker", 6),
     ("client", 6),
     ("shell", 7),

@@ -14,15 +14,45 @@ pub enum Sabotage {
     IgnoreLeaderEpochInFetch,
     /// A new leader forgets the producers' windows, so that retries are appended twice.
     NoDuplicateWindowAfterFailover,
+    /// An offset commit is answered after the coordinator's own append.
+    CommitAnsweredBeforeReplication,
+    /// A coordinator that leads again keeps the offsets it knew before.
+    StaleCacheKeptOnLoad,
+    /// A commit of a member of an earlier generation is accepted.
+    GenerationNotCheckedOnCommit,
+    /// The new id of a static member is told but not stored.
+    StaticMemberIdNotPersisted,
+    /// A rebalance leaves out a member, whose heartbeats go on being accepted.
+    TwoOwnersAfterMissedRebalance,
+    /// A generation begins before its members have given up the last one.
+    RebalanceCompletesWithoutWaiting,
+    /// A loading coordinator skips records that delete.
+    TombstoneIgnoredOnLoad,
+    /// A loading coordinator stops at the high watermark instead of the end of the log.
+    LoadStopsAtHighWatermark,
+    /// The client commits one offset too far.
+    OffByOneCommittedOffset,
+    /// Auto commit covers the records that this poll is about to return.
+    AutoCommitOfCurrentPoll,
 }
 
 impl Sabotage {
     /// Every planted bug.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 14] = [
         Self::AckBeforeReplication,
         Self::TruncateToHighWatermarkOnRestart,
         Self::IgnoreLeaderEpochInFetch,
         Self::NoDuplicateWindowAfterFailover,
+        Self::CommitAnsweredBeforeReplication,
+        Self::StaleCacheKeptOnLoad,
+        Self::GenerationNotCheckedOnCommit,
+        Self::StaticMemberIdNotPersisted,
+        Self::TwoOwnersAfterMissedRebalance,
+        Self::RebalanceCompletesWithoutWaiting,
+        Self::TombstoneIgnoredOnLoad,
+        Self::LoadStopsAtHighWatermark,
+        Self::OffByOneCommittedOffset,
+        Self::AutoCommitOfCurrentPoll,
     ];
 
     /// The name that `--sabotage` takes.
@@ -32,6 +62,16 @@ impl Sabotage {
             Self::TruncateToHighWatermarkOnRestart => "truncate-to-high-watermark-on-restart",
             Self::IgnoreLeaderEpochInFetch => "ignore-leader-epoch-in-fetch",
             Self::NoDuplicateWindowAfterFailover => "no-duplicate-window-after-failover",
+            Self::CommitAnsweredBeforeReplication => "commit-answered-before-replication",
+            Self::StaleCacheKeptOnLoad => "stale-cache-kept-on-load",
+            Self::GenerationNotCheckedOnCommit => "generation-not-checked-on-commit",
+            Self::StaticMemberIdNotPersisted => "static-member-id-not-persisted",
+            Self::TwoOwnersAfterMissedRebalance => "two-owners-after-missed-rebalance",
+            Self::RebalanceCompletesWithoutWaiting => "rebalance-completes-without-waiting",
+            Self::TombstoneIgnoredOnLoad => "tombstone-ignored-on-load",
+            Self::LoadStopsAtHighWatermark => "load-stops-at-high-watermark",
+            Self::OffByOneCommittedOffset => "off-by-one-committed-offset",
+            Self::AutoCommitOfCurrentPoll => "auto-commit-of-current-poll",
         }
     }
 
@@ -49,6 +89,32 @@ impl Sabotage {
             }
             Self::IgnoreLeaderEpochInFetch => "the leader skips epoch and divergence checks",
             Self::NoDuplicateWindowAfterFailover => "a new leader forgets producer sequences",
+            Self::CommitAnsweredBeforeReplication => {
+                "an offset commit is answered after the coordinator's own append"
+            }
+            Self::StaleCacheKeptOnLoad => {
+                "a coordinator that leads again keeps the offsets it knew before"
+            }
+            Self::GenerationNotCheckedOnCommit => {
+                "a commit of a member of an earlier generation is accepted"
+            }
+            Self::StaticMemberIdNotPersisted => {
+                "the new id of a static member is told but not stored"
+            }
+            Self::TwoOwnersAfterMissedRebalance => {
+                "a rebalance leaves out a member, whose heartbeats go on being accepted"
+            }
+            Self::RebalanceCompletesWithoutWaiting => {
+                "a generation begins before its members have given up the last one"
+            }
+            Self::TombstoneIgnoredOnLoad => "a loading coordinator skips records that delete",
+            Self::LoadStopsAtHighWatermark => {
+                "a loading coordinator stops at the high watermark instead of the end of the log"
+            }
+            Self::OffByOneCommittedOffset => "the client commits one offset too far",
+            Self::AutoCommitOfCurrentPoll => {
+                "auto commit covers the records that this poll is about to return"
+            }
         }
     }
 }

@@ -1,0 +1,89 @@
+//! Offsets that nobody needs any more, and groups that hold none.
+//!
+//! Offsets of a group expire `offsets.retention.minutes` after it became empty; of a group without
+//! members ever, after their commit; of a consumer group with members, only where nobody
+//! subscribes to the topic. Never amid a rebalance (KAFKA-13636). Source: KIP-211.
+
+use super::Coordinator;
+use super::records::offset_commit_key;
+use super::response::CommittedOffset;
+use super::state::{Group, State};
+use super::write::Purpose;
+use crate::id::TopicPartition;
+use crate::time::Now;
+
+impl Coordinator {
+    /// Looks for what has expired; the coordinator's timer calls it.
+    pub(super) fn expire(&mut self, now: Now) {
+        let retention = i64::try_from(self.settings.retention.as_millis()).unwrap_or(i64::MAX);
+        for group_id in self.groups.keys().cloned().collect::<Vec<_>>() {
+            let Some(group) = self.groups.get(&group_id) else {
+                continue;
+            };
+            let expired = expired(group, now.wall_millis, retention);
+            let is_idle = group.state == State::Empty && group.pending_members.is_empty();
+            if is_idle && expired.len() == group.offsets.len() && !self.is_written(&group_id) {
+                self.write_group_deletion(&group_id, None);
+            } else {
+                self.drop_offsets(&group_id, expired);
+            }
+        }
+    }
+
+    /// The topics are gone, and with them all offsets committed for them: a topic that gets the
+    /// name again begins without (KAFKA-19154).
+    pub fn topics_deleted(&mut self, topics: &[&str]) {
+        for group_id in self.groups.keys().cloned().collect::<Vec<_>>() {
+            let Some(group) = self.groups.get(&group_id) else {
+                continue;
+            };
+            let gone = group
+                .offsets
+                .keys()
+                .filter(|name| topics.contains(&&*name.topic));
+            let gone = gone.cloned().collect();
+            self.drop_offsets(&group_id, gone);
+        }
+    }
+
+    fn drop_offsets(&mut self, group_id: &str, partitions: Vec<TopicPartition>) {
+        if partitions.is_empty() {
+            return;
+        }
+        let tombstone = |name| (offset_commit_key(group_id, name), None);
+        let records = partitions.iter().map(tombstone).collect();
+        self.write(group_id, records, Purpose::Expire(partitions));
+    }
+
+    /// Whether something of the group is on its way to the log.
+    fn is_written(&self, group_id: &str) -> bool {
+        self.writes
+            .values()
+            .any(|pending| pending.group_id == group_id)
+    }
+}
+
+fn expired(group: &Group, wall_millis: i64, retention: i64) -> Vec<TopicPartition> {
+    let is_over = |since: i64, offset: &CommittedOffset| match offset.expire_millis {
+        Some(at) => wall_millis >= at,
+        None => wall_millis.saturating_sub(since) >= retention,
+    };
+    let subscribed = group.subscribed_topics();
+    let offsets = group.offsets.iter().filter(|(name, offset)| {
+        let committed = offset.commit_millis;
+        match (group.state, &group.protocol_type) {
+            (State::Empty, Some(_)) if group.state_millis >= 0 => {
+                is_over(group.state_millis.max(committed), offset)
+            }
+            (State::Empty, _) => is_over(committed, offset),
+            (State::Stable, Some(_)) if group.is_of_consumers() => {
+                let unused = subscribed
+                    .as_ref()
+                    .is_some_and(|all| !all.contains(&*name.topic));
+                unused && is_over(committed, offset)
+            }
+            _ => false,
+        }
+    });
+    offsets.map(|(name, _)| name.clone()).collect()
+}

@@ -1,0 +1,1 @@
+//! Tests of the coordinator: synchronous calls that assert answers, state and effects.
