@@ -107,6 +107,7 @@ fn groups(criterion: &mut Criterion) {
         cooperative: false,
         churn: 1,
         doubtful: 1,
+        asks: 0,
     });
     let invoked = history.ops.iter().filter(|op| op.kind == OpType::Invoke);
     let operations = invoked.count() as u64;

@@ -36,6 +36,7 @@ fn plans() -> impl Strategy<Value = GroupPlan> {
             cooperative,
             churn,
             doubtful,
+            asks: 10,
         },
     )
 }
@@ -89,6 +90,7 @@ fn histories(mode: CommitMode) -> impl Iterator<Item = History> {
             cooperative,
             churn,
             doubtful,
+            asks: 10,
         })
     })
 }

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 use crate::group::rows::{
-    Claim, CommitRow, Consumer, Drain, Group, Groups, NEVER, NO_OFFSET, PolledRow, ProcessRow,
-    ReadRow, ResumeRow, Rows, Stint, Told,
+    Claim, CommitRow, Consumer, Drain, Generation, Group, Groups, NEVER, NO_OFFSET, PolledRow,
+    ProcessRow, ReadRow, ResumeRow, Rows, Stint, Told,
 };
 use crate::history::columns::Columns;
 use crate::history::commit_outcome::proves_failure;
@@ -21,6 +21,9 @@ use crate::history::{
 impl Groups {
     /// One pass over the history; the partitions are those of `columns`.
     pub(crate) fn build(history: &History, columns: &Columns) -> Self {
+        if history.header.settings.group.is_none() {
+            return Self::default();
+        }
         let keys = columns.partitions.iter().enumerate();
         let keys = keys.map(|(number, partition)| (&partition.key, number));
         let mut builder = Builder {
@@ -458,24 +461,32 @@ impl<'a> Builder<'a> {
     }
 
     fn generations(&mut self) {
+        let mut told: Vec<(u32, i32, &str, u32)> = Vec::new();
         for consumer in &self.groups.consumers {
-            let group = self.groups.all.get_mut(consumer.group as usize);
+            let who = consumer.instance.as_deref().unwrap_or(&consumer.name);
             let assigned = consumer.events.iter().filter(|told| told.assigned);
-            if let Some(group) = group {
-                group
-                    .generations
-                    .extend(assigned.map(|told| (told.generation, told.at)));
+            told.extend(assigned.map(|told| (consumer.group, told.generation, who, told.at)));
+        }
+        told.sort_unstable();
+        for same in told.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            let Some((group, number, ..)) = same.first().copied() else {
+                continue;
+            };
+            let members = same.chunk_by(|a, b| a.2 == b.2).count() as u64;
+            let first = same.iter().map(|told| told.3).min().unwrap_or(NEVER);
+            if let Some(group) = self.groups.all.get_mut(group as usize) {
+                group.generations.push(Generation {
+                    number,
+                    first,
+                    members,
+                });
             }
         }
         for group in &mut self.groups.all {
-            group.generations.sort_unstable();
-            group
-                .generations
-                .dedup_by_key(|(generation, _)| *generation);
             let mut first = NEVER;
-            for (_, at) in group.generations.iter_mut().rev() {
-                first = first.min(*at);
-                *at = first;
+            for generation in group.generations.iter_mut().rev() {
+                first = first.min(generation.first);
+                generation.first = first;
             }
         }
     }

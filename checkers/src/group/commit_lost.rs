@@ -46,8 +46,8 @@ fn finding(share: &Share<'_>, read: &Read, commit: &CommitRow) -> Finding {
     let (key, group) = (share.key(), &share.group.name);
     let who = share.name(commit.consumer);
     let mut witness = Vec::new();
-    let older = share.register().writers(read.value, read.until).last();
-    if let Some(older) = older {
+    let older = share.register().writer(read);
+    if let Some((older, _)) = older {
         let name = share.name(older.consumer);
         let shows = format!("{name} commits offset {}", older.offset);
         witness.push(Seen::new(older.invoked, shows));

@@ -33,8 +33,9 @@ pub(crate) struct Register<'a> {
     pub(crate) rows: &'a Rows,
     /// In the order of their answers.
     pub(crate) reads: Vec<Read>,
-    /// For each value the commits that may have written it.
-    written: FxHashMap<i64, Vec<u32>>,
+    /// For each value the commits that may have written it, and the latest effect of those up to
+    /// there.
+    written: FxHashMap<i64, Vec<(u32, u32)>>,
     /// Acknowledged commits: until when it had its effect, and which of those up to there was
     /// invoked last.
     certain: Vec<(u32, u32)>,
@@ -43,7 +44,7 @@ pub(crate) struct Register<'a> {
 impl<'a> Register<'a> {
     pub(crate) fn new(rows: &'a Rows, strict_from: u32) -> Self {
         let reads = reads(rows, strict_from);
-        let mut written: FxHashMap<i64, Vec<u32>> = FxHashMap::default();
+        let mut written: FxHashMap<i64, Vec<(u32, u32)>> = FxHashMap::default();
         let mut certain = Vec::new();
         if !reads.is_empty() {
             for read in &reads {
@@ -51,7 +52,8 @@ impl<'a> Register<'a> {
             }
             for (number, commit) in rows.commits.iter().enumerate() {
                 if let Some(written) = written.get_mut(&commit.offset) {
-                    written.push(number as u32);
+                    let latest = written.last().map_or(0, |(_, effect_by)| *effect_by);
+                    written.push((number as u32, latest.max(commit.effect_by)));
                 }
             }
             certain = latest_certain(rows);
@@ -64,18 +66,21 @@ impl<'a> Register<'a> {
         }
     }
 
-    /// The commits that may have written this value before an event.
-    pub(crate) fn writers(&self, value: i64, before: u32) -> impl Iterator<Item = &'a CommitRow> {
-        let numbers = self.written.get(&value).map_or(&[][..], Vec::as_slice);
-        let commits = numbers
-            .iter()
-            .filter_map(|number| self.rows.commits.get(*number as usize));
-        commits.filter(move |commit| commit.invoked < before)
+    /// The last commit that may have written what was read, and the latest effect of all that may.
+    pub(crate) fn writer(&self, read: &Read) -> Option<(&'a CommitRow, u32)> {
+        let rows = self.rows;
+        let written = self.written.get(&read.value)?;
+        let commit = |number: u32| rows.commits.get(number as usize);
+        let begun = written.partition_point(|(number, _)| {
+            commit(*number).is_some_and(|commit| commit.invoked < read.until)
+        });
+        let (number, effect_by) = written.get(begun.checked_sub(1)?)?;
+        Some((commit(*number)?, *effect_by))
     }
 
     /// Whether anybody may have written what was read.
     pub(crate) fn is_explained(&self, read: &Read) -> bool {
-        read.value == NO_OFFSET || self.writers(read.value, read.until).next().is_some()
+        read.value == NO_OFFSET || self.writer(read).is_some()
     }
 
     /// The acknowledged commit that a read should have seen, or what came later, and did not: all
@@ -86,11 +91,9 @@ impl<'a> Register<'a> {
             .partition_point(|(effect_by, _)| *effect_by < read.since);
         let (_, latest) = self.certain.get(before.checked_sub(1)?)?;
         let commit = self.rows.commits.get(*latest as usize)?;
-        let last_writer = self
-            .writers(read.value, read.until)
-            .map(|writer| writer.effect_by)
-            .max();
-        let is_older = last_writer.is_none_or(|effect_by| effect_by < commit.invoked);
+        let is_older = self
+            .writer(read)
+            .is_none_or(|(_, effect_by)| effect_by < commit.invoked);
         (read.is_current && is_older && commit.offset != read.value).then_some(commit)
     }
 
@@ -104,11 +107,9 @@ impl<'a> Register<'a> {
             .iter()
             .rev()
             .find(|other| other.is_current)?;
-        let last_writer = self
-            .writers(read.value, read.until)
-            .map(|writer| writer.effect_by)
-            .max();
-        let is_older = last_writer.is_none_or(|effect_by| effect_by < before.since);
+        let is_older = self
+            .writer(read)
+            .is_none_or(|(_, effect_by)| effect_by < before.since);
         (read.is_current && is_older && before.value > read.value).then_some(before)
     }
 }

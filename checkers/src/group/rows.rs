@@ -65,21 +65,41 @@ pub(crate) struct Told {
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) name: Box<str>,
-    /// For each generation that was assigned, ascending: the first event that shows it or a later
-    /// one.
-    pub(crate) generations: Vec<(i32, u32)>,
+    /// Those that were assigned, ascending.
+    pub(crate) generations: Vec<Generation>,
     /// By the number of their partition, ascending.
     pub(crate) partitions: Vec<Rows>,
+}
+
+/// One generation of a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Generation {
+    pub(crate) number: i32,
+    /// The first event that shows it or a later one.
+    pub(crate) first: u32,
+    /// How many members are known to have been in it; the lives of a static member are one.
+    pub(crate) members: u64,
 }
 
 impl Group {
     /// The first event that shows a generation after this one; such a generation ends all effects
     /// of this one.
     pub(crate) fn after(&self, generation: i32) -> u32 {
-        let next = self.generations.partition_point(|(g, _)| *g <= generation);
+        let next = self
+            .generations
+            .partition_point(|known| known.number <= generation);
         self.generations
             .get(next)
-            .map_or(NEVER, |(_, first)| *first)
+            .map_or(NEVER, |known| known.first)
+    }
+
+    /// How many members are known to have been in a generation.
+    pub(crate) fn members(&self, generation: i32) -> u64 {
+        let known = self
+            .generations
+            .binary_search_by_key(&generation, |known| known.number);
+        let known = known.ok().and_then(|place| self.generations.get(place));
+        known.map_or(1, |known| known.members)
     }
 
     /// What happened in one partition.

@@ -24,17 +24,25 @@ pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
         }
     }
     if one_topic(share) {
-        for claim in share
-            .rows
-            .claims
-            .iter()
-            .filter(|claim| is_last(share, claim))
-        {
-            if let Some((holds, even)) = uneven(share, claim) {
+        let partitions = partitions(share);
+        for claim in &share.rows.claims {
+            let uneven = uneven(share, claim, partitions).filter(|_| is_last(share, claim));
+            if let Some((holds, even)) = uneven {
                 findings.report(claim.at, || too_many(share, claim, holds, even));
             }
         }
     }
+}
+
+/// How many partitions the topic has, as far as anybody knows.
+fn partitions(share: &Share<'_>) -> u64 {
+    let known = share
+        .group
+        .partitions
+        .iter()
+        .filter_map(|rows| share.key_of(rows.number));
+    let own = known.filter(|key| key.topic() == share.key().topic());
+    own.map(|key| key.partition() as u64 + 1).max().unwrap_or(0)
 }
 
 /// Whether an even share is promised.
@@ -66,7 +74,7 @@ fn is_last(share: &Share<'_>, claim: &Claim) -> bool {
 
 /// How many partitions the member holds in this generation, and how many are its even share, if
 /// that is fewer.
-fn uneven(share: &Share<'_>, claim: &Claim) -> Option<(u64, u64)> {
+fn uneven(share: &Share<'_>, claim: &Claim, partitions: u64) -> Option<(u64, u64)> {
     let consumer = share.consumer(claim.consumer)?;
     let place = consumer.events.partition_point(|told| told.at < claim.at);
     let told = consumer.events.get(place)?;
@@ -75,29 +83,8 @@ fn uneven(share: &Share<'_>, claim: &Claim) -> Option<(u64, u64)> {
         // It gives some up again at once.
         return None;
     }
-    let in_generation = |other: &&Consumer| {
-        let mut assigned = other.events.iter().filter(|told| told.assigned);
-        assigned.any(|told| told.generation == claim.generation)
-    };
-    // The lives of one static member are one member.
-    let members = share
-        .members()
-        .map(|(_, consumer)| consumer)
-        .filter(in_generation);
-    let members: BTreeSet<&str> = members
-        .map(|other| other.instance.as_deref().unwrap_or(&other.name))
-        .collect();
-    let members = members.len().max(1) as u64;
-    let topic = share.key().topic();
-    let partitions = share
-        .group
-        .partitions
-        .iter()
-        .filter_map(|rows| share.key_of(rows.number))
-        .filter(|key| key.topic() == topic)
-        .map(|key| key.partition() as u64 + 1)
-        .max()?;
-    let (holds, even) = (u64::from(told.holds), partitions.div_ceil(members));
+    let even = partitions.div_ceil(share.group.members(claim.generation).max(1));
+    let holds = u64::from(told.holds);
     (holds > even).then_some((holds, even))
 }
 

@@ -84,6 +84,20 @@ impl Action {
         }
     }
 
+    /// Whether it is one of consumer groups.
+    pub fn is_of_groups(&self) -> bool {
+        matches!(
+            self,
+            Self::Subscribe(_)
+                | Self::Leave(_)
+                | Self::Rebalance(_)
+                | Self::Resume(_)
+                | Self::Process(_)
+                | Self::Commit(_)
+                | Self::Committed(_)
+        )
+    }
+
     /// Whether it stands alone, neither invoked nor completed.
     pub fn is_event(&self) -> bool {
         matches!(

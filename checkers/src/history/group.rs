@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::history::action::Action;
+use crate::history::header::Settings;
 use crate::history::key::Key;
 use crate::history::record::Record;
 
@@ -177,11 +179,14 @@ impl CommitMode {
 }
 
 /// What is wrong with an action of a group beyond its form, and what would be right.
-pub(crate) fn fault(action: &crate::history::Action) -> Option<(String, &'static str)> {
-    use crate::history::Action;
+pub(crate) fn fault(action: &Action, settings: &Settings) -> Option<(String, &'static str)> {
     let offset = "an offset is the number of the record to read next, 0 or more";
     let bad = |o: &i64| *o < 0;
     match action {
+        action if settings.group.is_none() && action.is_of_groups() => Some((
+            format!("{} in a run without groups", action.name()),
+            "the settings in the header need \"group\": see docs/history.md",
+        )),
         Action::Resume(resume) if bad(&resume.offset) => Some((
             format!("{} resumes at {}", resume.key, resume.offset),
             offset,

@@ -235,7 +235,7 @@ impl Builder {
         if self.history.ops.len() >= LINES_MAX {
             return Err((format!("more than {LINES_MAX} lines"), "split the run"));
         }
-        if let Some(fault) = group::fault(&op.action) {
+        if let Some(fault) = group::fault(&op.action, &self.history.header.settings) {
             return Err(fault);
         }
         let position = self.history.ops.len() as u32;
@@ -268,13 +268,6 @@ impl Builder {
             return Err((
                 problem,
                 "a process is one logical thread: give each its own number",
-            ));
-        }
-        if matches!(op.action, Action::Subscribe(_)) && self.history.header.settings.group.is_none()
-        {
-            return Err((
-                format!("process {} subscribes in a run without groups", op.process),
-                "the settings in the header need \"group\": see docs/history.md",
             ));
         }
         if let Action::Send(sends) = &op.action {

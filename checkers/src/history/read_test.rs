@@ -102,7 +102,14 @@ fn faults_name_line_problem_and_remedy() {
         assert!(error.contains(wanted) && error.contains("; "), "{error}");
     }
     for (lines, wanted) in group_faults() {
-        let error = read(&lines).expect_err(wanted);
+        let with_group = HEADER.replace("1}", "1,\"settings\":{\"group\":{}}}");
+        let header = if wanted.contains("without groups") {
+            HEADER
+        } else {
+            &with_group
+        };
+        let error = History::read(format!("{header}{lines}").as_bytes());
+        let error = error.expect_err(wanted).to_string();
         assert!(error.contains(wanted) && error.contains("; "), "{error}");
     }
     let error = History::read(&b""[..]).expect_err("empty").to_string();
@@ -152,7 +159,7 @@ fn group_faults() -> Vec<(String, &'static str)> {
         ),
         (
             line("subscribe", "invoke"),
-            "line 2: process 10 subscribes in a run without groups; the settings",
+            "line 2: subscribe in a run without groups; the settings",
         ),
         (
             line("process", "ok"),

@@ -78,18 +78,30 @@ enum Event {
 }
 
 fn events(writes: &[Write], reads: &[Read]) -> Vec<(u32, Event)> {
-    let mut events = Vec::with_capacity(2 * (writes.len() + reads.len()));
-    for (number, write) in writes.iter().enumerate() {
-        events.push((write.call, Event::Call(Side::Write, number)));
-        if write.end != u32::MAX {
-            events.push((write.end, Event::End(Side::Write, number)));
-        }
-    }
-    for (number, read) in reads.iter().enumerate() {
-        events.push((read.call, Event::Call(Side::Read, number)));
-        events.push((read.end, Event::End(Side::Read, number)));
-    }
-    events.sort_unstable();
+    // Each list is nearly sorted, which makes the sort a merge.
+    let calls = writes
+        .iter()
+        .enumerate()
+        .map(|(n, w)| (w.call, Event::Call(Side::Write, n)));
+    let ends = writes
+        .iter()
+        .enumerate()
+        .filter(|(_, write)| write.end != u32::MAX);
+    let ends = ends.map(|(n, write)| (write.end, Event::End(Side::Write, n)));
+    let read_calls = reads
+        .iter()
+        .enumerate()
+        .map(|(n, r)| (r.call, Event::Call(Side::Read, n)));
+    let read_ends = reads
+        .iter()
+        .enumerate()
+        .map(|(n, r)| (r.end, Event::End(Side::Read, n)));
+    let mut events: Vec<(u32, Event)> = calls
+        .chain(ends)
+        .chain(read_calls)
+        .chain(read_ends)
+        .collect();
+    events.sort();
     events
 }
 

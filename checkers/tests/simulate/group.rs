@@ -36,6 +36,8 @@ pub struct GroupPlan {
     pub churn: u64,
     /// Of 100 commits, how many end in doubt.
     pub doubtful: u64,
+    /// Of 1000 micro-steps, how many ask for the committed offsets.
+    pub asks: u64,
 }
 
 /// A history of this plan, drained and read to the end.
@@ -214,7 +216,7 @@ impl World {
             self.send();
         } else if dice < 150 {
             self.arrive();
-        } else if dice < 160 {
+        } else if dice < 150 + self.plan.asks {
             self.ask();
         } else {
             let client = self.random(self.plan.clients as u64) as usize;
