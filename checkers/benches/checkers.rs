@@ -1,6 +1,7 @@
 //! Operations a second from memory: linearizability alone, every anomaly together, and the whole
-//! way from JSON; the same for a group of consumers with 64 partitions. One thread. The load is that of the reference: half sends, half polls of up to
-//! ten records, one in twenty a read of the end; ten clients; one send in a hundred in doubt.
+//! way from JSON; the same for a group of consumers with 64 partitions. One thread.
+//! The load is that of the reference: half sends, half polls of up to ten records, one in twenty a
+//! read of the end; ten clients; one send in a hundred in doubt.
 //! Times are those on the CPU, so that a shared machine gives the figures of a quiet one.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads clocks")]
