@@ -111,6 +111,9 @@ async fn settle(stage: &Stage, clients: &Clients) -> Liveness {
         clients.prove_progress(&stage.session, begin + limit).await
     };
     if let Err(missing) = recovered.await {
+        if let Some(members) = &clients.members {
+            members.end(&stage.session).await;
+        }
         // What can still be read is read: a violation outranks unavailability.
         let _ = read_everything(stage, clients).await;
         return Liveness::NotRecovered {
@@ -119,17 +122,27 @@ async fn settle(stage: &Stage, clients: &Clients) -> Liveness {
     }
     let recovery = begin.elapsed();
     stage.enter(Phase::Final);
-    match read_everything(stage, clients).await {
-        Ok(()) => Liveness::Recovered {
+    let drained = drain(stage, clients).await;
+    let read = read_everything(stage, clients).await;
+    let mut reasons: Vec<String> = drained.err().into_iter().collect();
+    reasons.extend(read.err().iter().flatten().map(ToString::to_string));
+    if reasons.is_empty() {
+        return Liveness::Recovered {
             after_ms: recovery.as_millis() as u64,
-        },
-        Err(unfinished) => {
-            let reasons: Vec<String> = unfinished.iter().map(ToString::to_string).collect();
-            Liveness::NotRecovered {
-                reason: reasons.join("; "),
-            }
-        }
+        };
     }
+    Liveness::NotRecovered {
+        reason: reasons.join("; "),
+    }
+}
+
+/// Lets the members of a group work off what is left; what is missing at the deadline.
+async fn drain(stage: &Stage, clients: &Clients) -> Result<(), String> {
+    let Some(members) = &clients.members else {
+        return Ok(());
+    };
+    let limit = Duration::from_millis(stage.plan.time.final_deadline_ms);
+    members.drain(&stage.session, Instant::now() + limit).await
 }
 
 /// The final reads, between two lines that tell the checkers that they took place.

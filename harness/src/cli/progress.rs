@@ -122,8 +122,16 @@ fn line(label: &str, snapshot: &Snapshot) -> String {
     } else {
         snapshot.faults.join(", ")
     };
+    let group = if counts.rebalances == 0 {
+        String::new()
+    } else {
+        format!(
+            " · {} processed · {} commits · {} rebalances",
+            counts.processed, counts.commits, counts.rebalances
+        )
+    };
     format!(
-        "{label} · {phase} · {} ops · {} acked · {} unknown · {faults}",
+        "{label} · {phase} · {} ops · {} acked · {} unknown{group} · {faults}",
         counts.invoked, counts.acked, counts.unknown
     )
 }

@@ -122,11 +122,13 @@ fn draw_workload(rng: &mut impl Rng) -> WorkloadPlan {
             max_poll_records: pick(rng, &[50, 500]),
             fetch_max_wait_ms: 100,
             partition_fetch_bytes: pick(rng, &[4096, 65_536, 1_048_576]),
+            group: None,
         },
         request_timeout_ms: 1000,
         poll_timeout_ms: 200,
         polls_per_assignment: pick(rng, &[10, 40]),
         polls_per_end_read: 10,
+        group: None,
     }
 }
 

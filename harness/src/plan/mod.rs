@@ -14,6 +14,7 @@ use crate::nemesis::FaultSpec;
 use crate::worker::protocol::{ConsumerOptions, ProducerOptions};
 
 pub mod draw;
+pub mod group;
 pub mod load;
 pub mod profile;
 pub mod schedule;
@@ -22,6 +23,8 @@ mod validate;
 
 #[cfg(test)]
 mod draw_test;
+
+pub use group::GroupPlan;
 
 /// The version of the format of `plan.json`.
 pub const PLAN_FORMAT: u32 = 1;
@@ -93,6 +96,9 @@ pub struct WorkloadPlan {
     pub polls_per_assignment: u32,
     /// Polls between two reads of the ends of the partitions, on average.
     pub polls_per_end_read: u32,
+    /// Makes the consumers members of a group until the final reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupPlan>,
 }
 
 /// How long the phases may take.

@@ -77,5 +77,8 @@ fn difference(now: Counts, before: Counts) -> Counts {
         polls: now.polls - before.polls,
         failed_reads: now.failed_reads - before.failed_reads,
         records: now.records - before.records,
+        processed: now.processed - before.processed,
+        commits: now.commits - before.commits,
+        rebalances: now.rebalances - before.rebalances,
     }
 }

@@ -22,6 +22,7 @@ use crate::run::store::Store;
 use crate::run::summary::{FaultSummary, Liveness, Parts, Summary};
 use crate::sandbox::{Sandbox, Supervisor};
 use crate::worker::protocol::Acks;
+use crate::workload::group;
 use crate::workload::session::{HARNESS_PROCESS, Session};
 
 /// What a run holds while it acts.
@@ -208,7 +209,7 @@ fn header(plan: &Plan) -> Header {
         min_insync_replicas: plan.cluster.min_insync_replicas as u32,
         unclean_leader_election: unclean.is_some_and(|value| value == "true"),
         offset_gaps: false,
-        group: None,
+        group: plan.workload.group.as_ref().map(group::settings),
     };
     let run =
         json!({ "seed": plan.seed, "profile": plan.profile, "sabotage": plan.cluster.sabotage });

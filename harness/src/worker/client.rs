@@ -10,10 +10,11 @@ use broker::client::{
 };
 use broker::id::TopicPartition;
 
+use crate::worker::events::Events;
 use crate::worker::payload;
 use crate::worker::protocol::{
-    Acks, Answer, Command, Compression, Edge, OpenOptions, PolledPartition, PolledValue, Position,
-    WorkerError, WorkerErrorKind,
+    Acks, Answer, Command, Compression, Edge, OpenOptions, Outcome, PolledPartition, PolledValue,
+    Position, WorkerError, WorkerErrorKind,
 };
 
 /// A producer of this project's client.
@@ -70,7 +71,7 @@ pub struct ConsumerUnderTest(Consumer);
 
 impl ConsumerUnderTest {
     /// Starts the consumer that `options` describes.
-    pub async fn start(options: &OpenOptions) -> Result<Self, WorkerError> {
+    pub async fn start(options: &OpenOptions, _events: &Events) -> Result<Self, WorkerError> {
         let wanted = options
             .consumer
             .as_ref()
@@ -124,10 +125,21 @@ impl ConsumerUnderTest {
                     partitions: pairs.collect(),
                 })
             }
-            Command::Open(_) | Command::Send { .. } | Command::Close => {
-                Err(invalid("not a command for the consumer"))
-            }
+            Command::Subscribe { .. }
+            | Command::CommitSync
+            | Command::Committed { .. }
+            | Command::Leave => Err(invalid("this client has no groups yet")),
+            Command::Open(_)
+            | Command::Send { .. }
+            | Command::Process { .. }
+            | Command::CommitAsync
+            | Command::Close => Err(invalid("not a command for the consumer")),
         }
+    }
+
+    /// Commits what was given out, once; `callback` gets the outcome.
+    pub fn commit_async(&mut self, callback: impl FnOnce(Outcome) + Send + 'static) {
+        callback(Outcome::Error(invalid("this client has no groups yet")));
     }
 
     fn seek(&mut self, topic: &str, positions: &[(i32, Position)]) -> Result<(), ClientError> {

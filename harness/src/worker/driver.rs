@@ -1,20 +1,25 @@
 //! The harness's end of a worker's pipes: requests out, replies back to whoever asked.
 //!
-//! In: `call` with a command and a deadline. Out: the worker's outcome, or why there is none.
+//! In: `call` with a command and a deadline. Out: the worker's outcome, or why there is none; and
+//! what the worker tells unasked, to a listener.
 //! Invariant: every call ends: by its reply, by its deadline, or by the worker's death; a reply is
-//! handed to the call with its id and to no other. A stopped worker blocks nobody but its callers.
+//! handed to the call with its id and to no other. An event is acknowledged after the listener has
+//! taken it, and no later line is looked at before. A stopped worker blocks nobody but its callers.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::worker::protocol::{Command, Greeting, Outcome, PROTOCOL_VERSION, Reply, Request};
+use crate::worker::protocol::{
+    Ack, Command, Event, Greeting, Outcome, PROTOCOL_VERSION, Reply, Request, Told,
+};
 
 /// Requests that may wait for a slow worker's pipe.
 const QUEUED_REQUESTS_MAX: usize = 256;
@@ -33,11 +38,18 @@ pub enum CallError {
     Deadline(Duration),
 }
 
+/// Takes what a worker tells unasked, in the order of its lines. It must not wait.
+pub trait Listener: Send + Sync + std::fmt::Debug {
+    /// The worker goes on when this returns.
+    fn told(&self, told: Told);
+}
+
 /// A worker that can be asked. Dropping it closes the worker's stdin.
 #[derive(Debug)]
 pub struct Driver {
-    requests: mpsc::Sender<Request>,
+    lines: mpsc::Sender<Line>,
     waiting: Arc<Waiting>,
+    listener: Arc<OnceLock<Arc<dyn Listener>>>,
     next_id: AtomicU64,
 }
 
@@ -47,24 +59,37 @@ impl Driver {
         stdin: impl AsyncWrite + Send + Unpin + 'static,
         stdout: impl AsyncRead + Send + Unpin + 'static,
     ) -> Self {
-        let (requests, queue) = mpsc::channel(QUEUED_REQUESTS_MAX);
+        let (lines, queue) = mpsc::channel(QUEUED_REQUESTS_MAX);
         let waiting = Arc::new(Waiting::default());
+        let listener = Arc::default();
         let at_writer = Arc::clone(&waiting);
         tokio::spawn(async move {
-            if let Err(error) = write_requests(queue, stdin).await {
+            if let Err(error) = write_lines(queue, stdin).await {
                 at_writer.close(&format!("its stdin is closed: {error}"));
             }
         });
-        let at_reader = Arc::clone(&waiting);
+        // The reader must not keep the worker's stdin open when the driver is dropped.
+        let reader = Reader {
+            waiting: Arc::clone(&waiting),
+            acks: lines.downgrade(),
+            listener: Arc::clone(&listener),
+        };
         tokio::spawn(async move {
-            let reason = read_replies(stdout, &at_reader).await;
-            at_reader.close(&reason);
+            let reason = reader.read(stdout).await;
+            reader.waiting.close(&reason);
         });
         Self {
-            requests,
+            lines,
             waiting,
+            listener,
             next_id: AtomicU64::new(1),
         }
+    }
+
+    /// Hands events to `listener` from now on; before, they are acknowledged and forgotten. A
+    /// worker has one listener in its life: a second one is not heard.
+    pub fn listen(&self, listener: Arc<dyn Listener>) {
+        let _ = self.listener.set(listener);
     }
 
     /// Sends `command` and waits for its outcome, at most `deadline`.
@@ -72,7 +97,8 @@ impl Driver {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let reply = self.waiting.expect(id)?;
         let exchange = async {
-            let sent = self.requests.send(Request { id, command }).await;
+            let line = Line::Request(Request { id, command });
+            let sent = self.lines.send(line).await;
             match (sent, reply.await) {
                 (Ok(()), Ok(outcome)) => Ok(outcome),
                 _ => Err(CallError::Gone(self.waiting.reason())),
@@ -146,16 +172,24 @@ impl Waiting {
     }
 }
 
-/// Writes requests as lines until the queue closes; all that wait go in one write.
-async fn write_requests(
-    mut queue: mpsc::Receiver<Request>,
+/// One line to the worker.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Line {
+    Request(Request),
+    Ack(Ack),
+}
+
+/// Writes lines until the queue closes; all that wait go in one write.
+async fn write_lines(
+    mut queue: mpsc::Receiver<Line>,
     mut stdin: impl AsyncWrite + Unpin,
 ) -> io::Result<()> {
     let mut lines = Vec::new();
     while let Some(first) = queue.recv().await {
         let mut next = Some(first);
-        while let Some(request) = next {
-            serde_json::to_writer(&mut lines, &request)?;
+        while let Some(line) = next {
+            serde_json::to_writer(&mut lines, &line)?;
             lines.push(b'\n');
             next = queue.try_recv().ok();
         }
@@ -166,28 +200,51 @@ async fn write_requests(
     Ok(())
 }
 
-/// Reads lines until the worker closes its stdout or leaves the protocol; says why it ended.
-async fn read_replies(stdout: impl AsyncRead + Unpin, waiting: &Waiting) -> String {
-    let mut lines = BufReader::with_capacity(READ_BUFFER_BYTES, stdout).lines();
-    let mut greeted = false;
-    loop {
-        let line = match lines.next_line().await {
-            Ok(Some(line)) => line,
-            Ok(None) if greeted => return "it closed its stdout".to_owned(),
-            Ok(None) => return "it closed its stdout before its greeting".to_owned(),
-            Err(error) => return format!("its stdout failed: {error}"),
-        };
-        if !greeted {
-            match greeting(&line) {
-                Ok(greeting) => waiting.lock().greeting = Some(greeting),
-                Err(reason) => return reason,
+/// The task at the worker's stdout.
+struct Reader {
+    waiting: Arc<Waiting>,
+    acks: mpsc::WeakSender<Line>,
+    listener: Arc<OnceLock<Arc<dyn Listener>>>,
+}
+
+impl Reader {
+    /// Reads until the worker closes its stdout or leaves the protocol; says why it ended.
+    async fn read(&self, stdout: impl AsyncRead + Unpin) -> String {
+        let mut lines = BufReader::with_capacity(READ_BUFFER_BYTES, stdout).lines();
+        let mut greeted = false;
+        loop {
+            let line = match lines.next_line().await {
+                Ok(Some(line)) => line,
+                Ok(None) if greeted => return "it closed its stdout".to_owned(),
+                Ok(None) => return "it closed its stdout before its greeting".to_owned(),
+                Err(error) => return format!("its stdout failed: {error}"),
+            };
+            if !greeted {
+                match greeting(&line) {
+                    Ok(greeting) => self.waiting.lock().greeting = Some(greeting),
+                    Err(reason) => return reason,
+                }
+                greeted = true;
+                continue;
             }
-            greeted = true;
-            continue;
+            // Nearly all lines are replies; what is none may be an event.
+            match serde_json::from_str::<Reply>(&line) {
+                Ok(reply) => self.waiting.answer(reply),
+                Err(error) => match serde_json::from_str::<Event>(&line) {
+                    Ok(event) => self.take(event).await,
+                    Err(_) => return format!("its line {line:.120} is no reply: {error}"),
+                },
+            }
         }
-        match serde_json::from_str::<Reply>(&line) {
-            Ok(reply) => waiting.answer(reply),
-            Err(error) => return format!("its line {line:.120} is no reply: {error}"),
+    }
+
+    async fn take(&self, event: Event) {
+        if let Some(listener) = self.listener.get() {
+            listener.told(event.told);
+        }
+        if let Some(acks) = self.acks.upgrade() {
+            // A writer that is gone has said so to all callers.
+            let _ = acks.send(Line::Ack(Ack { ack: event.event })).await;
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The driver against a fake worker behind pipes: replies, deadlines, deaths and garbage.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, duplex, split};
 
-use crate::worker::driver::{CallError, Driver};
-use crate::worker::protocol::{Answer, Command, Outcome, Request};
+use crate::worker::driver::{CallError, Driver, Listener};
+use crate::worker::protocol::{Ack, Answer, Command, Outcome, Request, Told};
 
 const LONG: Duration = Duration::from_secs(10);
-const GREETING: &str = r#"{"protocol":1,"client":"fake 1"}"#;
+const GREETING: &str = r#"{"protocol":2,"client":"fake 1"}"#;
 
 /// Starts a fake worker: it greets with `greeting`, then writes what `answer` makes of a request.
 fn fake(greeting: &'static str, answer: fn(&Request) -> Option<String>) -> Driver {
@@ -88,7 +89,45 @@ async fn another_protocol_version_is_refused_with_both_numbers() {
         panic!("protocol 7 was taken");
     };
     assert!(
-        reason.contains("protocol 7, this harness speaks 1"),
+        reason.contains("protocol 7, this harness speaks 2"),
         "{reason}"
     );
+}
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<Told>>);
+
+impl Listener for Heard {
+    fn told(&self, told: Told) {
+        self.0.lock().expect("no panic").push(told);
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_heard_before_it_is_acknowledged() {
+    let (ours, theirs) = duplex(1024);
+    let heard = Arc::new(Heard::default());
+    let (stdout, stdin) = split(ours);
+    let driver = Driver::start(stdin, stdout);
+    driver.listen(Arc::clone(&heard) as Arc<dyn Listener>);
+    let (lines, mut out) = split(theirs);
+    let mut lines = BufReader::new(lines).lines();
+    out.write_all(format!("{GREETING}\n").as_bytes())
+        .await
+        .expect("read");
+    for event in 1..=2 {
+        let line = format!(r#"{{"event":{event},"commit-ended":{{"commit":{event}}}}}"#);
+        out.write_all(format!("{line}\n").as_bytes())
+            .await
+            .expect("read");
+        let ack = lines.next_line().await.expect("a line").expect("an ack");
+        let ack: Ack = serde_json::from_str(&ack).expect("an ack");
+        assert_eq!(ack.ack, event);
+        let told = heard.0.lock().expect("no panic").last().cloned();
+        let wanted = Told::CommitEnded {
+            commit: event,
+            error: None,
+        };
+        assert_eq!(told, Some(wanted));
+    }
 }

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod driver;
+pub mod events;
 pub mod payload;
 pub mod protocol;
 pub mod role;

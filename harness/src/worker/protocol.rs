@@ -2,13 +2,13 @@
 //!
 //! In: requests on the worker's stdin. Out: a greeting, then one reply for each request, on its
 //! stdout, in any order; stderr is kept as the worker's log. A client in any language can be put
-//! under test by speaking these lines.
+//! under test by speaking these lines. What a member of a group needs beyond them is in `group`.
 //!
 //! Invariant: the worker answers every request exactly once with the request's `id`; a request
 //! that it cannot understand is answered with the error kind `invalid`. End of input ends it.
 //!
 //! ```text
-//! ← {"protocol":1,"client":"verdict-rust 0.1.0"}
+//! ← {"protocol":2,"client":"verdict-rust 0.1.0"}
 //! → {"id":1,"op":"open","bootstrap":["127.0.1.1:9092"],"producer":{"acks":"all",…},…}
 //! ← {"id":1,"ok":"done"}
 //! → {"id":2,"op":"send","topic":"t","partition":3,"value":17,"bytes":200}
@@ -21,14 +21,19 @@
 //! ← {"id":5,"ok":{"offsets":{"partitions":[[3,5]]}}}
 //! ← {"id":6,"error":{"kind":"unknown-outcome","code":"REQUEST_TIMED_OUT","message":"…"}}
 //! ```
-//! Sends may overlap. `assign`, `seek`, `poll` and `list-offsets` act on the one consumer of the
-//! worker in the order of their lines. A worker never decides whether an error means "failed" or
+//! Sends and processing may overlap with everything. All other requests act on the one consumer of
+//! the worker in the order of their lines; the reply to `commit-async` comes with its callback,
+//! and does not hold up what follows. A worker never decides whether an error means "failed" or
 //! "unknown": it reports what it saw, and the table in the checkers decides.
 
 use serde::{Deserialize, Serialize};
 
-/// The version of this protocol, sent in the greeting.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub mod group;
+
+pub use group::{Ack, Event, GroupOptions, Told};
+
+/// The version of this protocol, sent in the greeting: 2 knows groups.
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The first line of a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +99,33 @@ pub enum Command {
         /// Which end.
         at: Edge,
     },
+    /// Joins the group of the open options to read a topic; the polls that follow do the work.
+    Subscribe {
+        /// The topic's name.
+        topic: String,
+    },
+    /// Takes the time of processing one record inside the worker, as an application would.
+    Process {
+        /// The partition's index.
+        partition: i32,
+        /// The record's offset.
+        offset: i64,
+        /// How long it takes, in milliseconds.
+        process_ms: u64,
+    },
+    /// Commits the positions behind all that polls returned, and retries until it is known.
+    CommitSync,
+    /// Commits the same, once; the reply comes with the callback.
+    CommitAsync,
+    /// Asks for the committed offsets of the group; answered by [`Answer::Committed`].
+    Committed {
+        /// The topic's name.
+        topic: String,
+        /// The partitions' indexes.
+        partitions: Vec<i32>,
+    },
+    /// Closes the consumer, which leaves its group unless it is a static member.
+    Leave,
     /// Closes the clients; the worker exits after the answer.
     Close,
 }
@@ -113,6 +145,9 @@ pub struct OpenOptions {
     /// Opens a consumer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumer: Option<ConsumerOptions>,
+    /// The planted bug that the clients shall have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sabotage: Option<String>,
 }
 
 /// The producer's settings, named as Kafka names them.
@@ -145,6 +180,9 @@ pub struct ConsumerOptions {
     pub fetch_max_wait_ms: u64,
     /// Bytes of one partition in one fetch.
     pub partition_fetch_bytes: i32,
+    /// Makes it able to join a group and to ask for its offsets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupOptions>,
 }
 
 /// When a send counts as acknowledged.
@@ -237,6 +275,11 @@ pub enum Answer {
     Offsets {
         /// Pairs of partition and offset.
         partitions: Vec<(i32, i64)>,
+    },
+    /// The committed offsets asked for.
+    Committed {
+        /// Pairs of partition and offset; null where there is none.
+        partitions: Vec<(i32, Option<i64>)>,
     },
 }
 

@@ -1,23 +1,27 @@
 //! The worker that uses this project's own client: what the role `worker` runs.
 //!
-//! In: requests on stdin. Out: replies on stdout (`worker::protocol`).
-//! Invariant: every request gets one reply. Sends run side by side; everything about the consumer
-//! runs in the order of its lines. The process ends with its stdin, so no worker outlives its
-//! harness.
+//! In: requests and acknowledgements on stdin. Out: replies and events on stdout
+//! (`worker::protocol`).
+//! Invariant: every request gets one reply. Sends and processing run side by side; everything else
+//! about the consumer runs in the order of its lines. The process ends with its stdin, so no worker
+//! outlives its harness.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufWriter, Write};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Duration;
 
+use broker::config::sabotage::{self, Sabotage};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use crate::worker::client::{ConsumerUnderTest, ProducerUnderTest};
+use crate::worker::events::{Events, Out};
 use crate::worker::protocol::{
-    Answer, Command, Greeting, OpenOptions, Outcome, PROTOCOL_VERSION, Reply, Request, WorkerError,
-    WorkerErrorKind,
+    Ack, Answer, Command, Greeting, OpenOptions, Outcome, PROTOCOL_VERSION, Reply, Request,
+    WorkerError, WorkerErrorKind,
 };
 
 /// Replies that may wait for the harness to read, and requests for the consumer.
@@ -55,8 +59,9 @@ fn serve() -> io::Result<()> {
         .unwrap_or_else(|_| Err(io::Error::other("the writer panicked")))
 }
 
-async fn take_all(mut requests: mpsc::Receiver<String>, replies: mpsc::Sender<Reply>) {
+async fn take_all(mut requests: mpsc::Receiver<String>, replies: mpsc::Sender<Out>) {
     let mut worker = Worker {
+        events: Events::new(replies.clone()),
         replies,
         producer: None,
         consumer: None,
@@ -79,7 +84,7 @@ fn read_lines(lines: &mpsc::Sender<String>, stdin: impl BufRead) {
 }
 
 /// Writes the greeting and then the replies; all that wait go in one write.
-fn write_replies(mut queue: mpsc::Receiver<Reply>, stdout: impl Write) -> io::Result<()> {
+fn write_replies(mut queue: mpsc::Receiver<Out>, stdout: impl Write) -> io::Result<()> {
     let mut stdout = BufWriter::new(stdout);
     let client = concat!("verdict-rust ", env!("CARGO_PKG_VERSION")).to_owned();
     write_line(
@@ -106,7 +111,8 @@ fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
 }
 
 struct Worker {
-    replies: mpsc::Sender<Reply>,
+    replies: mpsc::Sender<Out>,
+    events: Events,
     producer: Option<Rc<ProducerUnderTest>>,
     consumer: Option<mpsc::Sender<Request>>,
 }
@@ -114,6 +120,10 @@ struct Worker {
 impl Worker {
     /// Acts on one line; breaks after a close.
     async fn take(&mut self, line: &str) -> std::ops::ControlFlow<()> {
+        if let Ok(Ack { ack }) = serde_json::from_str(line) {
+            self.events.acknowledged(ack);
+            return std::ops::ControlFlow::Continue(());
+        }
         let request: Request = match serde_json::from_str(line) {
             Ok(request) => request,
             Err(error) => {
@@ -139,6 +149,7 @@ impl Worker {
             } => {
                 self.send(request.id, topic, partition, value, bytes).await;
             }
+            Command::Process { process_ms, .. } => self.process(request.id, process_ms),
             Command::Close => {
                 self.producer = None;
                 self.consumer = None;
@@ -151,11 +162,14 @@ impl Worker {
     }
 
     async fn open(&mut self, options: OpenOptions) -> Result<(), WorkerError> {
+        if let Some(name) = &options.sabotage {
+            plant(name).map_err(invalid)?;
+        }
         if options.producer.is_some() {
             self.producer = Some(Rc::new(ProducerUnderTest::start(&options).await?));
         }
         if options.consumer.is_some() {
-            let consumer = ConsumerUnderTest::start(&options).await?;
+            let consumer = ConsumerUnderTest::start(&options, &self.events).await?;
             let (requests, queue) = mpsc::channel(QUEUE_LENGTH_MAX);
             tokio::task::spawn_local(serve_consumer(consumer, queue, self.replies.clone()));
             self.consumer = Some(requests);
@@ -174,7 +188,20 @@ impl Worker {
                 Ok(offset) => Outcome::Ok(Answer::Sent { offset }),
                 Err(error) => Outcome::Error(error),
             };
-            let _ = replies.send(Reply { id, outcome }).await;
+            let _ = replies.send(Out::Reply(Reply { id, outcome })).await;
+        });
+    }
+
+    /// The application's own work, which takes its time in this process: it is frozen and killed
+    /// with it.
+    fn process(&self, id: u64, process_ms: u64) {
+        let replies = self.replies.clone();
+        tokio::task::spawn_local(async move {
+            if process_ms > 0 {
+                tokio::time::sleep(Duration::from_millis(process_ms)).await;
+            }
+            let outcome = Outcome::Ok(Answer::Done);
+            let _ = replies.send(Out::Reply(Reply { id, outcome })).await;
         });
     }
 
@@ -191,24 +218,45 @@ impl Worker {
     }
 
     async fn reply(&self, id: u64, outcome: Outcome) {
-        let _ = self.replies.send(Reply { id, outcome }).await;
+        let _ = self.replies.send(Out::Reply(Reply { id, outcome })).await;
     }
 }
 
 async fn serve_consumer(
     mut consumer: ConsumerUnderTest,
     mut queue: mpsc::Receiver<Request>,
-    replies: mpsc::Sender<Reply>,
+    replies: mpsc::Sender<Out>,
 ) {
     while let Some(Request { id, command }) = queue.recv().await {
+        if command == Command::CommitAsync {
+            let replies = replies.clone();
+            consumer.commit_async(move |outcome| reply_later(replies, id, outcome));
+            continue;
+        }
         let outcome = match consumer.perform(command).await {
             Ok(answer) => Outcome::Ok(answer),
             Err(error) => Outcome::Error(error),
         };
-        if replies.send(Reply { id, outcome }).await.is_err() {
+        if replies
+            .send(Out::Reply(Reply { id, outcome }))
+            .await
+            .is_err()
+        {
             return;
         }
     }
+}
+
+/// A reply from a callback, which cannot wait.
+fn reply_later(replies: mpsc::Sender<Out>, id: u64, outcome: Outcome) {
+    tokio::spawn(async move {
+        let _ = replies.send(Out::Reply(Reply { id, outcome })).await;
+    });
+}
+
+fn plant(name: &str) -> Result<(), String> {
+    let bug = Sabotage::from_name(name).ok_or_else(|| format!("no planted bug is {name}"))?;
+    sabotage::plant(bug)
 }
 
 /// The id of a line that is no request otherwise; 0 if there is none.

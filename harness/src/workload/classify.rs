@@ -40,7 +40,7 @@ pub fn call_error(error: &CallError) -> OpError {
 }
 
 /// The name in the table of the checkers: the broker's code, or what the client's class means.
-fn name(error: &WorkerError) -> &str {
+pub fn name(error: &WorkerError) -> &str {
     match (&error.code, error.kind) {
         (Some(code), _) => code,
         (None, WorkerErrorKind::UnknownOutcome) => "timeout",

@@ -200,7 +200,7 @@ impl Process {
     ///
     /// `read` turns the answer into what the completion says and what the caller gets; it refuses
     /// an answer of the wrong kind, which makes the outcome unknown.
-    async fn perform<T>(
+    pub(in crate::workload) async fn perform<T>(
         &mut self,
         driver: &Driver,
         command: Command,
@@ -248,7 +248,18 @@ impl Process {
         });
     }
 
-    fn read_deadline(&self) -> Duration {
+    /// The number of its next operation.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The topic of the run.
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// How long a read may take with the client's own retries.
+    pub(in crate::workload) fn read_deadline(&self) -> Duration {
         Duration::from_millis(self.session.plan.workload.request_timeout_ms) * 3 + GRACE
     }
 }
@@ -269,7 +280,8 @@ fn wrong_answer() -> OpError {
     classify::op_error(&error)
 }
 
-fn polled(topic: &str, partitions: Vec<PolledPartition>) -> Poll {
+/// What a poll returned, in the words of the history.
+pub(in crate::workload) fn polled(topic: &str, partitions: Vec<PolledPartition>) -> Poll {
     let record = |(offset, value)| match value {
         PolledValue::Value(value) => Record(offset, RecordValue::Unique(value)),
         PolledValue::Corrupt { corrupt } => Record(offset, RecordValue::Foreign(corrupt.into())),

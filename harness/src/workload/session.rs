@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::plan::Plan;
 use crate::recorder::Recorder;
+use crate::workload::group::Roster;
 use crate::workload::stats::Stats;
 
 /// The process number of the nemesis and the harness; clients have higher ones.
@@ -24,6 +25,8 @@ pub struct Session {
     pub recorder: Recorder,
     /// The counters.
     pub stats: Stats,
+    /// Who shall be a member of the group; nobody without one.
+    pub roster: Roster,
     stop: watch::Sender<bool>,
     last_process: AtomicU64,
     last_value: AtomicU64,
@@ -33,6 +36,7 @@ impl Session {
     /// A session that has not begun.
     pub fn new(plan: Arc<Plan>, recorder: Recorder) -> Self {
         Self {
+            roster: Roster::new(&plan),
             plan,
             recorder,
             stats: Stats::default(),

@@ -30,6 +30,15 @@ pub struct Counts {
     pub failed_reads: u64,
     /// Records that polls delivered.
     pub records: u64,
+    /// Records that members of a group processed, each time counted.
+    #[serde(default)]
+    pub processed: u64,
+    /// Commits that were acknowledged.
+    #[serde(default)]
+    pub commits: u64,
+    /// What listeners were told of partitions that change hands.
+    #[serde(default)]
+    pub rebalances: u64,
 }
 
 /// Latencies of acknowledged sends in one bucket of time.
@@ -55,6 +64,9 @@ pub struct Stats {
     polls: AtomicU64,
     failed_reads: AtomicU64,
     records: AtomicU64,
+    processed: AtomicU64,
+    commits: AtomicU64,
+    rebalances: AtomicU64,
     crashes: AtomicU64,
     latencies: Mutex<Histogram<u64>>,
 }
@@ -70,6 +82,9 @@ impl Default for Stats {
             polls: AtomicU64::default(),
             failed_reads: AtomicU64::default(),
             records: AtomicU64::default(),
+            processed: AtomicU64::default(),
+            commits: AtomicU64::default(),
+            rebalances: AtomicU64::default(),
             crashes: AtomicU64::default(),
             latencies: Mutex::new(histogram.expect("invariant: the bounds are constant and valid")),
         }
@@ -80,6 +95,11 @@ impl Stats {
     /// Counts an operation that begins.
     pub fn invoked(&self) {
         self.invoked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts what a listener was told.
+    pub fn rebalanced(&self) {
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a logical process that lost its client process.
@@ -106,6 +126,8 @@ impl Stats {
                 self.records.fetch_add(records as u64, Ordering::Relaxed);
                 &self.polls
             }
+            (Action::Process(_), OpType::Ok) => &self.processed,
+            (Action::Commit(_), OpType::Ok) => &self.commits,
             (Action::Poll(_) | Action::ListOffsets(_), OpType::Fail | OpType::Info) => {
                 &self.failed_reads
             }
@@ -125,6 +147,9 @@ impl Stats {
             polls: read(&self.polls),
             failed_reads: read(&self.failed_reads),
             records: read(&self.records),
+            processed: read(&self.processed),
+            commits: read(&self.commits),
+            rebalances: read(&self.rebalances),
         }
     }
 
@@ -188,6 +213,7 @@ mod tests {
             polls: 1,
             failed_reads: 1,
             records: 2,
+            ..Counts::default()
         };
         assert_eq!(stats.counts(), wanted);
         assert_eq!(stats.take_bucket().count, 1);

@@ -40,7 +40,7 @@ pub struct WorkerFailure {
 pub struct Worker {
     endpoint: Endpoint,
     supervisor: Supervisor,
-    options: OpenOptions,
+    options: Mutex<OpenOptions>,
     driver: Mutex<Arc<Driver>>,
     reviving: tokio::sync::Mutex<()>,
 }
@@ -70,7 +70,7 @@ impl Worker {
         Ok(Arc::new(Self {
             endpoint,
             supervisor: supervisor.clone(),
-            options,
+            options: Mutex::new(options),
             driver: Mutex::new(driver),
             reviving: tokio::sync::Mutex::default(),
         }))
@@ -106,9 +106,19 @@ impl Worker {
             .restart(self.endpoint)
             .map_err(|error| fail(error.to_string()))?;
         let driver = drive(self.endpoint, pipes)?;
-        open(self.endpoint, &driver, &self.options).await?;
+        let options = self.options().clone();
+        open(self.endpoint, &driver, &options).await?;
         *self.driver.lock().unwrap_or_else(PoisonError::into_inner) = driver;
         Ok(())
+    }
+
+    /// Changes what its next life opens.
+    pub fn change(&self, change: impl FnOnce(&mut OpenOptions)) {
+        change(&mut self.options());
+    }
+
+    fn options(&self) -> std::sync::MutexGuard<'_, OpenOptions> {
+        self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the process at once; what was open in it is unknown.

@@ -100,6 +100,12 @@ async fn read_share(
         .map(|&index| (index, Progress::default()))
         .collect();
     worker.kill().await;
+    // Who only reads is no member of a group.
+    worker.change(|options| {
+        if let Some(consumer) = &mut options.consumer {
+            consumer.group = None;
+        }
+    });
     while Instant::now() < deadline && !partitions.is_empty() {
         if worker.revive().await.is_err() {
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;

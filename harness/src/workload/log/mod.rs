@@ -2,7 +2,8 @@
 //! ends are read; and a final phase in which fresh clients read everything.
 //!
 //! Ideas from Jepsen's kafka workload (jepsen.md §2): unique values, polls that prefer what is
-//! unseen, final polls from the beginning. Its group operations come later.
+//! unseen, final polls from the beginning. With a group in the plan its consumers are members of
+//! it (`workload::group`) until the final phase.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,7 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::plan::Plan;
 use crate::sandbox::{Endpoint, Sandbox, Supervisor, node_address};
-use crate::worker::protocol::OpenOptions;
+use crate::worker::protocol::{ConsumerOptions, OpenOptions};
+use crate::workload::group::{self, Members};
 use crate::workload::session::Session;
 use crate::workload::worker::{Worker, WorkerFailure};
 
@@ -26,11 +28,15 @@ pub mod progress;
 pub struct Clients {
     producers: Vec<Arc<Worker>>,
     consumers: Vec<Arc<Worker>>,
+    /// The consumers as members of a group, if the plan has one.
+    pub members: Option<Members>,
 }
 
-/// The endpoints of a plan's clients: producers first, then consumers.
+/// The endpoints of a plan's clients: producers first, then consumers, then the group's auditor.
 pub fn client_endpoints(plan: &Plan) -> impl Iterator<Item = Endpoint> {
-    (1..=plan.workload.producers + plan.workload.consumers).map(Endpoint::Client)
+    (1..=plan.workload.producers + plan.workload.consumers)
+        .map(Endpoint::Client)
+        .chain(group::auditor_endpoint(plan))
 }
 
 impl Clients {
@@ -56,15 +62,18 @@ impl Clients {
             workers.insert(worker.endpoint(), worker);
         }
         let mut producers: Vec<_> = workers.into_values().collect();
-        let consumers = producers.split_off(plan.workload.producers as usize);
+        let mut consumers = producers.split_off(plan.workload.producers as usize);
+        let auditor = consumers.split_off(plan.workload.consumers as usize).pop();
+        let members = auditor.map(|auditor| Members::new(consumers.clone(), auditor));
         Ok(Self {
             producers,
             consumers,
+            members,
         })
     }
 
     /// Drives all logical processes until the session stops; returns when the last open operation
-    /// has ended, which the clients' own timeouts bound.
+    /// has ended, which the clients' own timeouts bound. Members of a group go on beyond that.
     pub async fn work(&self, session: &Arc<Session>) {
         let mut tasks = JoinSet::new();
         let mut number = 0;
@@ -78,7 +87,14 @@ impl Clients {
                 ));
             }
         }
-        for worker in &self.consumers {
+        if let Some(members) = &self.members {
+            members.begin(session).await;
+        }
+        let readers = match self.members {
+            Some(_) => &[],
+            None => self.consumers.as_slice(),
+        };
+        for worker in readers {
             number += 1;
             tasks.spawn(consumer::consume(
                 Arc::clone(session),
@@ -91,7 +107,8 @@ impl Clients {
 
     /// Ends all client processes.
     pub async fn kill(&self) {
-        for worker in self.producers.iter().chain(&self.consumers) {
+        let auditor = self.members.iter().map(Members::auditor);
+        for worker in self.producers.iter().chain(&self.consumers).chain(auditor) {
             worker.kill().await;
         }
     }
@@ -101,12 +118,17 @@ impl Clients {
 pub fn open_options(plan: &Plan, endpoint: Endpoint) -> OpenOptions {
     let is_producer =
         matches!(endpoint, Endpoint::Client(number) if number <= plan.workload.producers);
+    let group = plan.workload.group.as_ref();
     OpenOptions {
         bootstrap: bootstrap(plan),
         client_id: endpoint.to_string(),
         request_timeout_ms: plan.workload.request_timeout_ms,
         producer: is_producer.then(|| plan.workload.producer.clone()),
-        consumer: (!is_producer).then(|| plan.workload.consumer.clone()),
+        consumer: (!is_producer).then(|| ConsumerOptions {
+            group: group.map(|group| group::options(group, endpoint)),
+            ..plan.workload.consumer.clone()
+        }),
+        sabotage: group.and(plan.cluster.sabotage.clone()),
     }
 }
 
