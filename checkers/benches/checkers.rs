@@ -109,6 +109,8 @@ fn groups(criterion: &mut Criterion) {
         churn: 1,
         doubtful: 1,
         asks: 0,
+        statics: false,
+        stale: false,
     });
     let invoked = history.ops.iter().filter(|op| op.kind == OpType::Invoke);
     let operations = invoked.count() as u64;

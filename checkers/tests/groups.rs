@@ -25,18 +25,22 @@ const MODES: [CommitMode; 5] = [
 
 fn plans() -> impl Strategy<Value = GroupPlan> {
     let shape = (1_usize..5, 1_usize..5, 1_usize..1_500);
-    let faults = (any::<bool>(), 0_u64..60, 0_u64..40);
-    (any::<u64>(), 0_usize..5, shape, faults).prop_map(
-        |(seed, mode, (clients, partitions, steps), (cooperative, churn, doubtful))| GroupPlan {
+    let faults = (0_u64..60, 0_u64..40);
+    let members = (any::<bool>(), any::<bool>(), any::<bool>());
+    let all = (any::<u64>(), 0_usize..5, shape, faults, members);
+    all.prop_map(
+        |(seed, mode, (clients, partitions, steps), (churn, doubtful), members)| GroupPlan {
             seed,
             mode: MODES[mode],
             clients,
             partitions,
             steps,
-            cooperative,
             churn,
             doubtful,
             asks: 10,
+            cooperative: members.0,
+            statics: members.1,
+            stale: members.2,
         },
     )
 }
@@ -91,6 +95,8 @@ fn histories(mode: CommitMode) -> impl Iterator<Item = History> {
             churn,
             doubtful,
             asks: 10,
+            statics: seed % 3 == 2,
+            stale: seed % 4 == 3,
         })
     })
 }

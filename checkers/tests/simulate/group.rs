@@ -13,10 +13,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use checkers::history::{
-    Action, Bound, Commit, CommitCall, CommitMode, Committed, GROUP_DRAIN, GroupSettings, Header,
-    History, Key, Leave, ListOffset, OffsetReset, Op, OpError, OpType, Poll, Position, Process,
-    Rebalance, RebalanceEvent, Record, RecordValue, Resume, ResumeSource, Send, Settings,
-    Subscribe,
+    Action, Bound, Commit, CommitCall, CommitMode, Committed, FaultClass, GROUP_DRAIN,
+    GroupSettings, Header, History, Key, Leave, ListOffset, NemesisEvent, OffsetReset, Op, OpError,
+    OpType, Phase, Poll, Position, Process, Rebalance, RebalanceEvent, Record, RecordValue, Resume,
+    ResumeSource, Send, Settings, Subscribe,
 };
 
 /// Nanoseconds; the session timeout of every member is 6 s.
@@ -38,6 +38,10 @@ pub struct GroupPlan {
     pub doubtful: u64,
     /// Of 1000 micro-steps, how many ask for the committed offsets.
     pub asks: u64,
+    /// Whether every client is a static member.
+    pub statics: bool,
+    /// Whether a deposed coordinator answers such questions until the drain.
+    pub stale: bool,
 }
 
 /// A history of this plan, drained and read to the end.
@@ -118,6 +122,8 @@ struct Coordinator {
     /// What each member of the generation is given.
     given: BTreeMap<usize, Vec<usize>>,
     committed: BTreeMap<usize, i64>,
+    /// What a deposed coordinator may still answer.
+    past: Vec<BTreeMap<usize, i64>>,
 }
 
 struct World {
@@ -257,7 +263,7 @@ impl World {
             group: "g".into(),
             topics: vec!["t".into()],
             mode: self.plan.mode,
-            instance: None,
+            instance: self.plan.statics.then(|| format!("i{client}").into()),
         }));
         self.event(poller, OpType::Invoke, subscribe.clone(), None);
         self.event(poller, OpType::Ok, subscribe, None);
@@ -311,7 +317,9 @@ impl World {
         self.event(poller, OpType::Invoke, leave(), None);
         self.event(poller, OpType::Ok, leave(), None);
         self.members[member].is_gone = true;
-        self.remove(member);
+        if !self.plan.statics {
+            self.remove(member);
+        }
     }
 
     fn remove(&mut self, member: usize) {
@@ -344,8 +352,15 @@ impl World {
         let none = (0..self.plan.partitions)
             .map(|p| (Self::key(p), None))
             .collect();
+        let past = self.coordinator.past.len() as u64;
+        let committed = if self.plan.stale && past > 0 {
+            let place = self.random(past) as usize;
+            &self.coordinator.past[place]
+        } else {
+            &self.coordinator.committed
+        };
         let answer = (0..self.plan.partitions)
-            .map(|p| (Self::key(p), self.coordinator.committed.get(&p).copied()))
+            .map(|p| (Self::key(p), committed.get(&p).copied()))
             .collect();
         let asked = |offsets| {
             Action::Committed(Box::new(Committed {
@@ -552,9 +567,34 @@ impl World {
                 self.tell(member, RebalanceEvent::Revoked, generation, None);
             }
         }
+        if self.replace(member) {
+            return;
+        }
         self.coordinator.is_rebalancing = true;
         self.coordinator.joined.insert(member);
         self.members[member].has_joined = true;
+    }
+
+    /// The next life of a static member takes the place of the last one; whether that is all.
+    fn replace(&mut self, member: usize) -> bool {
+        let client = self.members[member].client;
+        let last = |other: &usize| self.members[*other].client == client && *other != member;
+        let Coordinator {
+            members, joined, ..
+        } = &self.coordinator;
+        let last = members.union(joined).copied().find(last);
+        let Some(last) = last.filter(|_| self.plan.statics) else {
+            return false;
+        };
+        let was = self.coordinator.members.remove(&last);
+        self.coordinator.joined.remove(&last);
+        if self.coordinator.is_rebalancing || !was {
+            return false;
+        }
+        let given = self.coordinator.given.remove(&last).unwrap_or_default();
+        self.coordinator.given.insert(member, given);
+        self.coordinator.members.insert(member);
+        true
     }
 
     fn processing(&self, member: usize, partition: usize, offset: i64) -> (u64, Action) {
@@ -682,6 +722,10 @@ impl World {
         let fits = *generation == commit.generation && members.contains(&member);
         if fits {
             committed.extend(offsets);
+            if self.plan.stale && self.flights.len() % 8 == 0 {
+                let now = self.coordinator.committed.clone();
+                self.coordinator.past.push(now);
+            }
         }
         self.flights[flight].is_over = true;
         self.flights[flight].answer = Some(if fits { OpType::Ok } else { OpType::Fail });
@@ -786,6 +830,18 @@ impl World {
     /// No more sends, no more faults: until everything is committed; then the final reads.
     fn drain(&mut self) {
         let drain = || Action::Admin(GROUP_DRAIN.into());
+        if self.plan.stale {
+            let event = NemesisEvent {
+                fault: "pause".to_owned(),
+                class: FaultClass::Pause,
+                phase: Phase::Heal,
+                target: "n1".into(),
+                detail: serde_json::Value::Null,
+            };
+            let healed = Action::Nemesis(Box::new(event));
+            self.event(2, OpType::Info, healed, None);
+            self.plan.stale = false;
+        }
         self.event(1, OpType::Invoke, drain(), None);
         self.plan.doubtful = 0;
         self.members
