@@ -10,7 +10,6 @@
 
 use rustc_hash::FxHashMap;
 
-use crate::group::build::is_committed;
 use crate::group::rows::{CommitRow, NO_OFFSET, Rows};
 
 /// An answered question for the committed offset.
@@ -128,7 +127,7 @@ fn reads(rows: &Rows, strict_from: u32) -> Vec<Read> {
         .enumerate()
         .filter(|(_, resume)| resume.is_first);
     let resumes = resumes.map(|(number, resume)| Read {
-        value: if is_committed(resume) {
+        value: if resume.is_committed() {
             resume.offset
         } else {
             NO_OFFSET

@@ -12,8 +12,6 @@ pub(crate) use crate::history::columns::{NEVER, NO_OFFSET};
 #[derive(Debug, Default)]
 pub(crate) struct Groups {
     pub(crate) consumers: Vec<Consumer>,
-    /// The broker's ids of members, by number.
-    pub(crate) members: Vec<Box<str>>,
     pub(crate) all: Vec<Group>,
     pub(crate) drain: Option<Drain>,
     /// Failed commits, in partitions.
@@ -182,6 +180,13 @@ pub(crate) struct ResumeRow {
     pub(crate) since: u32,
     /// Whether it is the first of its stint.
     pub(crate) is_first: bool,
+}
+
+impl ResumeRow {
+    /// Whether it came from the group's committed offset.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.source == ResumeSource::Committed
+    }
 }
 
 /// A poll of a member.

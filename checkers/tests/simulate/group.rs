@@ -722,7 +722,7 @@ impl World {
         let fits = *generation == commit.generation && members.contains(&member);
         if fits {
             committed.extend(offsets);
-            if self.plan.stale && self.flights.len() % 8 == 0 {
+            if self.plan.stale && self.flights.len().is_multiple_of(8) {
                 let now = self.coordinator.committed.clone();
                 self.coordinator.past.push(now);
             }
