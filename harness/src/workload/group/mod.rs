@@ -25,6 +25,9 @@ pub mod life;
 pub mod member;
 pub mod roster;
 
+#[cfg(test)]
+mod life_test;
+
 pub use roster::Roster;
 
 /// The consumers of a run that are members of a group.
