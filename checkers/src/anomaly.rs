@@ -56,6 +56,8 @@ pub enum Kind {
     StuckGroup,
     /// The committed offset is no register.
     NonlinearizableCommit,
+    /// A static member is fenced, and nobody took its place.
+    WronglyFenced,
 }
 
 /// What an anomaly breaks.
@@ -70,7 +72,7 @@ pub enum Class {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::LostWrite,
         Self::InconsistentOffsets,
         Self::Duplicate,
@@ -96,6 +98,7 @@ impl Kind {
         Self::ResetWrong,
         Self::StuckGroup,
         Self::NonlinearizableCommit,
+        Self::WronglyFenced,
     ];
 
     /// The name, as in reports and `testdata/`.
@@ -126,6 +129,7 @@ impl Kind {
             Self::ResetWrong => "reset-wrong",
             Self::StuckGroup => "stuck-group",
             Self::NonlinearizableCommit => "nonlinearizable-commit",
+            Self::WronglyFenced => "wrongly-fenced",
         }
     }
 
@@ -189,6 +193,9 @@ impl Kind {
             }
             Self::NonlinearizableCommit => {
                 "no order of the commits explains what was read of the committed offset"
+            }
+            Self::WronglyFenced => {
+                "a static member was fenced although no other life had taken its place"
             }
         }
     }

@@ -79,6 +79,39 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn damaged_histories_are_refused_or_judged_without_panic(
+        plan in plans(),
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..7), 1..6),
+    ) {
+        let history = simulate::history(GroupPlan { steps: plan.steps % 200, ..plan });
+        let header = serde_json::to_string(&history.header).expect("writes");
+        let lines = history.ops.iter().map(|op| serde_json::to_string(op).expect("writes"));
+        let mut text = std::iter::once(header).chain(lines).collect::<Vec<_>>().join("\n");
+        for (place, with) in damage {
+            let numbers: Vec<usize> =
+                (1..text.len()).filter(|i| text.as_bytes()[*i].is_ascii_digit()).collect();
+            let at = numbers[place.index(numbers.len())];
+            let with = [
+                "-1", "9223372036854775807", "0", "9007199254740991", "18446744073709551615",
+                "\"x\"", "",
+            ][with];
+            text.replace_range(at..=at, with);
+        }
+        match History::read(text.as_bytes()) {
+            Err(error) => prop_assert!(error.to_string().starts_with("line "), "{error}"),
+            Ok(history) => {
+                for check in judge(&history).checks {
+                    prop_assert_eq!(check.problem, None);
+                }
+            }
+        }
+    }
+}
+
 /// Histories of many seeds, so that what is rare happens.
 fn histories(mode: CommitMode) -> impl Iterator<Item = History> {
     (0..24).map(move |seed| {

@@ -18,6 +18,9 @@ impl Contract {
             Kind::ZombieCommit => {
                 self.given_kept("a coordinator refuses the commits of earlier generations")
             }
+            Kind::WronglyFenced => {
+                self.given_kept("a static member is fenced by the next life of its instance only")
+            }
             Kind::CommitLost => self.given_kept(
                 "a commit is acknowledged once it is on every in-sync replica of the coordinator",
             ),

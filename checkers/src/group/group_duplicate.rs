@@ -54,7 +54,7 @@ fn finding(share: &Share<'_>, first: &ProcessRow, again: &ProcessRow) -> Finding
         .iter()
         .filter(|row| row.invoked < again.invoked);
     let furthest = before.map(|row| row.offset).max().unwrap_or(offset);
-    let back = furthest - offset + 1;
+    let back = furthest.saturating_sub(offset).saturating_add(1);
     let apart = share.apart(first.completed, again.completed);
     let explanation = format!(
         "{value} at offset {offset} of {key} was processed twice by group {group}, first by {a} \

@@ -21,6 +21,7 @@ mod share;
 mod stuck_group;
 mod surplus_owner;
 mod unowned_partition;
+mod wrongly_fenced;
 mod zombie_commit;
 
 use crate::anomaly::Kind;
@@ -48,6 +49,7 @@ pub(crate) fn check_of(kind: Kind) -> Option<Check> {
         Kind::ResetWrong => reset_wrong::check,
         Kind::StuckGroup => stuck_group::check,
         Kind::NonlinearizableCommit => nonlinearizable_commit::check,
+        Kind::WronglyFenced => wrongly_fenced::check,
         _ => return None,
     })
 }

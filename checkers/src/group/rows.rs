@@ -45,6 +45,10 @@ pub(crate) struct Consumer {
     pub(crate) events: Vec<Told>,
     /// The invocations of its polls.
     pub(crate) polls: Vec<u32>,
+    /// The completion of its last acknowledged commit so far.
+    pub(crate) acked: Option<u32>,
+    /// When it was first told that it is fenced, and its last acknowledged commit before.
+    pub(crate) fenced: Option<(u32, Option<u32>)>,
 }
 
 /// One call of a rebalance listener.

@@ -104,6 +104,9 @@ impl<'a> Share<'a> {
     /// The time between two events, in words.
     pub(crate) fn apart(&self, from: u32, to: u32) -> String {
         let nanos = self.time(to).saturating_sub(self.time(from));
+        if nanos < 1_000_000_000 {
+            return format!("{} ms", nanos / 1_000_000);
+        }
         format!("{:.1} s", nanos as f64 / 1e9)
     }
 

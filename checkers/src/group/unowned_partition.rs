@@ -31,7 +31,10 @@ pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
         return;
     };
     let since = last_change(share, end);
-    let needed = share.settings.session_timeout_ms + share.settings.max_poll_interval_ms;
+    let needed = share
+        .settings
+        .session_timeout_ms
+        .saturating_add(share.settings.max_poll_interval_ms);
     let quiet = share.time(end).saturating_sub(share.time(since));
     if quiet < needed.saturating_mul(1_000_000) {
         return;

@@ -15,6 +15,7 @@ impl<'a> Builder<'a> {
         };
         row.polls.push(span.invoked);
         let group = row.group;
+        self.note_fence(consumer, span);
         let Some(Op {
             action: Action::Poll(Poll { records }),
             kind: OpType::Ok,
@@ -73,6 +74,7 @@ impl<'a> Builder<'a> {
     pub(super) fn commit(&mut self, commit: &'a Commit, span: Span<'a>) {
         let consumer = self.consumer(&commit.consumer, span.process);
         let (group, member) = (self.group(&commit.group), self.member(&commit.member));
+        self.note_fence(consumer, span);
         let error = span.completion.and_then(|op| op.error.as_ref());
         if span.is(OpType::Fail) && proves_failure(error) {
             self.groups.commits_failed += commit.offsets.len() as u64;
@@ -93,6 +95,20 @@ impl<'a> Builder<'a> {
                 effect_by: NEVER,
                 is_first: place == 0,
             });
+        }
+    }
+
+    /// Whether the broker took a commit, or told the member that it is fenced.
+    fn note_fence(&mut self, consumer: u32, span: Span<'a>) {
+        let row = self.groups.consumers.get_mut(consumer as usize);
+        let (Some(row), Some(op)) = (row, span.completion) else {
+            return;
+        };
+        let code = op.error.as_ref().map(|error| &*error.code);
+        if code == Some("FENCED_INSTANCE_ID") {
+            row.fenced.get_or_insert((span.completed, row.acked));
+        } else if op.kind == OpType::Ok && matches!(op.action, Action::Commit(_)) {
+            row.acked = row.acked.max(Some(span.completed));
         }
     }
 

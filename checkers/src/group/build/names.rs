@@ -24,6 +24,8 @@ impl<'a> Builder<'a> {
                 crashed: false,
                 events: Vec::new(),
                 polls: Vec::new(),
+                acked: None,
+                fenced: None,
             });
         }
         self.actors.insert(process, number);
