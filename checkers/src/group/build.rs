@@ -111,6 +111,7 @@ impl<'a> Builder<'a> {
             Action::Process(process) => self.process(process, span),
             Action::Commit(commit) => self.commit(commit, span),
             Action::Committed(asked) => self.committed(asked, span),
+            Action::DeleteOffsets(deleted) => self.delete_offsets(deleted, span),
             Action::Admin(what) if what == GROUP_DRAIN && span.completed != NEVER => {
                 let done = span.is(OpType::Ok);
                 let completed = span.completed;

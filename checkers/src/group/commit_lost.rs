@@ -42,33 +42,40 @@ pub(crate) fn reader(share: &Share<'_>, read: &Read) -> String {
     )
 }
 
+/// What a commit does, in words.
+pub(crate) fn deed(commit: &CommitRow) -> String {
+    if commit.offset == NO_OFFSET {
+        return "deletes the committed offset".to_owned();
+    }
+    format!("commits offset {}", commit.offset)
+}
+
 fn finding(share: &Share<'_>, read: &Read, commit: &CommitRow) -> Finding {
     let (key, group) = (share.key(), &share.group.name);
     let who = share.name(commit.consumer);
     let mut witness = Vec::new();
-    let older = share.register().writer(read);
-    if let Some((older, _)) = older {
-        let name = share.name(older.consumer);
-        let shows = format!("{name} commits offset {}", older.offset);
+    if let Some((older, _)) = share.register().writer(read) {
+        let shows = format!("{} {}", share.name(older.consumer), deed(older));
         witness.push(Seen::new(older.invoked, shows));
     }
-    let shows = format!("{who} commits offset {}, acknowledged", commit.offset);
+    let shows = format!("{who} {}, acknowledged", deed(commit));
     witness.push(Seen::new(commit.invoked, shows));
     let found = offset(read.value);
     witness.push(Seen::new(read.until, format!("finds {found} committed")));
+    let what = if commit.offset == NO_OFFSET {
+        format!("the committed offset of {key} was deleted")
+    } else {
+        format!("offset {} of {key} was committed by {who}", commit.offset)
+    };
     let explanation = format!(
-        "offset {} of {key} was committed by {who} for group {group} and acknowledged, and {} \
-         {} later found {found}, which nobody committed after it: the commit is lost",
-        commit.offset,
+        "{what} for group {group} and acknowledged, and {} {} later found {found}, which nobody \
+         committed after it: the commit is lost",
         reader(share, read),
         share.apart(commit.completed, read.until),
     );
-    let offsets = (
-        read.value.min(commit.offset).max(0),
-        read.value.max(commit.offset),
-    );
+    let (low, high) = (read.value.min(commit.offset), read.value.max(commit.offset));
     Finding {
-        offsets,
+        offsets: (low.max(0), high.max(0)),
         witness,
         explanation,
     }

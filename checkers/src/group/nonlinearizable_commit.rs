@@ -7,7 +7,7 @@
 //! for each partition of a group.
 
 use crate::group::Share;
-use crate::group::commit_lost::offset;
+use crate::group::commit_lost::{deed, offset};
 use crate::group::register::{Read, Register};
 use crate::group::rows::NO_OFFSET;
 use crate::linear::register::{self, Write};
@@ -121,7 +121,7 @@ fn shown(share: &Share<'_>, read: &Read, earlier: &[&Read]) -> Vec<Seen> {
             "in doubt"
         };
         let who = share.name(commit.consumer);
-        let shows = format!("{who} commits offset {}, {doubt}", commit.offset);
+        let shows = format!("{who} {}, {doubt}", deed(commit));
         Seen::new(commit.invoked, shows)
     });
     let before = last.map(|read| {

@@ -4,6 +4,7 @@
 //! have been asked. Only the first resume of an ownership counts.
 
 use crate::group::Share;
+use crate::group::commit_lost::deed;
 use crate::group::register::Read;
 use crate::group::rows::{CommitRow, NO_OFFSET};
 use crate::log::{Finding, Findings, Seen};
@@ -35,12 +36,12 @@ fn finding(share: &Share<'_>, read: &Read, overlooked: Option<&CommitRow>) -> Fi
     let should = overlooked.map_or_else(
         || "which nobody ever committed".to_owned(),
         |commit| {
-            let shows = format!("commits offset {}, acknowledged", commit.offset);
+            let shows = format!("{}, acknowledged", deed(commit));
             witness.push(Seen::new(commit.invoked, shows));
             let committer = share.name(commit.consumer);
             format!(
-                "although {committer} had committed {} after that",
-                commit.offset
+                "but {committer} {} later, and that was acknowledged",
+                deed(commit)
             )
         },
     );

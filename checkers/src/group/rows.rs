@@ -150,6 +150,7 @@ pub(crate) struct Claim {
 /// A commit, as far as it concerns one partition.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitRow {
+    /// `NO_OFFSET` if it deletes the committed one.
     pub(crate) offset: i64,
     pub(crate) consumer: u32,
     pub(crate) member: u32,

@@ -93,7 +93,8 @@ impl<'a> Share<'a> {
 
     /// What a consumer is called.
     pub(crate) fn name(&self, number: u32) -> &'a str {
-        self.consumer(number).map_or("", |consumer| &consumer.name)
+        self.consumer(number)
+            .map_or("somebody", |consumer| &consumer.name)
     }
 
     /// Nanoseconds since the start of the run.

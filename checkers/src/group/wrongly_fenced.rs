@@ -1,4 +1,4 @@
-//! `wrongly-fenced`: a static member was told that another one holds its instance, and there is none.
+//! `wrongly-fenced`: a static member was told that another one holds its instance; there is none.
 //!
 //! Only the next life of an instance replaces it. So it is wrong to fence a member while every
 //! earlier life had ended before it subscribed, and no later one has subscribed. That it was a

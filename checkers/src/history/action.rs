@@ -7,7 +7,8 @@
 //! | `list-offsets` | `[["end", "t-0"]]` | `[["end", "t-0", 44]]` |
 //! | `assign` | `["t-0", "t-1"]` | the same |
 //! | `seek` | `{"t-0": "beginning", "t-1": 17}` | the same |
-//! | `subscribe`, `leave`, `process`, `commit`, `committed` | objects, see `group` | |
+//! | `subscribe`, `leave`, `process`, `commit` | objects, see `group` | the same |
+//! | `committed`, `delete-offsets` | objects, see `group` | with the answers; the same |
 //! | `rebalance`, `resume` | objects, see `group` | never invoked: an `ok` of its own |
 //! | `crash` | `null` or a reason | never `ok`: the process ends |
 //! | `admin`, `nemesis` | free, see `NemesisEvent` | free |
@@ -19,7 +20,9 @@ use std::collections::BTreeMap;
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::history::group::{Commit, Committed, Leave, Process, Rebalance, Resume, Subscribe};
+use crate::history::group::{
+    Commit, Committed, DeleteOffsets, Leave, Process, Rebalance, Resume, Subscribe,
+};
 use crate::history::key::Key;
 use crate::history::micro_op::{Bounded, OneOrTwo, PollTag, SendTag, Sent};
 use crate::history::nemesis::NemesisEvent;
@@ -54,6 +57,8 @@ pub enum Action {
     Commit(Box<Commit>),
     /// The committed offsets of a group are read.
     Committed(Box<Committed>),
+    /// The committed offsets of a group are deleted.
+    DeleteOffsets(Box<DeleteOffsets>),
     /// The client process dies; its successor has another process number.
     Crash(Option<String>),
     /// A change or question to the cluster, for the reader of the report.
@@ -78,6 +83,7 @@ impl Action {
             Self::Process(_) => "process",
             Self::Commit(_) => "commit",
             Self::Committed(_) => "committed",
+            Self::DeleteOffsets(_) => "delete-offsets",
             Self::Crash(_) => "crash",
             Self::Admin(_) => "admin",
             Self::Nemesis(_) => "nemesis",
@@ -95,6 +101,7 @@ impl Action {
                 | Self::Process(_)
                 | Self::Commit(_)
                 | Self::Committed(_)
+                | Self::DeleteOffsets(_)
         )
     }
 

@@ -238,6 +238,7 @@ impl Builder {
             | Action::Process(_)
             | Action::Commit(_)
             | Action::Committed(_)
+            | Action::DeleteOffsets(_)
             | Action::ListOffsets(_)
             | Action::Admin(_)
             | Action::Nemesis(_) => {}
@@ -255,6 +256,7 @@ impl Builder {
             Action::Process(process) => process.records.keys().for_each(touch),
             Action::Commit(commit) => commit.offsets.keys().for_each(touch),
             Action::Committed(committed) => committed.offsets.keys().for_each(touch),
+            Action::DeleteOffsets(deleted) => deleted.keys.iter().for_each(touch),
             _ => {}
         }
     }

@@ -1,5 +1,5 @@
 //! What consumers of a group do and see: the values of `subscribe`, `leave`, `rebalance`,
-//! `resume`, `process`, `commit` and `committed`.
+//! `resume`, `process`, `commit`, `committed` and `delete-offsets`.
 //!
 //! A member needs several processes (one polls, others work and commit); `consumer`, the name of
 //! one life of one client such as `c4.2`, joins them. What was recorded as owned was owned: see
@@ -146,6 +146,16 @@ pub struct Committed {
     pub group: Box<str>,
     /// The answers; `null` where there is none, and in the invocation.
     pub offsets: BTreeMap<Key, Option<i64>>,
+}
+
+/// Somebody deletes the committed offsets of partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteOffsets {
+    /// The group.
+    pub group: Box<str>,
+    /// The partitions.
+    pub keys: Vec<Key>,
 }
 
 /// What an application does with what it reads, and when it commits.

@@ -19,8 +19,8 @@ mod record;
 
 pub use action::{Action, Bound, ListOffset, Poll, Position, Send};
 pub use group::{
-    Commit, CommitCall, CommitMode, Committed, Leave, Process, Rebalance, RebalanceEvent, Resume,
-    ResumeSource, Subscribe,
+    Commit, CommitCall, CommitMode, Committed, DeleteOffsets, Leave, Process, Rebalance,
+    RebalanceEvent, Resume, ResumeSource, Subscribe,
 };
 pub use header::{
     Acks, FINAL_READS, FORMAT_VERSION, GROUP_DRAIN, GroupSettings, Header, OffsetReset, Settings,

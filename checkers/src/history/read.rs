@@ -334,6 +334,7 @@ fn intern(keys: &mut FxHashSet<Key>, action: &mut Action) {
         Action::Process(process) => share_keys(&mut process.records, share),
         Action::Commit(commit) => share_keys(&mut commit.offsets, share),
         Action::Committed(committed) => share_keys(&mut committed.offsets, share),
+        Action::DeleteOffsets(deleted) => deleted.keys.iter_mut().for_each(share),
         Action::Seek(_)
         | Action::Subscribe(_)
         | Action::Leave(_)

@@ -3,7 +3,7 @@
 use super::{Builder, Span};
 use crate::group::rows::{CommitRow, NEVER, NO_OFFSET, PolledRow, ProcessRow, ReadRow};
 use crate::history::commit_outcome::proves_failure;
-use crate::history::{Action, Commit, Committed, Op, OpType, Poll, Process, Record};
+use crate::history::{Action, Commit, Committed, DeleteOffsets, Op, OpType, Poll, Process, Record};
 
 impl<'a> Builder<'a> {
     pub(super) fn poll(&mut self, span: Span<'a>) {
@@ -89,6 +89,30 @@ impl<'a> Builder<'a> {
                 consumer,
                 member,
                 generation: commit.generation,
+                invoked: span.invoked,
+                completed: span.completed,
+                is_acked: span.is(OpType::Ok),
+                effect_by: NEVER,
+                is_first: place == 0,
+            });
+        }
+    }
+
+    /// A commit of nothing, by nobody in particular.
+    pub(super) fn delete_offsets(&mut self, deleted: &'a DeleteOffsets, span: Span<'a>) {
+        let group = self.group(&deleted.group);
+        if span.is(OpType::Fail) {
+            return;
+        }
+        for (place, key) in deleted.keys.iter().enumerate() {
+            let Some(number) = self.number(key) else {
+                continue;
+            };
+            self.rows(group, number).commits.push(CommitRow {
+                offset: NO_OFFSET,
+                consumer: u32::MAX,
+                member: u32::MAX,
+                generation: -1,
                 invoked: span.invoked,
                 completed: span.completed,
                 is_acked: span.is(OpType::Ok),
