@@ -14,8 +14,10 @@
 //! | `producer` | batching, retries, idempotence |
 //! | `consumer` | positions, fetches, offset resets |
 //! | `admin` | topics, configurations, offsets |
+//! | `assignor` | who of a group reads which partition, and the bytes that say so |
 
 mod admin;
+mod assignor;
 mod cluster;
 mod connection;
 mod consumer;
@@ -29,6 +31,10 @@ mod types;
 
 pub use admin::{
     Admin, AdminConfig, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+};
+pub use assignor::{
+    Assignments, AssignorKind, MemberSubscription, PartitionCounts, ProtocolError, Subscription,
+    decode_assignment, decode_subscription, encode_assignment, encode_subscription,
 };
 pub use consumer::{AutoOffsetReset, Consumer, ConsumerConfig};
 pub use error::{ClientError, ErrorKind};
