@@ -8,7 +8,7 @@
 
 #[path = "../tests/simulate/mod.rs"]
 mod simulate;
-#[path = "../tests/simulate/group.rs"]
+#[path = "../tests/simulate/group/mod.rs"]
 mod simulate_group;
 
 use std::hint::black_box;

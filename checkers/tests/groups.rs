@@ -3,7 +3,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may panic")]
 
-#[path = "simulate/group.rs"]
+#[path = "simulate/group/mod.rs"]
 mod simulate;
 
 use checkers::anomaly::Kind;
