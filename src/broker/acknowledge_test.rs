@@ -147,6 +147,7 @@ impl Alone {
             version,
             correlation_id: 1,
             client_id: None,
+            peer: None,
         };
         let request = Request {
             header,

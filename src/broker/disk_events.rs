@@ -9,6 +9,7 @@ use tracing::{error, warn};
 
 use super::Broker;
 use super::effects::{DirectoryIndex, DiskToken, Effect};
+use super::groups::LoadRead;
 use super::partition::PartitionKey;
 use crate::error::ErrorCode;
 use crate::quorum;
@@ -40,6 +41,8 @@ pub(super) enum DiskPurpose {
         lookup: u64,
         item: usize,
     },
+    /// A part of the log of a partition of `__consumer_offsets`.
+    LoadGroups(Box<LoadRead>),
     Checkpoint,
     /// The last operation of a directory.
     Close,
@@ -128,6 +131,7 @@ impl Broker {
             (DiskPurpose::Read { fetch, item }, result) => {
                 self.handle_read(now, fetch, item, result);
             }
+            (DiskPurpose::LoadGroups(read), result) => self.handle_load_read(now, *read, result),
             (DiskPurpose::Lookup { lookup, item }, result) => {
                 self.handle_lookup(lookup, item, result);
             }

@@ -13,6 +13,7 @@ mod disk_events;
 pub mod effects;
 mod fetcher;
 mod forward;
+mod groups;
 mod handle;
 mod image_apply;
 mod lifecycle;
@@ -47,6 +48,7 @@ use self::disk_events::DiskPurpose;
 use self::effects::{Correlation, DirectoryIndex, DiskToken, Effect, PeerError, RequestId};
 use self::fetcher::Fetchers;
 use self::forward::Forwards;
+use self::groups::Groups;
 use self::handle::{OffsetLookups, ProduceRequests, ProducerIds};
 use self::lifecycle::Lifecycle;
 use self::partition::Partition;
@@ -54,6 +56,7 @@ use self::peer_events::PeerPurpose;
 use self::purgatory::Purgatory;
 use self::timers::Timers;
 
+pub use self::groups::OFFSETS_TOPIC;
 pub use self::image_apply::UnclaimedLog;
 pub use self::metadata_log::from_record_batches as metadata_batches;
 pub use self::quorum_wire::METADATA_TOPIC;
@@ -89,6 +92,7 @@ pub struct Broker {
     produces: ProduceRequests,
     lookups: OffsetLookups,
     producer_ids: ProducerIds,
+    groups: Groups,
     timers: Timers,
     closing: Closing,
 }
@@ -120,6 +124,7 @@ impl Broker {
             self.fetchers.next_timeout(),
             self.purgatory.next_timeout(),
             self.producer_ids.next_timeout(),
+            self.groups.next_timeout(),
             Some(self.timers.next_timeout()),
             self.closing.next_timeout(),
         ]
@@ -142,6 +147,7 @@ impl Broker {
         self.replicas_timeout(now);
         self.purgatory_timeout(now);
         self.producer_ids_timeout(now);
+        self.groups_timeout(now);
         self.periodic_timeout(now);
         self.settle(now);
     }
@@ -161,6 +167,7 @@ impl Broker {
                 self.dispatch_peer_answer(now, correlation, result);
                 acted = true;
             }
+            acted |= self.serve_groups(now);
             acted |= self.serve_woken_fetches(now);
             acted |= self.send_due_fetches(now);
             if !acted {

@@ -152,6 +152,7 @@ impl Broker {
             self.replica_timers.remove(&(timer, name.clone()));
         }
         self.purgatory.wake(name);
+        self.group_partition_removed(name);
         Some(partition)
     }
 
@@ -210,9 +211,13 @@ impl Broker {
                 self.ask_leader_offsets(now, name, leader, leader_epoch);
             }
             Effect::CompleteProduce { token, outcome } => self.complete_produce(token, outcome),
-            Effect::Appended { .. }
-            | Effect::HighWatermarkAdvanced { .. }
-            | Effect::RoleChanged => self.purgatory.wake(name),
+            Effect::RoleChanged => {
+                self.group_role_changed(name);
+                self.purgatory.wake(name);
+            }
+            Effect::Appended { .. } | Effect::HighWatermarkAdvanced { .. } => {
+                self.purgatory.wake(name);
+            }
         }
     }
 

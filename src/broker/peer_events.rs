@@ -39,6 +39,8 @@ pub(super) enum PeerPurpose {
     Forward(RequestId),
     /// A topic that a client asked about is created for it.
     AutoCreate,
+    /// `__consumer_offsets` is created for whoever looks for a coordinator.
+    OffsetsTopic,
     /// A follower's fetch.
     Fetch {
         leader: BrokerId,
@@ -86,6 +88,7 @@ impl Broker {
             PeerPurpose::ProducerIds => self.handle_producer_ids_answer(now, result),
             PeerPurpose::Forward(request) => self.handle_forward_answer(now, request, result),
             PeerPurpose::AutoCreate => {}
+            PeerPurpose::OffsetsTopic => self.offsets_topic_answered(),
             PeerPurpose::Fetch { leader } => {
                 self.handle_fetch_answer(now, leader, correlation, result);
             }

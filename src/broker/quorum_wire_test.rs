@@ -23,6 +23,7 @@ fn over_the_wire(request: &Request) -> Request {
         version,
         correlation_id: 1,
         client_id: None,
+        peer: None,
     };
     let frame = codec::encode_request(&header, &body).unwrap().slice(4..);
     decode_request(codec::decode_request(frame).unwrap().body, "c").unwrap()

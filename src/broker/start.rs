@@ -15,6 +15,7 @@ use super::controller::Releases;
 use super::disk_events::DiskPurpose;
 use super::fetcher::Fetchers;
 use super::forward::Forwards;
+use super::groups::Groups;
 use super::handle::{OffsetLookups, ProduceRequests, ProducerIds};
 use super::image_apply::UnclaimedLog;
 use super::lifecycle::Lifecycle;
@@ -102,6 +103,7 @@ impl Broker {
             produces: ProduceRequests::default(),
             lookups: OffsetLookups::default(),
             producer_ids: ProducerIds::default(),
+            groups: Groups::new(&settings, seed),
             timers: Timers::new(now.time, &settings),
             closing: Closing::default(),
             settings,

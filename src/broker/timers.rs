@@ -118,9 +118,10 @@ impl Broker {
             .partitions
             .iter()
             .map(|(name, partition)| {
+                let config = &partition.config;
                 let retention = Retention {
-                    age: partition.config.retention,
-                    bytes: partition.config.retention_bytes,
+                    age: config.retention.filter(|_| !config.is_compacted),
+                    bytes: config.retention_bytes.filter(|_| !config.is_compacted),
                     producer_expiration,
                 };
                 let request = DiskRequest::Retain {

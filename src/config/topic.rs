@@ -47,8 +47,8 @@ const fn row(
 /// Every key that a topic may override.
 #[rustfmt::skip]
 pub const TOPIC_KEYS: &[TopicKey] = &[
-    row("cleanup.policy", Kind::OneOf(&["delete"]), "delete", "log.cleanup.policy",
-        "What happens to old segments; compaction is not built yet."),
+    row("cleanup.policy", Kind::OneOf(&["delete", "compact"]), "delete", "log.cleanup.policy",
+        "What happens to old segments: they go by age and size, or keep a last value for each key."),
     row("compression.type", Kind::OneOf(&["producer"]), "producer", "compression.type",
         "The compression of stored batches: the producer's."),
     row("file.delete.delay.ms", MS, "60000", "log.segment.delete.delay.ms",
@@ -85,6 +85,8 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
 /// The validated configuration of one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicConfig {
+    /// `cleanup.policy` is `compact`: no record goes by age or size.
+    pub is_compacted: bool,
     /// `file.delete.delay.ms`.
     pub file_delete_delay: Duration,
     /// `flush.messages`: records after which a flush is due; `u64::MAX` is never.
@@ -166,6 +168,7 @@ impl TopicConfig {
         let non_negative = |name: &str| u64::try_from(long(name)).ok();
         let millis = |name: &str| Duration::from_millis(non_negative(name).unwrap_or(0));
         Self {
+            is_compacted: text("cleanup.policy") == "compact",
             file_delete_delay: millis("file.delete.delay.ms"),
             flush_messages: match long("flush.messages") {
                 i64::MAX => u64::MAX,
@@ -254,12 +257,12 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert_eq!(unknown, "unknown key retention: did you mean retention.ms?");
-        let bad = validate_topic_override("cleanup.policy", "compact")
+        let bad = validate_topic_override("cleanup.policy", "compress")
             .unwrap_err()
             .to_string();
         assert_eq!(
             bad,
-            "bad value for cleanup.policy: \"compact\" is not one of delete"
+            "bad value for cleanup.policy: \"compress\" is not one of delete, compact"
         );
     }
 }

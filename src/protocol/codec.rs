@@ -6,6 +6,8 @@
 //! limits bound the work, and the binaries' allocator (mimalloc) hands out address space without
 //! memory, so that decoding ends in an error instead of an abort.
 
+use std::net::IpAddr;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
     ApiKey, RequestHeader as WireHeader, RequestKind, ResponseHeader, ResponseKind,
@@ -67,6 +69,19 @@ pub struct RequestHeader {
     pub correlation_id: i32,
     /// The client's own name for itself.
     pub client_id: Option<StrBytes>,
+    /// Where the request came from, as far as the shell knows.
+    pub peer: Option<IpAddr>,
+}
+
+impl RequestHeader {
+    /// The caller as a group shows it.
+    pub fn client(&self) -> (String, String) {
+        let client_id = self.client_id.as_ref().map(ToString::to_string);
+        let host = self
+            .peer
+            .map_or_else(|| "/".to_owned(), |peer| format!("/{peer}"));
+        (client_id.unwrap_or_default(), host)
+    }
 }
 
 /// A decoded request.
@@ -102,6 +117,7 @@ pub fn decode_request(mut frame: Bytes) -> Result<Request, CodecError> {
             version,
             correlation_id,
             client_id,
+            peer: None,
         },
         body,
     })
@@ -114,6 +130,7 @@ pub fn encode_request(header: &RequestHeader, body: &RequestKind) -> Result<Byte
         version,
         correlation_id,
         ref client_id,
+        ..
     } = *header;
     let wire = WireHeader::default()
         .with_request_api_key(api as i16)

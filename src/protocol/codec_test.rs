@@ -22,6 +22,7 @@ fn header(api: ApiKey, version: i16) -> RequestHeader {
         version,
         correlation_id: 7,
         client_id,
+        peer: None,
     }
 }
 

@@ -88,7 +88,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Context) {
     let (read, write) = stream.into_split();
     let (pending, in_order) = mpsc::channel(IN_FLIGHT_MAX);
     let idle_max = context.idle_max;
-    let reader = read_requests(read, pending, context);
+    let reader = read_requests(read, pending, peer, context);
     let writer = write_responses(write, in_order, idle_max);
     tokio::pin!(reader, writer);
     // A peer that closed only its sending side still gets the answers it waits for, if they come
@@ -112,13 +112,14 @@ async fn connection(stream: TcpStream, peer: SocketAddr, context: Context) {
 async fn read_requests(
     mut read: OwnedReadHalf,
     pending: mpsc::Sender<Pending>,
+    peer: SocketAddr,
     context: Context,
 ) -> Ended {
     let mut buffer = BytesMut::new();
     loop {
         match frame::next_request(&mut buffer, context.request_bytes_max) {
             Ok(Some(frame)) => {
-                if let Err(ended) = dispatch(frame, &pending, &context).await {
+                if let Err(ended) = dispatch(frame, &pending, peer, &context).await {
                     return ended;
                 }
                 continue;
@@ -142,6 +143,7 @@ async fn read_requests(
 async fn dispatch(
     frame: Bytes,
     pending: &mpsc::Sender<Pending>,
+    peer: SocketAddr,
     context: &Context,
 ) -> Result<(), Ended> {
     let (sender, answer) = oneshot::channel();
@@ -161,9 +163,10 @@ async fn dispatch(
         Err(error) => return Err(error.into()),
     };
     queue(pending, &header, answer).await?;
-    let Some(request) = request else {
+    let Some(mut request) = request else {
         return Ok(());
     };
+    request.header.peer = Some(peer.ip());
     let event = Event::Request {
         request: Box::new(request),
         answer: sender,
@@ -181,6 +184,7 @@ fn downgraded(correlation_id: i32) -> crate::protocol::RequestHeader {
         version: 0,
         correlation_id,
         client_id: None,
+        peer: None,
     }
 }
 

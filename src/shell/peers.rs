@@ -152,6 +152,7 @@ impl Peer {
             version,
             correlation_id: wire_id,
             client_id,
+            peer: None,
         };
         let bytes = match codec::encode_request(&header, &request.body) {
             Ok(bytes) => bytes,

@@ -14,9 +14,9 @@ use kafka_protocol::messages::{
 };
 
 use super::{text, wire_topic_name};
-use crate::broker::Broker;
 use crate::broker::effects::{Channel, RequestId};
 use crate::broker::peer_events::PeerPurpose;
+use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicId};
 use crate::metadata::image::TopicImage;
@@ -147,6 +147,7 @@ impl Broker {
             .map(|(index, registration)| self.partition_metadata(index, registration, version));
         let answer = MetadataResponseTopic::default()
             .with_name(Some(wire_topic_name(topic.name())))
+            .with_is_internal(version >= 1 && &**topic.name() == OFFSETS_TOPIC)
             .with_partitions(partitions.collect());
         if version >= 10 {
             answer.with_topic_id(topic.id().0)

@@ -3,15 +3,25 @@
 //! In: decoded requests of served versions. Out: effects. Invariant: each request is answered,
 //! omitted or closed exactly once; only what a request's version carries is set in its answer.
 
+mod delete_groups;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
 mod fetch;
 mod find_coordinator;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod sync_group;
 
 use std::sync::Arc;
 
@@ -24,13 +34,18 @@ use super::effects::{Effect, RequestId};
 use super::forward::is_from_broker;
 use super::quorum_fetch_wire::is_quorum_fetch;
 use crate::id::TopicPartition;
-use crate::protocol::Request;
 use crate::protocol::versions::{self, Audience};
+use crate::protocol::{Request, RequestHeader};
 use crate::time::Now;
 
 pub(super) use init_producer_id::ProducerIds;
+pub(super) use join_group::join_response;
+pub(super) use leave_group::leave_response;
 pub(super) use list_offsets::OffsetLookups;
+pub(super) use offset_commit::offset_commit_response;
+pub(super) use offset_delete::offset_delete_response;
 pub(super) use produce::ProduceRequests;
+pub(super) use sync_group::sync_response;
 
 impl Broker {
     /// A request arrived on a connection.
@@ -87,7 +102,19 @@ impl Broker {
                 self.handle_describe_configs(id, header.version, body);
             }
             RequestKind::FindCoordinator(body) => {
-                self.handle_find_coordinator(id, header.version, body);
+                self.handle_find_coordinator(now, id, header.version, body);
+            }
+            body @ (RequestKind::JoinGroup(_)
+            | RequestKind::SyncGroup(_)
+            | RequestKind::Heartbeat(_)
+            | RequestKind::LeaveGroup(_)
+            | RequestKind::OffsetCommit(_)
+            | RequestKind::OffsetFetch(_)
+            | RequestKind::OffsetDelete(_)
+            | RequestKind::DescribeGroups(_)
+            | RequestKind::ListGroups(_)
+            | RequestKind::DeleteGroups(_)) => {
+                self.dispatch_group_request(now, id, &header, body);
             }
             RequestKind::InitProducerId(body) => self.handle_init_producer_id(now, id, &body),
             body @ (RequestKind::Vote(_)
@@ -118,6 +145,29 @@ impl Broker {
         }
     }
 
+    fn dispatch_group_request(
+        &mut self,
+        now: Now,
+        id: RequestId,
+        header: &RequestHeader,
+        body: RequestKind,
+    ) {
+        let version = header.version;
+        match body {
+            RequestKind::JoinGroup(body) => self.handle_join_group(now, id, header, body),
+            RequestKind::SyncGroup(body) => self.handle_sync_group(now, id, header, body),
+            RequestKind::Heartbeat(body) => self.handle_group_heartbeat(now, id, header, &body),
+            RequestKind::LeaveGroup(body) => self.handle_leave_group(now, id, header, body),
+            RequestKind::OffsetCommit(body) => self.handle_offset_commit(now, id, header, body),
+            RequestKind::OffsetFetch(body) => self.handle_offset_fetch(id, version, body),
+            RequestKind::OffsetDelete(body) => self.handle_offset_delete(now, id, header, body),
+            RequestKind::DescribeGroups(body) => self.handle_describe_groups(id, version, body),
+            RequestKind::ListGroups(body) => self.handle_list_groups(id, version, &body),
+            RequestKind::DeleteGroups(body) => self.handle_delete_groups(now, id, header, body),
+            _ => self.close(id, "not a request of a group"),
+        }
+    }
+
     /// A partition's name, which shares the text of a topic that the metadata knows.
     fn partition_name(&self, topic: &str, partition: i32) -> TopicPartition {
         match self.image.topics().named(topic) {
@@ -133,6 +183,6 @@ pub(super) fn wire_topic_name(name: &str) -> TopicName {
 }
 
 /// A text on the wire.
-fn text(text: &str) -> StrBytes {
+pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }

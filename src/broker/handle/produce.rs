@@ -11,8 +11,8 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, produce_response};
 
 use super::{text, wire_topic_name};
-use crate::broker::Broker;
 use crate::broker::effects::{Effect, RequestId};
+use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::config::{TimestampType, TopicConfig};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
@@ -140,6 +140,10 @@ impl Broker {
         name: &TopicPartition,
         records: Option<Bytes>,
     ) -> Result<LogBatch, Rejection> {
+        if &*name.topic == OFFSETS_TOPIC {
+            // Only the coordinator writes there. Source: Kafka's `ReplicaManager`.
+            return Err(rejection(ErrorCode::InvalidTopicException));
+        }
         let Some(partition) = self.partitions.get(name) else {
             return Err(rejection(if self.partition_exists(name) {
                 ErrorCode::NotLeaderOrFollower
@@ -164,6 +168,9 @@ impl Broker {
         token: ProduceToken,
         outcome: ProduceOutcome,
     ) {
+        if self.complete_group_write(token, &outcome) {
+            return;
+        }
         let Some((request, index)) = self.produces.tokens.remove(&token) else {
             return;
         };

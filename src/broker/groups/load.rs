@@ -1,0 +1,126 @@
+//! Taking over a partition of `__consumer_offsets`: its log is read from start to end.
+//!
+//! In: changes of role of its replica, what the disk read. Out: reads, and a coordinator that
+//! knows the partition. Invariant: it is read to the end of the log as it was when this broker
+//! became leader, not to the high watermark: what lies between may have been acknowledged by the
+//! leader before. Source: Kafka's `CoordinatorLoaderImpl`, KAFKA-9065 (holes at the end).
+
+use tracing::{info, warn};
+
+use super::OFFSETS_TOPIC;
+use crate::broker::Broker;
+use crate::broker::disk_events::DiskPurpose;
+use crate::broker::partition::PartitionKey;
+use crate::config::sabotage::{Sabotage, planted};
+use crate::id::TopicPartition;
+use crate::offset::{LeaderEpoch, Offset};
+use crate::record::Batches;
+use crate::replica::RoleName;
+use crate::storage::{DiskError, DiskReply, DiskRequest};
+use crate::time::Now;
+
+/// Bytes that are read at once; Kafka's `offsets.load.buffer.size`.
+const READ_BYTES: usize = 5 << 20;
+
+/// A part of a load that is being read.
+#[derive(Clone, Debug)]
+pub(in crate::broker) struct LoadRead {
+    pub(in crate::broker) partition: PartitionKey,
+    leader_epoch: LeaderEpoch,
+    position: Offset,
+    end: Offset,
+}
+
+impl Broker {
+    /// A replica's role or leader epoch changed; of others than `__consumer_offsets` too.
+    pub(in crate::broker) fn group_role_changed(&mut self, name: &TopicPartition) {
+        if &*name.topic != OFFSETS_TOPIC {
+            return;
+        }
+        let Some(partition) = self.partitions.get(name) else {
+            return self.group_partition_removed(name);
+        };
+        let replica = &partition.replica;
+        let leader_epoch = replica.leader_epoch();
+        if replica.role() != RoleName::Leader {
+            return self.groups.coordinator.unload(name.partition, leader_epoch);
+        }
+        let log = replica.log();
+        let end = if planted(Sabotage::LoadStopsAtHighWatermark) {
+            replica.high_watermark()
+        } else {
+            log.log_end_offset()
+        };
+        let read = LoadRead {
+            partition: partition.key(name),
+            leader_epoch,
+            position: log.log_start_offset(),
+            end,
+        };
+        info!(partition = %name, leader_epoch, end, "loading groups");
+        self.groups
+            .coordinator
+            .begin_load(name.partition, leader_epoch);
+        self.read_on(read);
+    }
+
+    /// A replica of `__consumer_offsets` is gone.
+    pub(in crate::broker) fn group_partition_removed(&mut self, name: &TopicPartition) {
+        if &*name.topic == OFFSETS_TOPIC {
+            self.groups
+                .coordinator
+                .unload(name.partition, LeaderEpoch::MAX);
+        }
+    }
+
+    fn read_on(&mut self, read: LoadRead) {
+        let name = read.partition.name.clone();
+        let Some(partition) = self.partitions.get(&name) else {
+            return;
+        };
+        let directory = partition.directory;
+        let request = DiskRequest::Read {
+            log: name,
+            start: read.position,
+            end: read.end,
+            max_bytes: READ_BYTES,
+            minimum_one_batch: true,
+        };
+        self.disk(directory, request, DiskPurpose::LoadGroups(Box::new(read)));
+    }
+
+    /// The disk read a part of a partition's log.
+    pub(in crate::broker) fn handle_load_read(
+        &mut self,
+        now: Now,
+        mut read: LoadRead,
+        result: Result<DiskReply, DiskError>,
+    ) {
+        let (partition, epoch) = (read.partition.name.partition, read.leader_epoch);
+        if !self.groups.coordinator.is_loading(partition, epoch) {
+            return;
+        }
+        let batches = match result {
+            Ok(DiskReply::Read { batches }) => batches,
+            Ok(_) => return,
+            Err(error) => {
+                warn!(partition = %read.partition.name, %error, "groups are not loaded");
+                return self.groups.coordinator.unload(partition, epoch);
+            }
+        };
+        let last = Batches::new(batches.clone()).filter_map(Result::ok).last();
+        if let Err(error) = self.groups.coordinator.load(partition, epoch, batches) {
+            warn!(%error, "groups are not loaded");
+            return self.groups.coordinator.unload(partition, epoch);
+        }
+        let next = last.map(|batch| batch.header().next_offset());
+        match next {
+            Some(next) if next < read.end => {
+                read.position = next;
+                self.read_on(read);
+            }
+            // Nothing more is there, even if the end was further: holes of compaction.
+            _ => self.groups.coordinator.finish_load(now, partition, epoch),
+        }
+    }
+}
