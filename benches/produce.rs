@@ -52,6 +52,7 @@ fn request(api: ApiKey, version: i16, body: &RequestKind) -> Bytes {
         version,
         correlation_id: 1,
         client_id: None,
+        peer: None,
     };
     codec::encode_request(&header, body).unwrap()
 }

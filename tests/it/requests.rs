@@ -27,6 +27,7 @@ pub(crate) fn header(api: ApiKey, version: i16) -> RequestHeader {
         version,
         correlation_id: 7,
         client_id: Some(StrBytes::from_static_str("hostile")),
+        peer: None,
     }
 }
 
