@@ -1,4 +1,4 @@
-//! The client that an application uses: `Producer`, `Consumer` (assign mode) and `Admin`.
+//! The client that an application uses: `Producer`, `Consumer` and `Admin`.
 //!
 //! In: records to send, partitions to read, administrative wishes. Out: acknowledgements, records,
 //! and errors that never let an unknown outcome pass for a failure.
@@ -12,7 +12,7 @@
 //! | `connection` | one TCP connection: pipelined calls with deadlines |
 //! | `cluster` | metadata cache and the connections to every broker |
 //! | `producer` | batching, retries, idempotence |
-//! | `consumer` | positions, fetches, offset resets |
+//! | `consumer` | positions, fetches, offset resets; membership of a group |
 //! | `admin` | topics, configurations, offsets |
 //! | `assignor` | who of a group reads which partition, and the bytes that say so |
 
@@ -36,7 +36,7 @@ pub use assignor::{
     Assignments, AssignorKind, MemberSubscription, PartitionCounts, ProtocolError, Subscription,
     decode_assignment, decode_subscription, encode_assignment, encode_subscription,
 };
-pub use consumer::{AutoOffsetReset, Consumer, ConsumerConfig};
+pub use consumer::{AutoOffsetReset, Consumer, ConsumerConfig, group};
 pub use error::{ClientError, ErrorKind};
 pub use outcome::proves_not_appended;
 pub use producer::{Acks, Producer, ProducerConfig};

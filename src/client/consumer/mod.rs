@@ -11,6 +11,7 @@ mod batch_reader;
 #[cfg(test)]
 mod consumer_test;
 mod fetch;
+pub mod group;
 mod offsets;
 mod position;
 
@@ -27,10 +28,12 @@ use tokio::time::{Instant, sleep_until};
 use crate::client::cluster::{Cluster, ClusterConfig};
 use crate::client::error::ClientError;
 use crate::client::types::ConsumerRecord;
+use crate::config::sabotage::{Sabotage, planted};
 use crate::id::{BrokerId, TopicPartition};
 use crate::offset::Offset;
 use fetch::{FetchResult, Fetched};
 
+use group::{GroupConfig, Membership, ResumeSource};
 use position::{Position, Wanted};
 
 /// What to do where a partition has no position, or one that its log does not hold.
@@ -67,6 +70,8 @@ pub struct ConsumerConfig {
     pub request_timeout: Duration,
     /// `retry.backoff.ms`.
     pub retry_backoff: Duration,
+    /// What makes it able to join a group, commit, and ask for committed offsets.
+    pub group: Option<GroupConfig>,
 }
 
 impl Default for ConsumerConfig {
@@ -82,6 +87,7 @@ impl Default for ConsumerConfig {
             partition_fetch_bytes: 1024 * 1024,
             request_timeout: Duration::from_secs(30),
             retry_backoff: Duration::from_millis(100),
+            group: None,
         }
     }
 }
@@ -98,6 +104,7 @@ pub struct Consumer {
     fetching: BTreeSet<BrokerId>,
     /// Brokers whose last fetch failed are left alone until then.
     backoff: BTreeMap<BrokerId, Instant>,
+    group: Option<Membership>,
 }
 
 impl Consumer {
@@ -109,11 +116,17 @@ impl Consumer {
         if config.max_poll_records == 0 {
             return Err(ClientError::invalid("max_poll_records must be at least 1"));
         }
-        let cluster = Cluster::new(ClusterConfig {
+        let cluster_config = ClusterConfig {
             bootstrap: config.bootstrap.clone(),
             client_id: config.client_id.clone(),
             request_timeout: config.request_timeout,
-        })?;
+        };
+        let cluster = Cluster::new(cluster_config.clone())?;
+        let group = config
+            .group
+            .clone()
+            .map(|group| Membership::new(group, cluster_config, config.retry_backoff))
+            .transpose()?;
         cluster.refresh(Some(&[]), 0, false).await?;
         Ok(Self {
             cluster: Arc::new(cluster),
@@ -123,6 +136,7 @@ impl Consumer {
             fetches: JoinSet::new(),
             fetching: BTreeSet::new(),
             backoff: BTreeMap::new(),
+            group,
         })
     }
 
@@ -196,7 +210,7 @@ impl Consumer {
     pub fn position(&self, partition: &TopicPartition) -> Option<Offset> {
         match self.positions.get(partition)?.wanted {
             Wanted::At { offset, .. } => Some(offset),
-            Wanted::Unknown | Wanted::Beginning | Wanted::End => None,
+            Wanted::Unknown | Wanted::Committed | Wanted::Beginning | Wanted::End => None,
         }
     }
 
@@ -208,6 +222,7 @@ impl Consumer {
     pub async fn poll(&mut self, limit: Duration) -> Result<Vec<ConsumerRecord>, ClientError> {
         let deadline = Instant::now() + limit;
         loop {
+            self.attend(deadline).await?;
             if !self.buffered.is_empty() {
                 return Ok(self.take_records());
             }
@@ -229,6 +244,14 @@ impl Consumer {
     }
 
     fn take_records(&mut self) -> Vec<ConsumerRecord> {
+        let records = self.give_out();
+        if planted(Sabotage::AutoCommitOfCurrentPoll) {
+            self.auto_commit_if_due();
+        }
+        records
+    }
+
+    fn give_out(&mut self) -> Vec<ConsumerRecord> {
         let count = self.buffered.len().min(self.config.max_poll_records);
         let records: Vec<_> = self.buffered.drain(..count).collect();
         for record in &records {
@@ -293,9 +316,10 @@ impl Consumer {
     /// Turns wishes into offsets: the reset policy, beginnings and ends, and positions that a new
     /// leader has to confirm (KIP-320).
     async fn resolve_positions(&mut self, deadline: Instant) -> Result<(), ClientError> {
+        let mut resets = Vec::new();
         for (partition, position) in &mut self.positions {
             let query = match position.wanted {
-                Wanted::At { .. } => continue,
+                Wanted::At { .. } | Wanted::Committed => continue,
                 Wanted::Beginning => OffsetQuery::Earliest,
                 Wanted::End => OffsetQuery::Latest,
                 Wanted::Unknown => match self.config.auto_offset_reset {
@@ -308,11 +332,18 @@ impl Consumer {
             let found = list_offset(&self.cluster, partition, query, deadline, backoff).await;
             // A leader that cannot be reached now is asked again at the next poll.
             let Ok(found) = found else { continue };
+            if position.wanted == Wanted::Unknown {
+                resets.push((partition.clone(), found.offset));
+            }
             position.wanted = Wanted::At {
                 offset: found.offset,
                 leader_epoch: found.leader_epoch,
             };
             position.fetch_from = None;
+        }
+        for (partition, offset) in resets {
+            self.tell_resumed(&partition, offset, ResumeSource::Reset)
+                .await;
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ pub(super) enum Wanted {
     /// Not known: the reset policy decides.
     #[default]
     Unknown,
+    /// Not known: the group's committed offset decides.
+    Committed,
     /// The beginning of the log, not yet looked up.
     Beginning,
     /// The end of the log, not yet looked up.
@@ -41,7 +43,7 @@ impl Position {
                 Some(from) if from == offset => Some(offset),
                 Some(_) => None,
             },
-            Wanted::Unknown | Wanted::Beginning | Wanted::End => None,
+            Wanted::Unknown | Wanted::Committed | Wanted::Beginning | Wanted::End => None,
         }
     }
 
@@ -52,7 +54,7 @@ impl Position {
             Wanted::At { leader_epoch, .. } => {
                 leader_epoch.filter(|_| self.confirmed_epoch < current)
             }
-            Wanted::Unknown | Wanted::Beginning | Wanted::End => None,
+            Wanted::Unknown | Wanted::Committed | Wanted::Beginning | Wanted::End => None,
         }
     }
 

@@ -1,0 +1,306 @@
+//! A poll's part of membership: alarms, rebalances, assignments, and where partitions start.
+
+use std::collections::BTreeSet;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::consumer::group::join::Joined;
+use crate::client::consumer::group::listener::{CommitMode, Commits, RebalanceListener};
+use crate::client::consumer::group::state::{Alarm, NO_GENERATION};
+use crate::client::consumer::group::{Membership, RebalanceEvent, ResumeSource, Resumption};
+use crate::client::consumer::position::{Position, Wanted};
+use crate::client::consumer::{Consumer, partition_of};
+use crate::client::error::{ClientError, ErrorKind};
+use crate::error::ErrorCode;
+use crate::id::TopicPartition;
+
+/// What a listener is told.
+enum Change {
+    Assigned,
+    Revoked,
+    Lost,
+}
+
+impl Consumer {
+    /// Does what the membership asks for, at most until `deadline` where it waits for others.
+    pub(in crate::client::consumer) async fn attend(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<(), ClientError> {
+        let Some(group) = self.group.as_ref().filter(|group| !group.topics.is_empty()) else {
+            return Ok(());
+        };
+        group.shared().note_poll();
+        match group.shared().alarm() {
+            Some(Alarm::Fenced) => {
+                self.lose(true).await;
+                return Err(fenced());
+            }
+            Some(alarm @ (Alarm::Lost | Alarm::Forgotten)) => {
+                self.lose(alarm == Alarm::Forgotten).await;
+            }
+            Some(Alarm::Rejoin) | None => {}
+        }
+        self.auto_commit_if_due();
+        self.rebalance(deadline).await?;
+        self.find_committed(deadline).await
+    }
+
+    /// Joins if it must, and takes in the outcome if it comes in time.
+    async fn rebalance(&mut self, deadline: Instant) -> Result<(), ClientError> {
+        loop {
+            let Some(group) = &mut self.group else {
+                return Ok(());
+            };
+            if group.joining.is_empty() {
+                let is_member = group.identity().generation_id != NO_GENERATION;
+                if is_member && group.shared().alarm().is_none() {
+                    return Ok(());
+                }
+                self.prepare().await;
+                let owned = self.positions.keys().cloned().collect();
+                let Some(group) = &mut self.group else {
+                    return Ok(());
+                };
+                group.start_heartbeats();
+                group.start_join(&self.cluster, owned);
+                continue;
+            }
+            let Ok(Some(joined)) = timeout_at(deadline, group.joining.join_next()).await else {
+                return Ok(());
+            };
+            let joined = joined.expect("invariant: a join neither panics nor is aborted");
+            match joined {
+                Ok(joined) => self.adopt(joined).await,
+                Err(error) => {
+                    group.shared().set_joining(false);
+                    let is_fenced = error.kind == ErrorKind::Fenced;
+                    self.lose(is_fenced).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Before a join: an eager member gives up everything, and what it has done is committed.
+    async fn prepare(&mut self) {
+        self.auto_commit_now().await;
+        // The commit may have found out that the membership is over.
+        let alarm = self.group.as_ref().and_then(|group| group.shared().alarm());
+        if let Some(alarm @ (Alarm::Lost | Alarm::Forgotten | Alarm::Fenced)) = alarm {
+            self.lose(alarm != Alarm::Lost).await;
+        }
+        let is_cooperative = self.group.as_ref().is_some_and(Membership::is_cooperative);
+        if !is_cooperative && !self.positions.is_empty() {
+            let all = self.positions.keys().cloned().collect();
+            self.give_up(all).await;
+        }
+    }
+
+    /// The coordinator has given this member its partitions.
+    async fn adopt(&mut self, joined: Joined) {
+        let Some(group) = &mut self.group else {
+            return;
+        };
+        group.shared().enter(joined.identity);
+        group.assignor = Some(joined.assignor);
+        let own: BTreeSet<_> = joined.own.into_iter().collect();
+        let gone: Vec<_> = self
+            .positions
+            .keys()
+            .filter(|name| !own.contains(name))
+            .cloned()
+            .collect();
+        if !gone.is_empty() {
+            self.give_up(gone).await;
+            // What it has given up is another's in the next generation (KIP-429).
+            if let Some(group) = &self.group {
+                let identity = group.identity();
+                group.shared().raise(&identity, Alarm::Rejoin);
+            }
+        }
+        let new: Vec<_> = own
+            .into_iter()
+            .filter(|name| !self.positions.contains_key(name))
+            .collect();
+        for name in &new {
+            let position = Position {
+                wanted: Wanted::Committed,
+                ..Position::default()
+            };
+            self.positions.insert(name.clone(), position);
+        }
+        self.tell(Change::Assigned, new).await;
+    }
+
+    /// Gives partitions up in order.
+    async fn give_up(&mut self, partitions: Vec<TopicPartition>) {
+        self.tell(Change::Revoked, partitions.clone()).await;
+        self.drop_partitions(&partitions);
+    }
+
+    /// The membership is over before anybody could give up anything.
+    async fn lose(&mut self, forget_member: bool) {
+        let all: Vec<_> = self.positions.keys().cloned().collect();
+        if !all.is_empty() {
+            self.tell(Change::Lost, all.clone()).await;
+        }
+        self.drop_partitions(&all);
+        if let Some(group) = &mut self.group {
+            group.assignor = None;
+            group.shared().reset(forget_member);
+        }
+    }
+
+    fn drop_partitions(&mut self, partitions: &[TopicPartition]) {
+        for name in partitions {
+            self.positions.remove(name);
+        }
+        let positions = &self.positions;
+        self.buffered
+            .retain(|record| positions.contains_key(&partition_of(record)));
+    }
+
+    async fn tell(&mut self, change: Change, partitions: Vec<TopicPartition>) {
+        let Some(group) = &mut self.group else {
+            return;
+        };
+        let event = group.event(partitions);
+        // Taken out, because it may commit with the consumer that holds it.
+        let Some(mut listener) = group.listener.take() else {
+            return;
+        };
+        self.call(&mut listener, change, event).await;
+        if let Some(group) = &mut self.group {
+            group.listener.get_or_insert(listener);
+        }
+    }
+
+    async fn call(
+        &mut self,
+        listener: &mut Box<dyn RebalanceListener>,
+        change: Change,
+        event: RebalanceEvent,
+    ) {
+        match change {
+            Change::Assigned => listener.assigned(Commits(self), event).await,
+            Change::Revoked => listener.revoked(Commits(self), event).await,
+            Change::Lost => listener.lost(event).await,
+        }
+    }
+
+    /// Asks for the committed offsets of partitions that have no position yet.
+    async fn find_committed(&mut self, deadline: Instant) -> Result<(), ClientError> {
+        let wanting: Vec<_> = self
+            .positions
+            .iter()
+            .filter(|(_, position)| position.wanted == Wanted::Committed)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let Some(group) = self.group.as_ref().filter(|_| !wanting.is_empty()) else {
+            return Ok(());
+        };
+        let found = match group.committer.committed(&wanting, deadline).await {
+            Ok(found) => found,
+            // The next poll asks again.
+            Err(error) if error.kind == ErrorKind::Retriable => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for (name, committed) in found {
+            let Some((offset, leader_epoch)) = committed else {
+                self.place(&name, Wanted::Unknown);
+                continue;
+            };
+            let leader_epoch = (leader_epoch >= 0).then_some(leader_epoch);
+            self.place(
+                &name,
+                Wanted::At {
+                    offset,
+                    leader_epoch,
+                },
+            );
+            self.tell_resumed(&name, offset, ResumeSource::Committed)
+                .await;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, name: &TopicPartition, wanted: Wanted) {
+        if let Some(position) = self.positions.get_mut(name) {
+            position.wanted = wanted;
+            position.fetch_from = None;
+        }
+    }
+
+    /// Tells the listener where a partition starts; nobody where there is no group.
+    pub(in crate::client::consumer) async fn tell_resumed(
+        &mut self,
+        name: &TopicPartition,
+        offset: i64,
+        source: ResumeSource,
+    ) {
+        let Some(group) = &mut self.group else {
+            return;
+        };
+        let resumption = Resumption {
+            generation_id: group.identity().generation_id,
+            partition: name.clone(),
+            offset,
+            source,
+        };
+        if let Some(listener) = &mut group.listener {
+            listener.resumed(resumption).await;
+        }
+    }
+
+    async fn auto_commit_now(&mut self) {
+        let positions = self.committable();
+        let Some(group) = self.group.as_ref().filter(|g| g.config.enable_auto_commit) else {
+            return;
+        };
+        if positions.is_empty() || group.identity().generation_id == NO_GENERATION {
+            return;
+        }
+        let limit = Instant::now() + group.committer.coordinator.request_timeout();
+        let committer = group.committer.clone();
+        let committed = committer
+            .until_known(CommitMode::Auto, &positions, limit)
+            .await;
+        if let Err(error) = committed {
+            tracing::warn!(%error, "the last auto commit of a generation failed");
+        }
+    }
+
+    /// Leaves the group after the last auto commit.
+    pub(super) async fn leave_group(&mut self) {
+        self.auto_commit_now().await;
+        let all: Vec<_> = self.positions.keys().cloned().collect();
+        if !all.is_empty() {
+            self.give_up(all).await;
+        }
+        let Some(group) = &mut self.group else {
+            return;
+        };
+        group.joining.shutdown().await;
+        group.heartbeats.shutdown().await;
+        // Commits that were asked for are sent before it leaves.
+        while group.commits.join_next().await.is_some() {}
+        group.topics.clear();
+        let identity = group.identity();
+        if group.config.group_instance_id.is_none() && !identity.member_id.is_empty() {
+            let left = super::join::leave(&group.committer.coordinator, &group.config, &identity);
+            if let Err(error) = left.await {
+                tracing::debug!(%error, "the coordinator will notice by itself");
+            }
+        }
+        group.shared().reset(true);
+    }
+}
+
+fn fenced() -> ClientError {
+    ClientError {
+        kind: ErrorKind::Fenced,
+        code: Some(ErrorCode::FencedInstanceId),
+        message: "another instance has taken this one's place in the group".to_owned(),
+    }
+}

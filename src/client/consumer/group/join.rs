@@ -1,0 +1,273 @@
+//! Joining: JoinGroup, the assignment if this member leads, SyncGroup; and leaving.
+//!
+//! In: who the member is and what it wants. Out: its generation and partitions, or why it cannot be
+//! a member. Coordinators that move or load are asked again for as long as it takes: the task ends
+//! with its consumer. Sources: KIP-394 (the member id comes first), KIP-345 (static members).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::join_group_response::JoinGroupResponseMember;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::{
+    GroupId, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
+};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::sleep;
+
+use crate::client::assignor::{
+    AssignorKind, MemberSubscription, Subscription, decode_assignment, decode_subscription,
+    encode_assignment, encode_subscription,
+};
+use crate::client::cluster::{Cluster, error_code};
+use crate::client::connection::CallError;
+use crate::client::consumer::group::GroupConfig;
+use crate::client::consumer::group::coordinator::Coordinator;
+use crate::client::consumer::group::state::{Alarm, Identity, Shared, alarm_of};
+use crate::client::error::{ClientError, ErrorKind};
+use crate::error::ErrorCode;
+use crate::id::TopicPartition;
+
+const JOIN_GROUP_VERSION_MAX: i16 = 7;
+const SYNC_GROUP_VERSION_MAX: i16 = 5;
+const LEAVE_GROUP_VERSION_MAX: i16 = 4;
+const PROTOCOL_TYPE: &str = "consumer";
+/// What a coordinator may need beyond the rebalance timeout to answer a join.
+const JOIN_GRACE: Duration = Duration::from_secs(5);
+
+/// A membership that has begun.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) identity: Identity,
+    pub(super) own: Vec<TopicPartition>,
+    pub(super) assignor: AssignorKind,
+}
+
+/// Everything that a join needs; it runs beside the consumer.
+#[derive(Clone, Debug)]
+pub(super) struct Join {
+    pub(super) coordinator: Arc<Coordinator>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) config: GroupConfig,
+    pub(super) topics: Vec<String>,
+    /// What it owns while it joins, and since which generation: nothing if it is eager.
+    pub(super) owned: Vec<TopicPartition>,
+    /// The last assignment and its generation, for assignors that ask.
+    pub(super) last: Option<(Vec<TopicPartition>, i32)>,
+    pub(super) retry_backoff: Duration,
+}
+
+impl Join {
+    /// Joins, however long it takes.
+    ///
+    /// # Errors
+    /// `Fenced` or `Invalid`: it can never be a member as it is.
+    pub(super) async fn run(self) -> Result<Joined, ClientError> {
+        loop {
+            match self.attempt().await {
+                Ok(Some(joined)) => return Ok(joined),
+                Ok(None) => {}
+                Err(error) if error.kind == ErrorKind::Retriable => {
+                    tracing::debug!(%error, "joining again");
+                    sleep(self.retry_backoff).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One round; none if it is to be repeated at once.
+    async fn attempt(&self) -> Result<Option<Joined>, ClientError> {
+        let limit = self.config.max_poll_interval + JOIN_GRACE;
+        let response = self
+            .coordinator
+            .call(&self.join_request(), JOIN_GROUP_VERSION_MAX, limit)
+            .await
+            .map_err(|error| again("joining", &error))?;
+        match error_code(response.error_code) {
+            None => {}
+            Some(ErrorCode::MemberIdRequired) => {
+                self.shared.set_member_id(response.member_id.to_string());
+                return Ok(None);
+            }
+            Some(code) => return self.refused("joining", code).map(|()| None),
+        }
+        self.shared.set_member_id(response.member_id.to_string());
+        self.sync(response).await
+    }
+
+    async fn sync(&self, joined: JoinGroupResponse) -> Result<Option<Joined>, ClientError> {
+        let identity = Identity {
+            member_id: joined.member_id.to_string(),
+            generation_id: joined.generation_id,
+        };
+        let name = joined.protocol_name.as_deref().unwrap_or_default();
+        let assignor = AssignorKind::from_name(name)
+            .ok_or_else(|| ClientError::invalid(format!("the group chose the assignor {name}")))?;
+        let assignments = if joined.leader == joined.member_id {
+            self.assign(assignor, &joined).await?
+        } else {
+            Vec::new()
+        };
+        let request = SyncGroupRequest::default()
+            .with_group_id(self.group_id())
+            .with_generation_id(identity.generation_id)
+            .with_member_id(joined.member_id)
+            .with_group_instance_id(self.instance())
+            .with_protocol_type(joined.protocol_type)
+            .with_protocol_name(joined.protocol_name)
+            .with_assignments(assignments);
+        let limit = self.config.max_poll_interval + JOIN_GRACE;
+        let response = self
+            .coordinator
+            .call(&request, SYNC_GROUP_VERSION_MAX, limit)
+            .await
+            .map_err(|error| again("syncing", &error))?;
+        if let Some(code) = error_code(response.error_code) {
+            return self.refused("syncing", code).map(|()| None);
+        }
+        let own = decode_assignment(&response.assignment)
+            .map_err(|error| ClientError::invalid(format!("the leader's assignment: {error}")))?;
+        Ok(Some(Joined {
+            identity,
+            own,
+            assignor,
+        }))
+    }
+
+    /// What an error means for the next round.
+    fn refused(&self, what: &str, code: ErrorCode) -> Result<(), ClientError> {
+        self.coordinator.heed(Some(code));
+        match alarm_of(code) {
+            Some(Alarm::Rejoin | Alarm::Lost) => Ok(()),
+            Some(Alarm::Forgotten) => {
+                self.shared.set_member_id(String::new());
+                Ok(())
+            }
+            Some(Alarm::Fenced) => Err(ClientError {
+                kind: ErrorKind::Fenced,
+                code: Some(code),
+                message: format!("{what}: another instance has taken this one's place"),
+            }),
+            None => Err(ClientError::from_code(code, what)),
+        }
+    }
+
+    /// Decides for everybody.
+    async fn assign(
+        &self,
+        kind: AssignorKind,
+        joined: &JoinGroupResponse,
+    ) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
+        let members: Vec<_> = joined.members.iter().map(subscription).collect();
+        let mut wanted: Vec<String> = members
+            .iter()
+            .flat_map(|member| member.subscription.topics.clone())
+            .collect();
+        wanted.sort();
+        wanted.dedup();
+        let seen = self.cluster.generation();
+        self.cluster.refresh(Some(&wanted), seen, false).await?;
+        let counts: BTreeMap<String, i32> = wanted
+            .into_iter()
+            .filter_map(|topic| {
+                let partitions = self.cluster.topic(&topic)?.partitions.len();
+                Some((topic, partitions as i32))
+            })
+            .collect();
+        let assignment = kind.assign(&members, &counts);
+        let one = |(member, own): (String, Vec<TopicPartition>)| {
+            SyncGroupRequestAssignment::default()
+                .with_member_id(StrBytes::from(member))
+                .with_assignment(encode_assignment(&own))
+        };
+        Ok(assignment.into_iter().map(one).collect())
+    }
+
+    fn join_request(&self) -> JoinGroupRequest {
+        let last = self.last.as_ref();
+        let last = last.map(|(partitions, generation)| (partitions.as_slice(), *generation));
+        let protocol = |kind: &AssignorKind| {
+            let subscription = Subscription {
+                topics: self.topics.clone(),
+                user_data: kind.user_data(last),
+                owned: self.owned.clone(),
+                generation_id: last.map(|(_, generation)| generation),
+                rack: None,
+            };
+            JoinGroupRequestProtocol::default()
+                .with_name(StrBytes::from_static_str(kind.name()))
+                .with_metadata(encode_subscription(&subscription))
+        };
+        JoinGroupRequest::default()
+            .with_group_id(self.group_id())
+            .with_session_timeout_ms(millis(self.config.session_timeout))
+            .with_rebalance_timeout_ms(millis(self.config.max_poll_interval))
+            .with_member_id(StrBytes::from(self.shared.identity().member_id))
+            .with_group_instance_id(self.instance())
+            .with_protocol_type(StrBytes::from_static_str(PROTOCOL_TYPE))
+            .with_protocols(self.config.assignors.iter().map(protocol).collect())
+    }
+
+    fn group_id(&self) -> GroupId {
+        GroupId(StrBytes::from(self.config.group_id.clone()))
+    }
+
+    fn instance(&self) -> Option<StrBytes> {
+        self.config.group_instance_id.clone().map(StrBytes::from)
+    }
+}
+
+/// Leaves the group.
+///
+/// # Errors
+/// `Retriable` if the coordinator did not answer: it will notice by itself.
+pub(super) async fn leave(
+    coordinator: &Coordinator,
+    config: &GroupConfig,
+    identity: &Identity,
+) -> Result<(), ClientError> {
+    let member = MemberIdentity::default()
+        .with_member_id(StrBytes::from(identity.member_id.clone()))
+        .with_group_instance_id(config.group_instance_id.clone().map(StrBytes::from));
+    let request = LeaveGroupRequest::default()
+        .with_group_id(GroupId(StrBytes::from(config.group_id.clone())))
+        .with_members(vec![member]);
+    let limit = coordinator.request_timeout();
+    let response = coordinator
+        .call(&request, LEAVE_GROUP_VERSION_MAX, limit)
+        .await
+        .map_err(|error| again("leaving", &error))?;
+    match error_code(response.error_code) {
+        None => Ok(()),
+        Some(code) => Err(ClientError::from_code(code, "leaving the group")),
+    }
+}
+
+/// What a member of any client wants; one that does not read wants nothing.
+fn subscription(member: &JoinGroupResponseMember) -> MemberSubscription {
+    let subscription = decode_subscription(&member.metadata).unwrap_or_else(|error| {
+        tracing::warn!(member = %member.member_id, %error, "a subscription does not read");
+        Subscription::default()
+    });
+    MemberSubscription {
+        member_id: member.member_id.to_string(),
+        instance_id: member.group_instance_id.as_ref().map(ToString::to_string),
+        subscription,
+    }
+}
+
+fn again(what: &str, error: &CallError) -> ClientError {
+    match error {
+        CallError::Unsupported { .. } => ClientError::invalid(format!("{what}: {error}")),
+        _ => ClientError::retriable(format!("{what}: {error}")),
+    }
+}
+
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
