@@ -205,6 +205,14 @@ impl Kind {
         self >= Self::GroupLost
     }
 
+    /// Whether it lies at certain offsets of its partition.
+    pub fn has_offsets(self) -> bool {
+        !matches!(
+            self,
+            Self::DualOwner | Self::UnownedPartition | Self::SurplusOwner | Self::WronglyFenced
+        )
+    }
+
     /// What it breaks.
     pub fn class(self) -> Class {
         match self {

@@ -166,10 +166,13 @@ fn anomaly(history: &History, kind: Kind, key: &Key, finding: Finding) -> Anomal
     let witness = witness.into_iter().map(|seen| {
         let op = |position: u32| history.op(position).cloned();
         let other = history.partner(seen.event).and_then(op);
-        let (invocation, mut completion) = match op(seen.event) {
+        let (mut invocation, mut completion) = match op(seen.event) {
             Some(event) if event.kind == OpType::Invoke => (Some(event), other),
             event => (other, event),
         };
+        if let Some(op) = &mut invocation {
+            shorten(op, key, offsets);
+        }
         let records_left_out = completion
             .as_mut()
             .map_or(0, |op| shorten(op, key, offsets));
@@ -189,15 +192,25 @@ fn anomaly(history: &History, kind: Kind, key: &Key, finding: Finding) -> Anomal
     }
 }
 
-/// Leaves of a poll what belongs to the proof, and counts the rest.
+/// Leaves of an operation what belongs to the proof, and counts the records that it leaves out.
 fn shorten(op: &mut Op, key: &Key, (first, last): (i64, i64)) -> u64 {
-    let Action::Poll(poll) = &mut op.action else {
-        return 0;
+    let records = match &mut op.action {
+        Action::Poll(poll) => &mut poll.records,
+        Action::Process(process) => &mut process.records,
+        Action::Commit(commit) => {
+            commit.offsets.retain(|k, _| k == key);
+            return 0;
+        }
+        Action::Committed(committed) => {
+            committed.offsets.retain(|k, _| k == key);
+            return 0;
+        }
+        _ => return 0,
     };
-    let all: usize = poll.records.values().map(Vec::len).sum();
-    poll.records.retain(|k, _| k == key);
+    let all: usize = records.values().map(Vec::len).sum();
+    records.retain(|k, _| k == key);
     let near = first.saturating_sub(1)..=last.saturating_add(1);
-    for records in poll.records.values_mut() {
+    for records in records.values_mut() {
         records.retain(|record| near.contains(&record.0));
         if records.len() > WITNESS_RECORDS_MAX {
             let tail = records.split_off(records.len() - WITNESS_RECORDS_MAX / 2);
@@ -205,7 +218,7 @@ fn shorten(op: &mut Op, key: &Key, (first, last): (i64, i64)) -> u64 {
             records.extend(tail);
         }
     }
-    let kept: usize = poll.records.values().map(Vec::len).sum();
+    let kept: usize = records.values().map(Vec::len).sum();
     (all - kept) as u64
 }
 

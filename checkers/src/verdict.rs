@@ -135,7 +135,7 @@ pub struct Anomaly {
     pub kind: Kind,
     /// The partition.
     pub key: Key,
-    /// The first and last offset in question.
+    /// The first and last offset in question, if its kind has any.
     pub offsets: (i64, i64),
     /// A sentence for the morning.
     pub explanation: String,

@@ -57,13 +57,15 @@ pub(super) fn sections(verdict: &Verdict) -> Vec<Section> {
 
 fn example(anomaly: &Anomaly) -> Example {
     let (first, last) = anomaly.offsets;
-    let place = if first == last {
-        format!("offset {first}")
+    let place = if !anomaly.kind.has_offsets() {
+        String::new()
+    } else if first == last {
+        format!(", offset {first}")
     } else {
-        format!("offsets {first} to {last}")
+        format!(", offsets {first} to {last}")
     };
     Example {
-        title: format!("{}, {place}", anomaly.key),
+        title: format!("{}{place}", anomaly.key),
         explanation: anomaly.explanation.clone(),
         steps: anomaly.witness.iter().map(step).collect(),
     }
