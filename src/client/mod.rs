@@ -10,6 +10,7 @@
 //! | `error` | `ClientError`: coarse, prescriptive kinds |
 //! | `outcome` | which produce error proves that nothing was appended |
 //! | `connection` | one TCP connection: pipelined calls with deadlines |
+//! | `coordinator` | which broker coordinates a group, and calls that follow it |
 //! | `cluster` | metadata cache and the connections to every broker |
 //! | `producer` | batching, retries, idempotence |
 //! | `consumer` | positions, fetches, offset resets; membership of a group |
@@ -21,6 +22,7 @@ mod assignor;
 mod cluster;
 mod connection;
 mod consumer;
+mod coordinator;
 mod error;
 #[cfg(test)]
 mod fake_broker;
