@@ -11,6 +11,7 @@ use broker::client::{
 use broker::id::TopicPartition;
 
 use crate::worker::events::Events;
+use crate::worker::member::{self, Teller};
 use crate::worker::payload;
 use crate::worker::protocol::{
     Acks, Answer, Command, Compression, Edge, OpenOptions, Outcome, PolledPartition, PolledValue,
@@ -66,43 +67,81 @@ impl ProducerUnderTest {
     }
 }
 
-/// A consumer of this project's client.
-pub struct ConsumerUnderTest(Consumer);
+/// How long leaving may take.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A consumer of this project's client; gone once it has left its group.
+pub struct ConsumerUnderTest {
+    consumer: Option<Consumer>,
+    teller: Teller,
+}
 
 impl ConsumerUnderTest {
     /// Starts the consumer that `options` describes.
-    pub async fn start(options: &OpenOptions, _events: &Events) -> Result<Self, WorkerError> {
+    pub async fn start(options: &OpenOptions, events: &Events) -> Result<Self, WorkerError> {
         let wanted = options
             .consumer
             .as_ref()
             .ok_or_else(|| invalid("no consumer options"))?;
+        let group = wanted.group.as_ref();
         let config = ConsumerConfig {
             bootstrap: bootstrap(options)?,
             client_id: options.client_id.clone(),
             // An offset that is out of range is news for the history, never silently repaired.
-            auto_offset_reset: AutoOffsetReset::None,
+            auto_offset_reset: group
+                .map_or(AutoOffsetReset::None, |group| member::reset(group.reset)),
+            group: group
+                .map(|group| member::config(group, events))
+                .transpose()?,
             max_poll_records: wanted.max_poll_records,
             fetch_max_wait: Duration::from_millis(wanted.fetch_max_wait_ms),
             partition_fetch_bytes: wanted.partition_fetch_bytes,
             request_timeout: Duration::from_millis(options.request_timeout_ms),
             ..ConsumerConfig::default()
         };
-        Ok(Self(Consumer::start(config).await.map_err(worker_error)?))
+        Ok(Self {
+            consumer: Some(Consumer::start(config).await.map_err(worker_error)?),
+            teller: Teller(events.clone()),
+        })
     }
 
     /// Performs one of the consumer's commands.
     pub async fn perform(&mut self, command: Command) -> Result<Answer, WorkerError> {
+        if command == Command::Leave {
+            if let Some(consumer) = self.consumer.take() {
+                consumer.close(LEAVE_LIMIT).await;
+            }
+            return Ok(Answer::Done);
+        }
+        let consumer = self.consumer.as_mut().ok_or_else(gone)?;
         match command {
+            Command::Subscribe { topic } => {
+                let listener = Box::new(self.teller.clone());
+                let subscribed = consumer.subscribe(vec![topic], listener);
+                subscribed.map_err(worker_error)?;
+                Ok(Answer::Done)
+            }
+            Command::CommitSync => {
+                consumer.commit_sync(None).await.map_err(worker_error)?;
+                Ok(Answer::Done)
+            }
+            Command::Committed { topic, partitions } => {
+                let asked = consumer.committed(&names(&topic, &partitions)).await;
+                let found = asked.map_err(worker_error)?.into_iter();
+                Ok(Answer::Committed {
+                    partitions: found.map(|(name, at)| (name.partition, at)).collect(),
+                })
+            }
             Command::Assign { topic, partitions } => {
-                self.0.assign(names(&topic, &partitions));
+                consumer.assign(names(&topic, &partitions));
                 Ok(Answer::Done)
             }
             Command::Seek { topic, positions } => {
-                self.seek(&topic, &positions).map_err(worker_error)?;
+                seek(consumer, &topic, &positions).map_err(worker_error)?;
                 Ok(Answer::Done)
             }
             Command::Poll { timeout_ms } => {
-                let records = self.0.poll(Duration::from_millis(timeout_ms)).await;
+                let records = consumer.poll(Duration::from_millis(timeout_ms)).await;
                 Ok(Answer::Polled {
                     partitions: by_partition(records.map_err(worker_error)?),
                 })
@@ -114,8 +153,8 @@ impl ConsumerUnderTest {
             } => {
                 let partitions = names(&topic, &partitions);
                 let offsets = match at {
-                    Edge::Beginning => self.0.beginning_offsets(&partitions).await,
-                    Edge::End => self.0.end_offsets(&partitions).await,
+                    Edge::Beginning => consumer.beginning_offsets(&partitions).await,
+                    Edge::End => consumer.end_offsets(&partitions).await,
                 };
                 let offsets = offsets.map_err(worker_error)?;
                 let pairs = offsets
@@ -125,33 +164,49 @@ impl ConsumerUnderTest {
                     partitions: pairs.collect(),
                 })
             }
-            Command::Subscribe { .. }
-            | Command::CommitSync
-            | Command::Committed { .. }
-            | Command::Leave => Err(invalid("this client has no groups yet")),
             Command::Open(_)
             | Command::Send { .. }
             | Command::Process { .. }
             | Command::CommitAsync
+            | Command::Leave
             | Command::Close => Err(invalid("not a command for the consumer")),
         }
     }
 
     /// Commits what was given out, once; `callback` gets the outcome.
     pub fn commit_async(&mut self, callback: impl FnOnce(Outcome) + Send + 'static) {
-        callback(Outcome::Error(invalid("this client has no groups yet")));
+        let Some(consumer) = &mut self.consumer else {
+            return callback(Outcome::Error(gone()));
+        };
+        let ended = |result: Result<(), ClientError>| match result {
+            Ok(()) => Outcome::Ok(Answer::Done),
+            Err(error) => Outcome::Error(worker_error(error)),
+        };
+        consumer.commit_async(None, Box::new(move |result| callback(ended(result))));
     }
+}
 
-    fn seek(&mut self, topic: &str, positions: &[(i32, Position)]) -> Result<(), ClientError> {
-        for (partition, position) in positions {
-            let name = TopicPartition::new(topic, *partition);
-            match position {
-                Position::Offset(offset) => self.0.seek(&name, *offset)?,
-                Position::Edge(Edge::Beginning) => self.0.seek_to_beginning(&name)?,
-                Position::Edge(Edge::End) => self.0.seek_to_end(&name)?,
-            }
+fn seek(
+    consumer: &mut Consumer,
+    topic: &str,
+    positions: &[(i32, Position)],
+) -> Result<(), ClientError> {
+    for (partition, position) in positions {
+        let name = TopicPartition::new(topic, *partition);
+        match position {
+            Position::Offset(offset) => consumer.seek(&name, *offset)?,
+            Position::Edge(Edge::Beginning) => consumer.seek_to_beginning(&name)?,
+            Position::Edge(Edge::End) => consumer.seek_to_end(&name)?,
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+fn gone() -> WorkerError {
+    WorkerError {
+        kind: WorkerErrorKind::Closed,
+        code: None,
+        message: "the consumer has left its group and is closed".to_owned(),
     }
 }
 
@@ -205,7 +260,8 @@ fn compression(wanted: Compression) -> broker::record::Compression {
     }
 }
 
-fn worker_error(error: ClientError) -> WorkerError {
+/// A client's error in the words of the protocol.
+pub fn worker_error(error: ClientError) -> WorkerError {
     let kind = match error.kind {
         ErrorKind::Retriable => WorkerErrorKind::Retriable,
         ErrorKind::UnknownOutcome => WorkerErrorKind::UnknownOutcome,
@@ -235,7 +291,8 @@ fn code_name(code: broker::error::ErrorCode) -> String {
     name
 }
 
-fn invalid(message: &str) -> WorkerError {
+/// An error of the worker itself: the request can never succeed.
+pub fn invalid(message: &str) -> WorkerError {
     WorkerError {
         kind: WorkerErrorKind::Invalid,
         code: None,

@@ -7,6 +7,7 @@
 pub mod client;
 pub mod driver;
 pub mod events;
+pub mod member;
 pub mod payload;
 pub mod protocol;
 pub mod role;
