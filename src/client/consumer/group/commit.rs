@@ -70,7 +70,8 @@ impl Committer {
     ) -> Result<(), ClientError> {
         let mut in_doubt = false;
         loop {
-            let error = match self.once(mode, offsets).await {
+            let generation_id = self.shared.identity().generation_id;
+            let error = match self.once(mode, offsets, generation_id).await {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
@@ -86,7 +87,8 @@ impl Committer {
         }
     }
 
-    /// One attempt.
+    /// One attempt of a commit that was asked for in `generation_id`. Once its turn comes in a
+    /// later one it is not sent: its partitions may be another's by now.
     ///
     /// # Errors
     /// As `until_known`, of this attempt; a code of the coordinator is kept.
@@ -94,9 +96,16 @@ impl Committer {
         &self,
         mode: CommitMode,
         offsets: &Offsets,
+        generation_id: i32,
     ) -> Result<(), ClientError> {
         let _turn = self.turn.lock().await;
         let identity = self.shared.identity();
+        if identity.generation_id != generation_id {
+            return Err(ClientError::new(
+                ErrorKind::Fenced,
+                "a rebalance came before the turn of this commit: commit again",
+            ));
+        }
         if identity.generation_id == NO_GENERATION {
             return Err(ClientError::new(
                 ErrorKind::Fenced,
@@ -288,3 +297,7 @@ fn call_error(what: &str, error: &CallError) -> ClientError {
 fn topic_name(topic: &str) -> TopicName {
     TopicName(StrBytes::from(topic.to_owned()))
 }
+
+#[cfg(test)]
+#[path = "commit_test.rs"]
+mod commit_test;

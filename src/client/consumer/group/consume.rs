@@ -176,8 +176,9 @@ impl Membership {
         }
         while self.commits.try_join_next().is_some() {}
         let committer = self.committer.clone();
+        let generation_id = self.identity().generation_id;
         self.commits.spawn(async move {
-            callback(committer.once(mode, &positions).await);
+            callback(committer.once(mode, &positions, generation_id).await);
         });
     }
 }
