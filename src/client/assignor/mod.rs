@@ -15,10 +15,18 @@
 //! | `protocol` | the bytes of subscriptions and assignments |
 //! | `user_data` | what the sticky assignors tell of the last generation |
 
+#[cfg(test)]
+mod property_test;
 mod protocol;
+#[cfg(test)]
+mod protocol_test;
 mod range;
+#[cfg(test)]
+mod range_test;
 mod round_robin;
 mod sticky;
+#[cfg(test)]
+mod testing;
 mod user_data;
 
 use std::collections::BTreeMap;

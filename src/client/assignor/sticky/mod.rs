@@ -16,6 +16,8 @@ mod claims;
 mod constrained;
 mod general;
 mod movements;
+#[cfg(test)]
+mod sticky_test;
 
 use std::collections::{BTreeMap, BTreeSet};
 
