@@ -212,11 +212,19 @@ proptest! {
         let all = sorted(&now);
         let once: BTreeSet<_> = all.iter().cloned().collect();
         prop_assert_eq!(once.len(), all.len(), "nobody shares");
-        let next = group.after(&now, 9);
-        let assignments = next.assign(CooperativeSticky);
-        // Without newcomers nothing is held by others any more, so nothing is withheld.
-        assert_complete(&next, &assignments);
-        assert_balanced(&next, &assignments);
+        let mut rounds = 1;
+        let (mut group, mut now) = (group, now);
+        while sorted(&now).len() < group.wanted().len() {
+            group = group.after(&now, 9 + rounds);
+            now = group.assign(CooperativeSticky);
+            // With equal subscriptions the follow-up hands out everything. With different ones the
+            // balance found then may move more, as it may in Kafka.
+            rounds += 1;
+            let most = if group.is_equal() { 2 } else { 4 };
+            prop_assert!(rounds <= most, "not settled after {rounds} rounds");
+        }
+        assert_complete(&group, &now);
+        assert_balanced(&group, &now);
     }
 
     #[test]
@@ -268,7 +276,6 @@ proptest! {
     ) {
         let before = group.assign(Sticky);
         let mut changed = group.after(&before, 1);
-        prop_assume!(!group.is_equal() && changed.members.len() > 1);
         changed.members.remove(who % group.members.len());
         let after = changed.assign(Sticky);
         assert_complete(&changed, &after);

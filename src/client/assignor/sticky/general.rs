@@ -105,7 +105,7 @@ impl<'a> Builder<'a> {
         }) {}
     }
 
-    /// Moves one partition of the owner of `partition`, if somebody is better suited: who had it
+    /// Takes one partition from the owner of `partition`, if somebody is better suited: who had it
     /// before, or else who has least.
     fn improve(&mut self, group: &Group<'a>, partition: &TopicPartition) -> bool {
         let Some(owner) = self.owner.get(partition).copied() else {
@@ -113,17 +113,14 @@ impl<'a> Builder<'a> {
         };
         let suited = |member: &&str| self.load(owner) > self.load(member) + 1;
         let previous = group.claims.previous(partition).filter(suited);
-        if let Some(previous) = previous.filter(|member| self.can_take(member, partition)) {
-            self.movements.note(partition.clone(), owner, previous);
-            self.hand_over(partition.clone(), previous);
-            return true;
-        }
-        let Some(member) = self.least_loaded(partition).filter(suited) else {
+        let previous = previous.filter(|member| self.can_take(member, partition));
+        let least = || self.least_loaded(partition).filter(suited);
+        let Some(member) = previous.or_else(least) else {
             return false;
         };
-        let moving = self.movements.instead_of(partition, owner, member);
-        self.movements.note(moving.clone(), owner, member);
-        self.hand_over(moving, member);
+        for (moving, to) in self.movements.resolve(partition, owner, member) {
+            self.hand_over(moving, to);
+        }
         true
     }
 

@@ -1,11 +1,10 @@
 //! Where partitions have moved during one balancing, so that two of a topic do not swap places.
 //!
-//! In: moves from one member to another. Out: the partition to move instead: if one of the same
-//! topic went the other way before, it goes back.
-//! Invariant: what is proposed is held by the member that gives, since a record names where the
-//! partition is now. (Kafka looks from where the partition began; then the one that goes back may
-//! belong to a third member, and the move need not improve the balance.)
-//! Source: Kafka's `PartitionMovements`.
+//! In: a move that would improve the balance. Out: the moves to make instead, with the same effect
+//! on everybody's load: if a partition of the topic went the other way before, both go home.
+//! Invariant: whoever gives has one less and whoever takes one more, all others as many. (Kafka
+//! only sends the other one home; then a third member may lose one, and the move need not improve
+//! the balance.) Source: Kafka's `PartitionMovements`.
 
 use std::collections::BTreeMap;
 
@@ -18,29 +17,38 @@ pub(super) struct Movements<'a> {
 }
 
 impl<'a> Movements<'a> {
-    /// The partition that moves from `from` to `to` in place of `partition`.
-    pub(super) fn instead_of(
-        &self,
+    /// The partitions that move, and to whom, so that `from` gives one and `to` takes one.
+    pub(super) fn resolve(
+        &mut self,
         partition: &TopicPartition,
-        from: &str,
-        to: &str,
-    ) -> TopicPartition {
+        from: &'a str,
+        to: &'a str,
+    ) -> Vec<(TopicPartition, &'a str)> {
+        let first = self.moves.get(partition).map_or(from, |(first, _)| *first);
         let mut same_topic = self
             .moves
             .iter()
             .filter(|(p, _)| p.topic == partition.topic);
-        same_topic
-            .find(|(_, (first, now))| *first == to && *now == from)
-            .map_or_else(|| partition.clone(), |(back, _)| back.clone())
+        let back = same_topic.find(|(_, (began, now))| *began == to && *now == first);
+        let Some(back) = back.map(|(back, _)| back.clone()) else {
+            self.note(partition.clone(), first, to);
+            return vec![(partition.clone(), to)];
+        };
+        self.note(back.clone(), to, to);
+        let mut moves = vec![(back, to)];
+        if first != from {
+            self.note(partition.clone(), first, first);
+            moves.push((partition.clone(), first));
+        }
+        moves
     }
 
-    /// Notes a move; one that came back where it began has not moved.
-    pub(super) fn note(&mut self, partition: TopicPartition, from: &'a str, to: &'a str) {
-        let first = self.moves.get(&partition).map_or(from, |(first, _)| *first);
-        if first == to {
+    /// Notes where a partition is; one that came back where it began has not moved.
+    fn note(&mut self, partition: TopicPartition, first: &'a str, now: &'a str) {
+        if first == now {
             self.moves.remove(&partition);
         } else {
-            self.moves.insert(partition, (first, to));
+            self.moves.insert(partition, (first, now));
         }
     }
 }
