@@ -3,8 +3,7 @@
 //! In: requests about the group. Out: the coordinator's answers, or errors that tell a refusal from
 //! an unknown outcome. Invariant: an attempt whose answer was lost, or that the coordinator could
 //! not say was committed, leaves the outcome in doubt until a later answer is a success.
-//! Only requests that may be repeated go through `call_until`; a member's own protocol uses `find`
-//! and `call`, and decides by itself.
+//! Only requests that may be repeated are sent here.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::cluster::{Cluster, error_code};
 use crate::client::connection::CallError;
-use crate::client::error::{ClientError, ErrorKind};
+use crate::client::error::ClientError;
 use crate::error::ErrorCode;
 use crate::id::BrokerId;
 
@@ -60,7 +59,7 @@ impl Coordinator {
             }
             let error = match self.ask_all(cluster, deadline).await {
                 Ok(()) => continue,
-                Err(error) if error.kind != ErrorKind::Retriable => {
+                Err(error) if !error.is_retriable() => {
                     return Err(error);
                 }
                 Err(error) => error,
@@ -158,7 +157,7 @@ impl Coordinator {
         cluster: &Cluster,
         request: &Repeatable<'_, R>,
         code_of: impl Fn(&R::Response) -> Option<ErrorCode>,
-    ) -> Result<R::Response, ClientError> {
+    ) -> Result<Answered<R::Response>, ClientError> {
         let deadline = Instant::now() + cluster.request_timeout();
         let mut in_doubt = false;
         let doubted = |error: ClientError, in_doubt| match in_doubt {
@@ -174,7 +173,13 @@ impl Coordinator {
                 .await;
             let error = match answer {
                 Ok(response) => match code_of(&response) {
-                    None => return Ok(response),
+                    None => {
+                        return Ok(Answered {
+                            response,
+                            broker,
+                            in_doubt,
+                        });
+                    }
                     Some(code) if self.should_ask_again(broker, Some(code)) => {
                         // So a coordinator also answers when its append was not replicated in time.
                         in_doubt |= request.changes && code == ErrorCode::CoordinatorNotAvailable;
@@ -197,6 +202,16 @@ impl Coordinator {
             paused.map_err(|error| doubted(error, in_doubt))?;
         }
     }
+}
+
+/// The coordinator's answer.
+#[derive(Debug)]
+pub(crate) struct Answered<T> {
+    pub(crate) response: T,
+    /// The coordinator.
+    pub(crate) broker: BrokerId,
+    /// Whether an earlier attempt may have done what a refusal in this answer says was not done.
+    pub(crate) in_doubt: bool,
 }
 
 /// A request that does the same when it is done twice.

@@ -86,6 +86,11 @@ impl ClientError {
         self
     }
 
+    /// Whether nothing happened and the same call may succeed later.
+    pub(crate) fn is_retriable(&self) -> bool {
+        self.kind == ErrorKind::Retriable
+    }
+
     /// Whether the call may have happened.
     pub fn is_unknown_outcome(&self) -> bool {
         self.kind == ErrorKind::UnknownOutcome

@@ -187,6 +187,13 @@ fn api_versions() -> ApiVersionsResponse {
         api(ApiKey::ApiVersions, 3),
         api(ApiKey::InitProducerId, 4),
         api(ApiKey::OffsetForLeaderEpoch, 4),
+        api(ApiKey::FindCoordinator, 3),
+        api(ApiKey::OffsetCommit, 8),
+        api(ApiKey::OffsetFetch, 7),
+        api(ApiKey::ListGroups, 4),
+        api(ApiKey::DescribeGroups, 5),
+        api(ApiKey::DeleteGroups, 2),
+        api(ApiKey::OffsetDelete, 0),
     ])
 }
 

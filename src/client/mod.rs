@@ -14,7 +14,7 @@
 //! | `cluster` | metadata cache and the connections to every broker |
 //! | `producer` | batching, retries, idempotence |
 //! | `consumer` | positions, fetches, offset resets; membership of a group |
-//! | `admin` | topics, configurations, offsets |
+//! | `admin` | topics, configurations, offsets, groups |
 //! | `assignor` | who of a group reads which partition, and the bytes that say so |
 
 mod admin;
@@ -32,7 +32,9 @@ mod producer;
 mod types;
 
 pub use admin::{
-    Admin, AdminConfig, ClusterDescription, NewTopic, PartitionDescription, TopicDescription,
+    Admin, AdminConfig, ClusterDescription, CommittedOffset, GroupDescription, GroupListing,
+    MemberDescription, NewTopic, OffsetSpec, PartitionDescription, PartitionResults,
+    TopicDescription,
 };
 pub use assignor::{
     Assignments, AssignorKind, MemberSubscription, PartitionCounts, ProtocolError, Subscription,

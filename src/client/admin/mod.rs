@@ -1,9 +1,11 @@
-//! The administrative client: the cluster, its topics, configurations and offsets.
+//! The administrative client: the cluster, its topics, configurations, offsets and groups.
 //!
 //! In: wishes. Out: descriptions, or errors that tell a refusal from an unknown outcome: a change
 //! whose answer is lost may have been made.
 
 mod configs;
+mod group_offsets;
+mod groups;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -20,6 +22,8 @@ use crate::client::error::ClientError;
 use crate::id::{BrokerId, TopicId, TopicPartition};
 use crate::offset::{LeaderEpoch, Offset};
 
+pub use group_offsets::{CommittedOffset, OffsetSpec, PartitionResults};
+pub use groups::{GroupDescription, GroupListing, MemberDescription};
 pub use topics::NewTopic;
 
 /// The pause before a question is asked again.
