@@ -16,6 +16,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::worker::protocol::{
     Ack, Command, Event, Greeting, Outcome, PROTOCOL_VERSION, Reply, Request, Told,
@@ -94,19 +95,33 @@ impl Driver {
 
     /// Sends `command` and waits for its outcome, at most `deadline`.
     pub async fn call(&self, command: Command, deadline: Duration) -> Result<Outcome, CallError> {
+        let end = Instant::now() + deadline;
+        let asked = tokio::time::timeout_at(end, self.ask(command)).await;
+        let asked = asked.unwrap_or(Err(CallError::Deadline(deadline)))?;
+        match asked
+            .outcome(end.saturating_duration_since(Instant::now()))
+            .await
+        {
+            Err(CallError::Deadline(_)) => Err(CallError::Deadline(deadline)),
+            ended => ended,
+        }
+    }
+
+    /// Sends `command`: what is sent after this returns comes after it, whoever waits for the
+    /// outcome.
+    pub async fn ask(&self, command: Command) -> Result<Asked, CallError> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let reply = self.waiting.expect(id)?;
-        let exchange = async {
-            let line = Line::Request(Request { id, command });
-            let sent = self.lines.send(line).await;
-            match (sent, reply.await) {
-                (Ok(()), Ok(outcome)) => Ok(outcome),
-                _ => Err(CallError::Gone(self.waiting.reason())),
-            }
+        let asked = Asked {
+            id,
+            reply,
+            waiting: Arc::clone(&self.waiting),
         };
-        let ended = tokio::time::timeout(deadline, exchange).await;
-        self.waiting.forget(id);
-        ended.unwrap_or(Err(CallError::Deadline(deadline)))
+        let line = Line::Request(Request { id, command });
+        match self.lines.send(line).await {
+            Ok(()) => Ok(asked),
+            Err(_) => Err(CallError::Gone(self.waiting.reason())),
+        }
     }
 
     /// The client under test, once its greeting has come.
@@ -117,6 +132,31 @@ impl Driver {
     /// Whether no reply can come any more.
     pub fn is_gone(&self) -> bool {
         self.waiting.lock().closed.is_some()
+    }
+}
+
+/// A request that is on its way.
+#[derive(Debug)]
+pub struct Asked {
+    id: u64,
+    reply: oneshot::Receiver<Outcome>,
+    waiting: Arc<Waiting>,
+}
+
+impl Asked {
+    /// Waits for the outcome, at most `limit`.
+    pub async fn outcome(mut self, limit: Duration) -> Result<Outcome, CallError> {
+        match tokio::time::timeout(limit, &mut self.reply).await {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(_)) => Err(CallError::Gone(self.waiting.reason())),
+            Err(_) => Err(CallError::Deadline(limit)),
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.waiting.forget(self.id);
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::recorder::Entry;
-use crate::worker::driver::Driver;
+use crate::worker::driver::{CallError, Driver};
 use crate::worker::protocol::{Command, Outcome};
 use crate::workload::group::acts::PATIENCE;
 use crate::workload::group::ledger::{Identity, Ledger};
@@ -300,9 +300,11 @@ impl Commits {
         {
             self.ended(ended)?;
         }
-        let (driver, taken) = (Arc::clone(&self.driver), self.taken);
+        // Sent before the next poll, or it would commit what that one gives out.
+        let asked = self.driver.ask(Command::CommitAsync).await;
+        let (asked, taken) = (asked.map_err(|_| Dead)?, self.taken);
         self.open
-            .spawn(async move { (taken, ask(&driver, Command::CommitAsync).await) });
+            .spawn(async move { (taken, is_done(asked.outcome(PATIENCE).await)) });
         Ok(false)
     }
 
@@ -321,7 +323,11 @@ impl Commits {
 
 /// Whether the worker says that the commit succeeded.
 async fn ask(driver: &Driver, command: Command) -> Result<bool, Dead> {
-    match driver.call(command, PATIENCE).await {
+    is_done(driver.call(command, PATIENCE).await)
+}
+
+fn is_done(ended: Result<Outcome, CallError>) -> Result<bool, Dead> {
+    match ended {
         Ok(Outcome::Ok(_)) => Ok(true),
         Ok(Outcome::Error(_)) => Ok(false),
         Err(_) => Err(Dead),

@@ -1,6 +1,7 @@
 //! One life against a fake worker behind pipes: what each mode does, in which order, and what a
 //! death leaves behind.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufReader as FileReader;
 use std::sync::Arc;
@@ -52,6 +53,8 @@ enum Fake {
 struct FakeWorker {
     lines: tokio::io::Lines<BufReader<tokio::io::ReadHalf<DuplexStream>>>,
     out: tokio::io::WriteHalf<DuplexStream>,
+    /// Requests that came while it waited for an acknowledgement.
+    early: VecDeque<String>,
     /// Where the harness is told to let everybody leave after the first empty poll.
     session: Arc<Session>,
     polls: u64,
@@ -62,12 +65,19 @@ struct FakeWorker {
 impl FakeWorker {
     async fn serve(mut self) {
         self.say(r#"{"protocol":2,"client":"fake"}"#).await;
-        while let Ok(Some(line)) = self.lines.next_line().await {
+        while let Some(line) = self.next().await {
             let Request { id, command } = serde_json::from_str(&line).expect("a request");
             let Some(answer) = self.answer(command).await else {
                 return;
             };
             self.say(&format!(r#"{{"id":{id},{answer}}}"#)).await;
+        }
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        match self.early.pop_front() {
+            Some(line) => Some(line),
+            None => self.lines.next_line().await.ok().flatten(),
         }
     }
 
@@ -121,17 +131,15 @@ impl FakeWorker {
         Some(done)
     }
 
-    /// Tells something and waits for the acknowledgement, which is the next line but for requests
-    /// of another task; this fake has none of those while it tells.
+    /// Tells something and waits for the acknowledgement.
     async fn tell(&mut self, told: &str) {
         self.say(&format!(r#"{{"event":1,{told}}}"#)).await;
-        let line = self
-            .lines
-            .next_line()
-            .await
-            .expect("a line")
-            .expect("an ack");
-        let _: Ack = serde_json::from_str(&line).expect("an ack");
+        while let Ok(Some(line)) = self.lines.next_line().await {
+            if serde_json::from_str::<Ack>(&line).is_ok() {
+                return;
+            }
+            self.early.push_back(line);
+        }
     }
 
     async fn say(&mut self, line: &str) {
@@ -162,6 +170,7 @@ async fn live(mode: CommitMode, kind: Fake) -> (LifeEnd, History) {
         session: Arc::clone(&session),
         polls: 0,
         commits: 0,
+        early: VecDeque::new(),
         kind,
     };
     let fake = tokio::spawn(fake.serve());
@@ -224,6 +233,7 @@ async fn every_mode_processes_and_commits_in_its_order() {
         (CommitMode::AutoInLoop, "p0 p1 leave"),
         (CommitMode::AutoHandoff, "p0 p1 leave"),
         (CommitMode::SyncAfter, "p0 c1 p1 c2 leave"),
+        (CommitMode::AsyncAfter, "p0 c1 p1 c2 leave"),
         (CommitMode::SyncBefore, "c1 p0 c2 p1 leave"),
     ] {
         let (end, history) = live(mode, Fake::Obedient).await;
