@@ -176,6 +176,28 @@ pub enum CommitMode {
 }
 
 impl CommitMode {
+    /// Every mode.
+    pub const ALL: [Self; 5] = [
+        Self::AutoInLoop,
+        Self::AutoHandoff,
+        Self::SyncAfter,
+        Self::AsyncAfter,
+        Self::SyncBefore,
+    ];
+
+    /// What a member does, in one line.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::AutoInLoop => {
+                "poll, process all, poll; the client commits what it gave out before"
+            }
+            Self::AutoHandoff => "poll, hand the records to another task, poll; the client commits",
+            Self::SyncAfter => "poll, process, commitSync",
+            Self::AsyncAfter => "poll, process, commitAsync",
+            Self::SyncBefore => "poll, commitSync, and process only what is known to be committed",
+        }
+    }
+
     /// The name in histories and plans.
     pub fn name(self) -> &'static str {
         match self {

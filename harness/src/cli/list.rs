@@ -1,6 +1,7 @@
 //! `verdict list`: one name a line, with a description.
 
 use broker::config::sabotage::Sabotage;
+use checkers::history::CommitMode;
 
 use crate::cli::exit::Exit;
 use crate::cli::say::say;
@@ -24,6 +25,10 @@ fn entries(what: Listed) -> Vec<(&'static str, &'static str)> {
             .collect(),
         Listed::Faults => crate::nemesis::catalogue::FAULTS.to_vec(),
         Listed::Anomalies => checkers::anomaly::list().collect(),
+        Listed::Modes => CommitMode::ALL
+            .iter()
+            .map(|mode| (mode.name(), mode.description()))
+            .collect(),
     }
 }
 
@@ -38,6 +43,7 @@ mod tests {
             Listed::Faults,
             Listed::Anomalies,
             Listed::Sabotage,
+            Listed::Modes,
         ] {
             let entries = entries(what);
             assert!(!entries.is_empty(), "{what:?}");

@@ -60,11 +60,14 @@ pub struct RunArgs {
     /// How long the clients work, such as 13s
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub time_limit: Option<std::time::Duration>,
+    /// When members of a group commit; `verdict list modes` names them [default: drawn]
+    #[arg(long, value_name = "NAME")]
+    pub mode: Option<String>,
     /// Run brokers with a planted bug; `verdict list sabotage` names them
     #[arg(long, value_name = "NAME")]
     pub sabotage: Option<String>,
     /// Run this plan instead of drawing one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "profile", "time_limit"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "profile", "time_limit", "mode"])]
     pub plan: Option<PathBuf>,
     /// Where result directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -132,6 +135,8 @@ pub enum Listed {
     Anomalies,
     /// Planted bugs for `--sabotage`.
     Sabotage,
+    /// When members of a group commit, for `--mode`.
+    Modes,
 }
 
 /// Arguments of `verdict doctor`.

@@ -14,6 +14,7 @@ pub fn as_run(arguments: &ReplayArgs) -> RunArgs {
         seed: None,
         profile: None,
         time_limit: None,
+        mode: None,
         sabotage: None,
         plan: Some(plan),
         results: arguments.results.clone(),

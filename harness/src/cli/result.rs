@@ -100,12 +100,11 @@ fn fault_line(fault: &FaultSummary) -> String {
     let begin = format!("{at:4.1}s +{length:.1}s {} ({})", fault.name, fault.role);
     match &fault.report {
         None => format!("{begin}: not over when the run ended"),
-        Some(report) => {
-            let nodes: Vec<String> = report.targets.iter().map(|id| format!("n{id}")).collect();
-            match &report.effect {
-                Effect::Seen(proof) => format!("{begin} on {}: seen: {proof}", nodes.join(", ")),
-                Effect::Vacuous(reason) => format!("{begin}: vacuous: {reason}"),
+        Some(report) => match &report.effect {
+            Effect::Seen(proof) => {
+                format!("{begin} on {}: seen: {proof}", report.targets.join(", "))
             }
-        }
+            Effect::Vacuous(reason) => format!("{begin}: vacuous: {reason}"),
+        },
     }
 }

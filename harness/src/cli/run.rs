@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::config::sabotage::Sabotage;
+use checkers::history::CommitMode;
 
 use crate::cli::RunArgs;
 use crate::cli::exit::Exit;
@@ -120,11 +121,29 @@ fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
             seeds.count()
         ));
     }
-    let draw = |seed| match workload_ms {
-        Some(workload_ms) => Plan::draw_with(seed, profile, workload_ms),
-        None => Plan::draw(seed, profile),
+    let mode = arguments.mode.as_deref().map(mode).transpose()?;
+    let draw = |seed| {
+        let mut plan = match workload_ms {
+            Some(workload_ms) => Plan::draw_with(seed, profile, workload_ms),
+            None => Plan::draw(seed, profile),
+        };
+        if let (Some(mode), Some(group)) = (mode, &mut plan.workload.group) {
+            group.mode = mode;
+        }
+        plan
     };
+    if mode.is_some() && !profile.is_group {
+        return Err(format!(
+            "--mode needs a profile with a group, such as `group`; `{name}` has none"
+        ));
+    }
     Ok(seeds.0.map(draw).collect())
+}
+
+fn mode(name: &str) -> Result<CommitMode, String> {
+    let names: Vec<&str> = CommitMode::ALL.iter().map(|mode| mode.name()).collect();
+    let known = CommitMode::ALL.into_iter().find(|mode| mode.name() == name);
+    known.ok_or_else(|| format!("no mode is called `{name}`; there are {}", names.join(", ")))
 }
 
 fn millis(limit: Duration) -> Result<u64, String> {
@@ -163,6 +182,11 @@ mod tests {
         for (line, wanted) in [
             (&["--profile", "chaos"][..], "there are default, none, kill"),
             (&["--sabotage", "all"], "there are ack-before-replication"),
+            (&["--mode", "sync-after"], "needs a profile with a group"),
+            (
+                &["--profile", "group", "--mode", "x"],
+                "there are auto-in-loop",
+            ),
             (&["--time-limit", "1ms"], "write 1s to 24h"),
             (&["--seed", "0..18446744073709551615"], "at most 10000"),
             (&["--plan", "/nowhere.json"], "/nowhere.json: cannot read"),

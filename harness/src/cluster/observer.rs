@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use broker::broker::OFFSETS_TOPIC;
 use broker::client::{Admin, AdminConfig, NewTopic};
 use broker::error::ErrorCode;
 use broker::id::BrokerId;
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::cluster::LOOK;
 use crate::cluster::view::View;
-use crate::nemesis::{BoxFuture, ClusterState, ClusterView};
+use crate::nemesis::{BoxFuture, ClusterState, ClusterView, PartitionState};
 use crate::plan::Plan;
 use crate::sandbox::node_address;
 
@@ -37,8 +38,11 @@ struct Shared {
     config: AdminConfig,
     admin: OnceCell<Admin>,
     topic: String,
+    has_group: bool,
     nodes: Vec<BrokerId>,
     view: Mutex<View>,
+    /// The same of the topic of the groups' offsets.
+    offsets: Mutex<View>,
 }
 
 impl Observer {
@@ -51,13 +55,16 @@ impl Observer {
             request_timeout: REQUEST_TIMEOUT,
         };
         let topic = plan.cluster.topic.clone();
-        let (admin, view) = (OnceCell::new(), Mutex::default());
+        let has_group = plan.workload.group.is_some();
+        let (admin, view, offsets) = (OnceCell::new(), Mutex::default(), Mutex::default());
         let shared = Shared {
             config,
             admin,
             topic,
+            has_group,
             nodes,
             view,
+            offsets,
         };
         Self {
             shared: Arc::new(shared),
@@ -84,6 +91,26 @@ impl Observer {
             .unwrap_or_else(PoisonError::into_inner);
         view.update(cluster, topic);
         Ok(view.clone())
+    }
+
+    /// The partitions of `__consumer_offsets`, as far as they are known.
+    async fn look_at_offsets(&self) -> Vec<PartitionState> {
+        if !self.shared.has_group {
+            return Vec::new();
+        }
+        let Ok(admin) = self.admin().await else {
+            return Vec::new();
+        };
+        let asked = (
+            admin.describe_cluster().await,
+            admin.describe_topics(&[OFFSETS_TOPIC]).await,
+        );
+        let offsets = &self.shared.offsets;
+        let mut view = offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Ok(cluster), Ok(topics)) = asked {
+            view.update(cluster, topics.into_iter().next());
+        }
+        view.state(OFFSETS_TOPIC, Vec::new()).partitions
     }
 
     /// The last view, without asking.
@@ -137,7 +164,9 @@ impl ClusterView for Observer {
                 let look = self.look().await;
                 let is_settled = look.as_ref().is_ok_and(View::has_all_leaders);
                 if is_settled || Instant::now() >= patience {
-                    return Ok(look?.state(&self.shared.topic, self.shared.nodes.clone()));
+                    let mut state = look?.state(&self.shared.topic, self.shared.nodes.clone());
+                    state.partitions.extend(self.look_at_offsets().await);
+                    return Ok(state);
                 }
                 tokio::time::sleep(LOOK).await;
             }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crate::nemesis::client::{Act, ClientFault};
 use crate::nemesis::crash::Crash;
 use crate::nemesis::frame::Frame;
 use crate::nemesis::kill::Kill;
@@ -48,6 +49,18 @@ pub const FAULTS: &[(&str, &str)] = &[
         "established connections are reset and new ones accepted but never answered",
     ),
     (
+        "client-kill",
+        "SIGKILL of a member of the group, then another process that joins",
+    ),
+    (
+        "client-pause",
+        "SIGSTOP of a member of the group, then SIGCONT: a zombie that believes what it knew",
+    ),
+    (
+        "client-leave",
+        "a member leaves the group in order, and joins again later",
+    ),
+    (
         "frame",
         "one kind of Kafka frame is dropped, held, delayed or answered with a reset",
     ),
@@ -78,6 +91,9 @@ pub fn build(spec: &FaultSpec) -> Box<dyn Fault> {
         FaultSpec::Refuse { .. } => link(Kind::Refuse),
         FaultSpec::Mute { .. } => link(Kind::Mute),
         FaultSpec::Hold { .. } => link(Kind::Hold),
+        FaultSpec::ClientKill { .. } => Box::new(ClientFault::new(Act::Kill)),
+        FaultSpec::ClientPause { .. } => Box::new(ClientFault::new(Act::Pause)),
+        FaultSpec::ClientLeave { .. } => Box::new(ClientFault::new(Act::Leave)),
         FaultSpec::Frame { rule, .. } => Box::new(Frame::new(rule.clone())),
     }
 }

@@ -8,7 +8,7 @@ use broker::id::BrokerId;
 
 use crate::link::{AtHeal, Cut, Layer, Policy};
 use crate::nemesis::kill::{kill_all, prove_gone, prove_serving, restart_all};
-use crate::nemesis::{Arena, BoxFuture, Effect, Fault};
+use crate::nemesis::{Arena, BoxFuture, Effect, Fault, brokers};
 use crate::sandbox::Endpoint;
 
 /// The fault `crash`.
@@ -20,8 +20,8 @@ pub(crate) struct Crash {
 }
 
 impl Fault for Crash {
-    fn setup(&mut self, _arena: &Arena, targets: &[BrokerId]) {
-        self.targets = targets.to_vec();
+    fn setup(&mut self, _arena: &Arena, targets: &[Endpoint]) {
+        self.targets = brokers(targets);
     }
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {

@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use broker::id::BrokerId;
-
 use crate::link::{ActiveRule, FrameRule, Layer, LinkId};
 use crate::nemesis::link_faults::prove_links_answer;
 use crate::nemesis::{Arena, BoxFuture, Effect, Fault};
@@ -33,10 +31,10 @@ impl Frame {
 }
 
 impl Fault for Frame {
-    fn setup(&mut self, arena: &Arena, targets: &[BrokerId]) {
+    fn setup(&mut self, arena: &Arena, targets: &[Endpoint]) {
         self.links = targets
             .iter()
-            .flat_map(|node| arena.links.to(Endpoint::of(*node)))
+            .flat_map(|target| arena.links.to(*target))
             .collect();
     }
 

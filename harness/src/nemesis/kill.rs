@@ -5,7 +5,9 @@
 use broker::id::BrokerId;
 
 use crate::link::{Probe, probe_locally};
-use crate::nemesis::{Arena, BoxFuture, Effect, Fault, PROBE_LIMIT, wait_until_it_answers};
+use crate::nemesis::{
+    Arena, BoxFuture, Effect, Fault, PROBE_LIMIT, brokers, wait_until_it_answers,
+};
 use crate::sandbox::{Endpoint, ProcessError, Status};
 
 /// The fault `kill`.
@@ -16,8 +18,8 @@ pub(crate) struct Kill {
 }
 
 impl Fault for Kill {
-    fn setup(&mut self, _arena: &Arena, targets: &[BrokerId]) {
-        self.targets = targets.to_vec();
+    fn setup(&mut self, _arena: &Arena, targets: &[Endpoint]) {
+        self.targets = brokers(targets);
     }
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {

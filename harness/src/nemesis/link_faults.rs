@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use broker::id::BrokerId;
 use tokio::time::{sleep, timeout};
 
 use crate::link::{AtHeal, Count, Cut, Layer, LinkCounts, LinkId, Policy, Probe};
@@ -90,13 +89,13 @@ impl LinkFault {
 }
 
 impl Fault for LinkFault {
-    fn setup(&mut self, arena: &Arena, targets: &[BrokerId]) {
+    fn setup(&mut self, arena: &Arena, targets: &[Endpoint]) {
         let mut links: Vec<_> = targets
             .iter()
-            .flat_map(|node| arena.links.of(Endpoint::of(*node)))
+            .flat_map(|target| arena.links.of(*target))
             .collect();
         if matches!(self.kind, Kind::Refuse | Kind::Mute) {
-            links.retain(|link| targets.iter().any(|node| link.to == Endpoint::of(*node)));
+            links.retain(|link| targets.contains(&link.to));
         }
         links.sort_unstable();
         links.dedup();

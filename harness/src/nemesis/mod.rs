@@ -13,8 +13,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::link::{Links, Probe, probe_locally};
 use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
+use crate::workload::group::Roster;
 
 pub mod catalogue;
+mod client;
 mod crash;
 mod frame;
 mod kill;
@@ -48,6 +50,8 @@ pub struct Arena {
     pub sandbox: Sandbox,
     /// Who is who.
     pub view: Arc<dyn ClusterView>,
+    /// The members of the run's group.
+    pub roster: Roster,
 }
 
 /// Whether a fault had an effect, with the evidence.
@@ -63,7 +67,7 @@ pub enum Effect {
 /// One fault while it acts. The methods are called in this order, each once.
 pub trait Fault: Send {
     /// Takes the resolved targets and what is needed to compare with later.
-    fn setup(&mut self, arena: &Arena, targets: &[BrokerId]);
+    fn setup(&mut self, arena: &Arena, targets: &[Endpoint]);
     /// Breaks things.
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>>;
     /// Looks for evidence, at the end of the time that the fault acts.
@@ -79,8 +83,8 @@ pub trait Fault: Send {
 pub struct FaultReport {
     /// What was asked for.
     pub fault: FaultSpec,
-    /// The nodes that the target meant when it fired.
-    pub targets: Vec<i32>,
+    /// The nodes or clients that the target meant when it fired: `n2`, `c4`.
+    pub targets: Vec<String>,
     /// Whether it had an effect.
     pub effect: Effect,
     /// Why the fault was not gone in time, if it was not.
@@ -90,8 +94,8 @@ pub struct FaultReport {
 /// A step of a fault, for the history and the progress line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// It acts now, on these nodes.
-    Injected(Vec<BrokerId>),
+    /// It acts now, on these nodes or clients.
+    Injected(Vec<Endpoint>),
     /// It acts no longer.
     Healed(Effect),
     /// Its trace is gone, or why not.
@@ -106,9 +110,9 @@ pub async fn run_fault(
     draw: u64,
     on_step: &(dyn Fn(Step) + Sync),
 ) -> FaultReport {
-    let report = |targets: &[BrokerId], effect, not_recovered| FaultReport {
+    let report = |targets: &[Endpoint], effect, not_recovered| FaultReport {
         fault: spec.clone(),
-        targets: targets.iter().map(|node| node.0).collect(),
+        targets: short_names(targets),
         effect,
         not_recovered,
     };
@@ -154,6 +158,7 @@ pub fn undo_everything(arena: &Arena) -> Result<(), String> {
         Ok(())
     };
     let undone: Vec<_> = nodes(arena).into_iter().map(undo).collect();
+    client::undo(arena);
     undone.into_iter().collect()
 }
 
@@ -169,12 +174,37 @@ pub async fn heal_everything(arena: &Arena) -> Result<(), String> {
     Ok(())
 }
 
+/// The nodes among `targets`.
+fn brokers(targets: &[Endpoint]) -> Vec<BrokerId> {
+    targets
+        .iter()
+        .filter_map(|target| target.broker())
+        .collect()
+}
+
+/// `n2` for a node, `c4` for a client.
+pub fn short_names(targets: &[Endpoint]) -> Vec<String> {
+    let short = |target: &Endpoint| match target {
+        Endpoint::Node(id) => format!("n{id}"),
+        Endpoint::Client(number) => format!("c{number}"),
+    };
+    targets.iter().map(short).collect()
+}
+
 fn nodes(arena: &Arena) -> Vec<BrokerId> {
     let endpoints = arena.sandbox.endpoints();
     endpoints.filter_map(Endpoint::broker).collect()
 }
 
-async fn resolve(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<BrokerId>, String> {
+async fn resolve(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<Endpoint>, String> {
+    if let Some(client) = target.resolve_client(&arena.roster, draw) {
+        return Ok(vec![Endpoint::Client(client?)]);
+    }
+    let nodes = resolve_nodes(arena, target, draw).await?;
+    Ok(nodes.into_iter().map(Endpoint::of).collect())
+}
+
+async fn resolve_nodes(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<BrokerId>, String> {
     if !target.needs_view() {
         let nodes = nodes(arena);
         return target.resolve(

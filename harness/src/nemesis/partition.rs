@@ -7,8 +7,6 @@
 
 use std::collections::BTreeSet;
 
-use broker::id::BrokerId;
-
 use crate::link::{AtHeal, Layer, LinkCounts, LinkId};
 use crate::nemesis::link_faults::{prove_links_answer, prove_withheld};
 use crate::nemesis::spec::PartitionShape;
@@ -42,10 +40,9 @@ impl Partition {
 }
 
 impl Fault for Partition {
-    fn setup(&mut self, arena: &Arena, targets: &[BrokerId]) {
+    fn setup(&mut self, arena: &Arena, targets: &[Endpoint]) {
         let endpoints: Vec<_> = arena.sandbox.endpoints().collect();
-        let targets: Vec<_> = targets.iter().copied().map(Endpoint::of).collect();
-        self.flows = flows(self.shape, &targets, &endpoints);
+        self.flows = flows(self.shape, targets, &endpoints);
         let carrying = |(from, to): &Flow| arena.links.carrying(*from, *to);
         let links: BTreeSet<_> = self.flows.iter().flat_map(carrying).collect();
         self.links = links.into_iter().collect();

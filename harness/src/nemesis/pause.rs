@@ -9,7 +9,7 @@ use broker::id::BrokerId;
 use tokio::time::{sleep, timeout};
 
 use crate::nemesis::kill::{names, prove_serving};
-use crate::nemesis::{Arena, BoxFuture, Effect, Fault, PROBE_PAUSE};
+use crate::nemesis::{Arena, BoxFuture, Effect, Fault, PROBE_PAUSE, brokers};
 use crate::sandbox::Endpoint;
 
 /// How long the kernel may take to stop every thread.
@@ -25,8 +25,8 @@ pub(crate) struct Pause {
 }
 
 impl Fault for Pause {
-    fn setup(&mut self, _arena: &Arena, targets: &[BrokerId]) {
-        self.targets = targets.to_vec();
+    fn setup(&mut self, _arena: &Arena, targets: &[Endpoint]) {
+        self.targets = brokers(targets);
     }
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
@@ -37,7 +37,7 @@ impl Fault for Pause {
                 }
             }
             for node in &self.paused {
-                if is_stopped_in_time(arena, *node).await {
+                if is_stopped_in_time(arena, Endpoint::of(*node)).await {
                     self.stopped.push(*node);
                 }
             }
@@ -74,9 +74,9 @@ impl Fault for Pause {
     }
 }
 
-async fn is_stopped_in_time(arena: &Arena, node: BrokerId) -> bool {
+pub(crate) async fn is_stopped_in_time(arena: &Arena, endpoint: Endpoint) -> bool {
     let stopped = async {
-        while state_of(arena, node) != Some('T') {
+        while state_of(arena, endpoint) != Some('T') {
             sleep(PROBE_PAUSE).await;
         }
     };
@@ -84,8 +84,8 @@ async fn is_stopped_in_time(arena: &Arena, node: BrokerId) -> bool {
 }
 
 /// The state letter in `/proc/<pid>/stat`: the first after the parenthesised name.
-fn state_of(arena: &Arena, node: BrokerId) -> Option<char> {
-    let pid = arena.supervisor.pid(Endpoint::of(node)).ok()?;
+fn state_of(arena: &Arena, endpoint: Endpoint) -> Option<char> {
+    let pid = arena.supervisor.pid(endpoint).ok()?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
 }

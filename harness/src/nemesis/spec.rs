@@ -75,6 +75,21 @@ pub enum FaultSpec {
         /// Whom.
         target: Target,
     },
+    /// SIGKILL of a member of the group; healed by another process that joins.
+    ClientKill {
+        /// Whom.
+        target: Target,
+    },
+    /// SIGSTOP of a member of the group, then SIGCONT: a zombie.
+    ClientPause {
+        /// Whom.
+        target: Target,
+    },
+    /// A member leaves the group in order; healed by another process that joins.
+    ClientLeave {
+        /// Whom.
+        target: Target,
+    },
     /// One kind of Kafka frame is singled out on every link to the target.
     Frame {
         /// Whom.
@@ -122,8 +137,19 @@ impl FaultSpec {
             Self::Refuse { .. } => "refuse",
             Self::Mute { .. } => "mute",
             Self::Hold { .. } => "hold",
+            Self::ClientKill { .. } => "client-kill",
+            Self::ClientPause { .. } => "client-pause",
+            Self::ClientLeave { .. } => "client-leave",
             Self::Frame { .. } => "frame",
         }
+    }
+
+    /// Whether it acts on a client instead of a node.
+    pub fn acts_on_client(&self) -> bool {
+        matches!(
+            self,
+            Self::ClientKill { .. } | Self::ClientPause { .. } | Self::ClientLeave { .. }
+        )
     }
 
     /// Whom it is aimed at.
@@ -140,6 +166,9 @@ impl FaultSpec {
             | Self::Refuse { target }
             | Self::Mute { target }
             | Self::Hold { target }
+            | Self::ClientKill { target }
+            | Self::ClientPause { target }
+            | Self::ClientLeave { target }
             | Self::Frame { target, .. } => target,
         }
     }

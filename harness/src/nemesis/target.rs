@@ -7,8 +7,13 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use broker::broker::OFFSETS_TOPIC;
+use broker::group::partition_for;
 use broker::id::BrokerId;
+use checkers::history::Key;
 use serde::{Deserialize, Serialize};
+
+use crate::workload::group::Roster;
 
 /// A future in a box, because faults are called through trait objects.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,6 +42,21 @@ pub enum Target {
     Controller,
     /// The last in-sync replica of some partition.
     OnlyReplicaInIsr,
+    /// The broker that coordinates a group, which also leads the group's partition of
+    /// `__consumer_offsets`.
+    Coordinator {
+        /// The group's name.
+        group: String,
+    },
+    /// A client that is a member of the run's group.
+    Member,
+    /// The client that owns a partition.
+    Owner {
+        /// Its topic.
+        topic: String,
+        /// Its index.
+        partition: i32,
+    },
     /// Every node.
     All,
     /// This node.
@@ -84,7 +104,7 @@ pub trait ClusterView: Send + Sync {
 impl Target {
     /// True if resolving needs to look at the cluster.
     pub fn needs_view(&self) -> bool {
-        !matches!(self, Self::Random | Self::All | Self::Node { .. })
+        !matches!(self, Self::Random | Self::All | Self::Node { .. }) && !self.is_client()
     }
 
     /// The nodes that are meant now; `draw` picks among several.
@@ -101,6 +121,8 @@ impl Target {
             Self::Follower { topic, partition } => {
                 pick(&state.partition(topic, *partition)?.followers(), draw)
             }
+            Self::Coordinator { group } => state.coordinator(group)?,
+            Self::Member | Self::Owner { .. } => return Err(format!("{self} is no node")),
             Self::OnlyReplicaInIsr => {
                 let alone = state.partitions.iter().filter(|held| held.isr.len() == 1);
                 pick(
@@ -114,7 +136,35 @@ impl Target {
     }
 }
 
+impl Target {
+    /// The client that is meant now, or why there is none; `None` if nodes are meant.
+    pub fn resolve_client(&self, roster: &Roster, draw: u64) -> Option<Result<u32, String>> {
+        let found = match self {
+            Self::Member => pick(&roster.members(), draw),
+            Self::Owner { topic, partition } => roster.owner_of(&Key::new(topic, *partition)),
+            _ => return None,
+        };
+        Some(found.ok_or_else(|| format!("nobody is {self} now")))
+    }
+
+    /// Whether a client is meant.
+    pub fn is_client(&self) -> bool {
+        matches!(self, Self::Member | Self::Owner { .. })
+    }
+}
+
 impl ClusterState {
+    /// The leader of the partition of `__consumer_offsets` that `group` lives in.
+    fn coordinator(&self, group: &str) -> Result<Option<BrokerId>, String> {
+        let of_topic = |held: &&PartitionState| held.topic == OFFSETS_TOPIC;
+        let count = self.partitions.iter().filter(of_topic).count();
+        if count == 0 {
+            return Err(format!("the cluster has no {OFFSETS_TOPIC} yet"));
+        }
+        let index = partition_for(group, count as i32);
+        Ok(self.partition(OFFSETS_TOPIC, index)?.leader)
+    }
+
     fn partition(&self, topic: &str, index: i32) -> Result<&PartitionState, String> {
         let wanted = |held: &&PartitionState| held.topic == topic && held.partition == index;
         let missing = || format!("the cluster does not know partition {topic}-{index}");
@@ -140,6 +190,9 @@ impl std::fmt::Display for Target {
             Self::Follower { topic, partition } => write!(f, "follower of {topic}-{partition}"),
             Self::Controller => f.write_str("controller"),
             Self::OnlyReplicaInIsr => f.write_str("only replica in the ISR"),
+            Self::Coordinator { group } => write!(f, "coordinator of {group}"),
+            Self::Member => f.write_str("a member of the group"),
+            Self::Owner { topic, partition } => write!(f, "owner of {topic}-{partition}"),
             Self::All => f.write_str("all nodes"),
             Self::Node { id } => write!(f, "node {id}"),
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use broker::id::BrokerId;
 
 use crate::nemesis::kill::{prove_gone, prove_serving, restart_all};
-use crate::nemesis::{Arena, BoxFuture, Effect, Fault};
+use crate::nemesis::{Arena, BoxFuture, Effect, Fault, brokers};
 use crate::sandbox::{Endpoint, ProcessError};
 
 /// How long a controlled shutdown may take before SIGKILL ends it.
@@ -22,8 +22,8 @@ pub(crate) struct Terminate {
 }
 
 impl Fault for Terminate {
-    fn setup(&mut self, _arena: &Arena, targets: &[BrokerId]) {
-        self.targets = targets.to_vec();
+    fn setup(&mut self, _arena: &Arena, targets: &[Endpoint]) {
+        self.targets = brokers(targets);
     }
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::plan::profile::Profile;
-use crate::plan::{ClusterPlan, PLAN_FORMAT, Plan, TimePlan, WorkloadPlan, schedule};
+use crate::plan::{ClusterPlan, GroupPlan, PLAN_FORMAT, Plan, TimePlan, WorkloadPlan, schedule};
 use crate::worker::protocol::{Acks, Compression, ConsumerOptions, ProducerOptions};
 
 /// The topic of every run.
@@ -35,7 +35,7 @@ impl Plan {
         let cluster = draw_cluster(&mut rng);
         let workload = draw_workload(&mut rng);
         let faults = schedule::draw(&mut rng, profile, &cluster, workload_ms);
-        Self {
+        let mut plan = Self {
             format: PLAN_FORMAT,
             seed,
             profile: profile.name.to_owned(),
@@ -48,7 +48,11 @@ impl Plan {
                 final_deadline_ms: 15_000,
             },
             faults,
+        };
+        if profile.is_group {
+            GroupPlan::draw_into(&mut plan, seed);
         }
+        plan
     }
 }
 

@@ -15,6 +15,23 @@ pub enum Family {
     ClientPartition,
     /// Links that are slow, or that hold and release, or that refuse.
     SlowLink,
+    /// SIGKILL of a member of the group, mostly of the owner of a partition.
+    MemberKill,
+    /// SIGSTOP of a member beyond its session, then SIGCONT: a zombie.
+    MemberPause,
+    /// A member leaves, and joins again.
+    MemberLeave,
+    /// The broker that coordinates the group is killed, frozen or cut off.
+    Coordinator,
+    /// Answers of the coordinator to its group get lost.
+    LossyCoordinator,
+}
+
+impl Family {
+    /// Whether it may kill or freeze a node.
+    pub fn touches_node(self) -> bool {
+        matches!(self, Self::Kill | Self::Pause | Self::Coordinator)
+    }
 }
 
 /// A mix of faults.
@@ -26,6 +43,8 @@ pub struct Profile {
     pub description: &'static str,
     /// The scripts that every run plays once, if it is long enough.
     pub scripts: &'static [Script],
+    /// Whether the consumers are members of a group.
+    pub is_group: bool,
     /// The families, each with its weight in the mix.
     pub families: &'static [(Family, u32)],
 }
@@ -36,6 +55,7 @@ pub const PROFILES: &[Profile] = &[
         name: "default",
         description: "leader kills, pauses and partitions in a seeded mix with quiet windows",
         scripts: &[Script::ReturnToLead, Script::AllDown],
+        is_group: false,
         families: &[
             (Family::Kill, 4),
             (Family::Pause, 3),
@@ -47,31 +67,57 @@ pub const PROFILES: &[Profile] = &[
         name: "none",
         description: "no faults at all: the control",
         scripts: &[],
+        is_group: false,
         families: &[],
     },
     Profile {
         name: "kill",
         description: "SIGKILL of leaders, followers, the controller, all nodes, and restarts",
         scripts: &[Script::AllDown],
+        is_group: false,
         families: &[(Family::Kill, 1)],
     },
     Profile {
         name: "pause",
         description: "SIGSTOP of leaders, followers and the controller, and SIGCONT",
         scripts: &[],
+        is_group: false,
         families: &[(Family::Pause, 1)],
     },
     Profile {
         name: "partition",
         description: "cut links: isolated leaders and followers, one-way, partial, clients cut off",
         scripts: &[],
+        is_group: false,
         families: &[(Family::Partition, 4), (Family::ClientPartition, 1)],
     },
     Profile {
         name: "slow",
         description: "links that are slow, that hold and release, or that refuse",
         scripts: &[],
+        is_group: false,
         families: &[(Family::SlowLink, 1)],
+    },
+    Profile {
+        name: "group",
+        description: "a consumer group whose members and coordinator are killed, frozen, cut off",
+        scripts: &[Script::Zombie, Script::CoordinatorMoves],
+        is_group: true,
+        families: &[
+            (Family::MemberKill, 3),
+            (Family::MemberPause, 2),
+            (Family::MemberLeave, 1),
+            (Family::Coordinator, 2),
+            (Family::LossyCoordinator, 2),
+            (Family::Kill, 1),
+        ],
+    },
+    Profile {
+        name: "group-none",
+        description: "a consumer group and no faults at all: the control",
+        scripts: &[],
+        is_group: true,
+        families: &[],
     },
 ];
 

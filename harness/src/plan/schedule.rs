@@ -7,7 +7,9 @@
 
 use rand::{Rng, RngExt};
 
+use crate::link::{FrameAction, FramePick, FrameRule, FrameSide};
 use crate::nemesis::{FaultSpec, PartitionShape, Target};
+use crate::plan::group::GROUP;
 use crate::plan::profile::{Family, Profile};
 use crate::plan::{ClusterPlan, ScheduledFault};
 
@@ -78,6 +80,11 @@ fn duration_ms(family: Family) -> std::ops::Range<u64> {
         Family::Partition => 800..3_000,
         Family::ClientPartition => 500..2_000,
         Family::SlowLink => 600..2_500,
+        Family::MemberKill => 300..2_000,
+        Family::MemberPause => 1_800..4_000,
+        Family::MemberLeave => 500..2_000,
+        Family::Coordinator => 600..2_500,
+        Family::LossyCoordinator => 1_500..4_000,
     }
 }
 
@@ -108,7 +115,7 @@ fn compose(
         .families
         .iter()
         .map(|(family, _)| *family)
-        .filter(|family| matches!(family, Family::Kill | Family::Pause) != is_process)
+        .filter(|family| family.touches_node() != is_process)
         .collect();
     if others.is_empty() {
         return;
@@ -162,6 +169,20 @@ fn draw_fault(rng: &mut impl Rng, family: Family, cluster: &ClusterPlan) -> Faul
             shape: PartitionShape::IsolateFromClients,
         },
         Family::SlowLink => draw_slow_link(rng, target),
+        Family::MemberKill => FaultSpec::ClientKill {
+            target: draw_member(rng, cluster),
+        },
+        Family::MemberPause => FaultSpec::ClientPause {
+            target: draw_member(rng, cluster),
+        },
+        Family::MemberLeave => FaultSpec::ClientLeave {
+            target: draw_member(rng, cluster),
+        },
+        Family::Coordinator => draw_coordinator_fault(rng),
+        Family::LossyCoordinator => FaultSpec::Frame {
+            target: coordinator(),
+            rule: draw_lost_answer(rng),
+        },
     }
 }
 
@@ -199,6 +220,56 @@ fn draw_slow_link(rng: &mut impl Rng, target: Target) -> FaultSpec {
         3 => FaultSpec::Hold { target },
         4 => FaultSpec::Refuse { target },
         _ => FaultSpec::Mute { target },
+    }
+}
+
+/// Mostly whoever has something to lose: the owner of a partition.
+fn draw_member(rng: &mut impl Rng, cluster: &ClusterPlan) -> Target {
+    let topic = cluster.topic.clone();
+    let partition = rng.random_range(0..cluster.partitions);
+    match rng.random_range(0..4) {
+        0 => Target::Member,
+        _ => Target::Owner { topic, partition },
+    }
+}
+
+/// The coordinator of the plan's group.
+pub(super) fn coordinator() -> Target {
+    Target::Coordinator {
+        group: GROUP.to_owned(),
+    }
+}
+
+fn draw_coordinator_fault(rng: &mut impl Rng) -> FaultSpec {
+    let target = coordinator();
+    match rng.random_range(0..6) {
+        0..3 => FaultSpec::Kill { target },
+        3 => FaultSpec::Pause { target },
+        4 => FaultSpec::Partition {
+            target,
+            shape: PartitionShape::IsolateFromNodes,
+        },
+        _ => FaultSpec::Partition {
+            target,
+            shape: PartitionShape::IsolateFromClients,
+        },
+    }
+}
+
+/// OffsetCommit, JoinGroup, Heartbeat, SyncGroup: the answers whose loss leaves a member in doubt.
+const GROUP_APIS: &[i16] = &[8, 8, 11, 12, 14];
+
+fn draw_lost_answer(rng: &mut impl Rng) -> FrameRule {
+    let pick_frames = if rng.random_ratio(1, 2) {
+        FramePick::Nth(rng.random_range(1..5))
+    } else {
+        FramePick::Probability(f64::from(rng.random_range(10..60)) / 100.0)
+    };
+    FrameRule {
+        side: FrameSide::Response,
+        api: Some(pick(rng, GROUP_APIS)),
+        pick: pick_frames,
+        action: pick(rng, &[FrameAction::Reset, FrameAction::Drop]),
     }
 }
 

@@ -6,7 +6,7 @@
 use rand::{Rng, RngExt};
 
 use crate::nemesis::{FaultSpec, PartitionShape, Target};
-use crate::plan::{ClusterPlan, ScheduledFault};
+use crate::plan::{ClusterPlan, ScheduledFault, schedule};
 
 /// The session timeout of a broker whose settings do not name one, in milliseconds (Kafka's).
 const SESSION_MS_DEFAULT: u64 = 9_000;
@@ -21,6 +21,12 @@ pub enum Script {
     /// Every node is killed at the same moment, and all come back: what was acknowledged must be
     /// found again in what the nodes had written.
     AllDown,
+    /// The owner of a partition freezes until others own what it had, and wakes with what it had
+    /// polled: what it commits then is of the past.
+    Zombie,
+    /// The coordinator is killed, and soon after it is back its successor too: whoever coordinates
+    /// then has been away, and others have committed meanwhile.
+    CoordinatorMoves,
 }
 
 impl Script {
@@ -34,6 +40,26 @@ impl Script {
     ) -> Option<Vec<ScheduledFault>> {
         let scene = match self {
             Self::ReturnToLead => return_to_lead(rng, cluster, at_ms),
+            Self::Zombie => {
+                let topic = cluster.topic.clone();
+                let partition = rng.random_range(0..cluster.partitions);
+                let target = Target::Owner { topic, partition };
+                let frozen_ms = rng.random_range(2_500..4_000);
+                let freeze = FaultSpec::ClientPause { target };
+                vec![fault(rng, at_ms, frozen_ms, freeze)]
+            }
+            Self::CoordinatorMoves => {
+                let target = schedule::coordinator();
+                let down_ms = rng.random_range(600..1_200);
+                let again_at_ms = at_ms + down_ms + rng.random_range(900..1_600);
+                let kill = || FaultSpec::Kill {
+                    target: target.clone(),
+                };
+                vec![
+                    fault(rng, at_ms, down_ms, kill()),
+                    fault(rng, again_at_ms, down_ms, kill()),
+                ]
+            }
             Self::AllDown => {
                 let down_ms = rng.random_range(500..900);
                 vec![fault(

@@ -291,6 +291,11 @@ fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Comp
             remedy,
         ));
     }
+    if fault.what.acts_on_client() != fault.what.target().is_client() {
+        let remedy = "faults of clients need the role member or owner, faults of nodes another";
+        let field = format!("faults[{i}].what.target");
+        return Some(Complaint::new(field, fault.what.target(), remedy));
+    }
     target_complaint(plan, fault.what.target())
         .or_else(|| parameter_complaint(&fault.what))
         .map(|complaint| Complaint {
@@ -316,7 +321,26 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
             let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
             out_of_range([range("target.partition", *partition, 0, last)].into_iter())
         }
-        Target::Random | Target::Controller | Target::OnlyReplicaInIsr | Target::All => None,
+        Target::Coordinator { .. } | Target::Member | Target::Owner { .. }
+            if plan.workload.group.is_none() =>
+        {
+            let remedy = "only a plan with workload.group has such a one";
+            Some(Complaint::new("target", target, remedy))
+        }
+        Target::Owner { topic, .. } if *topic != cluster.topic => {
+            let remedy = format!("the topic of the plan is {:?}", cluster.topic);
+            Some(Complaint::new("target.topic", format!("{topic:?}"), remedy))
+        }
+        Target::Owner { partition, .. } => {
+            let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
+            out_of_range([range("target.partition", *partition, 0, last)].into_iter())
+        }
+        Target::Random
+        | Target::Controller
+        | Target::OnlyReplicaInIsr
+        | Target::All
+        | Target::Coordinator { .. }
+        | Target::Member => None,
     }
 }
 

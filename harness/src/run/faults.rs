@@ -10,18 +10,20 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use broker::id::BrokerId;
 use checkers::history::{Action, FaultClass, NemesisEvent, OpType, Phase as FaultPhase};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::nemesis::{Arena, Effect, FaultReport, FaultSpec, Step, run_fault, undo_everything};
+use crate::nemesis::{
+    Arena, Effect, FaultReport, FaultSpec, Step, run_fault, short_names, undo_everything,
+};
 use crate::plan::{Plan, ScheduledFault};
 use crate::recorder::Entry;
 use crate::run::events::{EventLog, What};
 use crate::run::status::Status;
+use crate::sandbox::Endpoint;
 use crate::workload::session::{HARNESS_PROCESS, Session};
 
 /// How long a fault may still be busy proving its effect after the end of the workload.
@@ -160,19 +162,19 @@ async fn act(arena: &Arena, log: &FaultLog, number: usize, fault: &ScheduledFaul
 }
 
 impl FaultLog {
-    fn step(&self, number: usize, spec: &FaultSpec, nodes: &Mutex<Vec<BrokerId>>, step: Step) {
+    fn step(&self, number: usize, spec: &FaultSpec, nodes: &Mutex<Vec<Endpoint>>, step: Step) {
         let mut nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
         match step {
             Step::Injected(injected) => {
                 *nodes = injected;
-                let name = format!("{} {}", spec.name(), names(&nodes).join(" "));
+                let name = format!("{} {}", spec.name(), short_names(&nodes).join(" "));
                 self.status.fault_begins(number, name);
                 let detail = json!({ "spec": spec, "role": spec.target().to_string() });
                 self.record(
                     number,
                     spec,
                     FaultPhase::Inject,
-                    json!(names(&nodes)),
+                    json!(short_names(&nodes)),
                     detail,
                 );
             }
@@ -181,12 +183,12 @@ impl FaultLog {
                     Effect::Seen(_) => FaultPhase::Prove,
                     Effect::Vacuous(_) => FaultPhase::Vacuous,
                 };
-                let target = json!(names(&nodes));
+                let target = json!(short_names(&nodes));
                 self.record(number, spec, phase, target.clone(), detail(&effect));
                 self.record(number, spec, FaultPhase::Heal, target, Value::Null);
                 let report = FaultReport {
                     fault: spec.clone(),
-                    targets: nodes.iter().map(|node| node.0).collect(),
+                    targets: short_names(&nodes),
                     effect,
                     not_recovered: Some("the run went on before".to_owned()),
                 };
@@ -194,7 +196,7 @@ impl FaultLog {
                 self.ended(number);
             }
             Step::Recovered(Ok(())) => {
-                let target = json!(names(&nodes));
+                let target = json!(short_names(&nodes));
                 self.record(number, spec, FaultPhase::Recovered, target, Value::Null);
             }
             Step::Recovered(Err(reason)) => {
@@ -245,10 +247,6 @@ impl FaultLog {
     }
 }
 
-fn names(nodes: &[BrokerId]) -> Vec<String> {
-    nodes.iter().map(|node| format!("n{node}")).collect()
-}
-
 fn detail(effect: &Effect) -> Value {
     match effect {
         Effect::Seen(evidence) | Effect::Vacuous(evidence) => json!(evidence),
@@ -260,6 +258,9 @@ fn class(spec: &FaultSpec) -> FaultClass {
     match spec {
         FaultSpec::Kill { .. } | FaultSpec::Crash { .. } => FaultClass::ProcessCrash,
         FaultSpec::Terminate { .. } => FaultClass::Stop,
+        FaultSpec::ClientKill { .. }
+        | FaultSpec::ClientPause { .. }
+        | FaultSpec::ClientLeave { .. } => FaultClass::Client,
         FaultSpec::Pause { .. } => FaultClass::Pause,
         FaultSpec::Partition { .. }
         | FaultSpec::Delay { .. }

@@ -79,6 +79,7 @@ impl Stage {
             links,
             sandbox: sandbox.clone(),
             view: Arc::new(observer.clone()),
+            roster: session.roster.clone(),
         };
         let nemesis = Faults::new(arena, &session, &events, status);
         let cluster = Cluster::start(plan, &sandbox, &supervisor, store, &observer)?;

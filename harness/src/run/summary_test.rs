@@ -44,7 +44,7 @@ fn fault(effect: Option<Effect>) -> FaultSummary {
         for_ms: 1_000,
         report: effect.map(|effect| FaultReport {
             fault: spec,
-            targets: vec![1],
+            targets: vec!["n1".to_owned()],
             effect,
             not_recovered: None,
         }),

@@ -12,6 +12,7 @@ use harness::link::Links;
 use harness::nemesis::{Arena, BoxFuture, ClusterState, ClusterView};
 use harness::roles::Role;
 use harness::sandbox::{Endpoint, Output, ProcessSpec, Program, Sandbox, Supervisor, node_address};
+use harness::workload::group::Roster;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -184,6 +185,7 @@ impl Cluster {
             links,
             sandbox,
             view: Arc::new(NoView),
+            roster: Roster::nobody(),
         };
         harness::nemesis::heal_everything(&arena).await?;
         Ok(Self { arena, data: None })

@@ -60,6 +60,13 @@ impl Roster {
         }
     }
 
+    /// A roster without clients, for runs without groups.
+    pub fn nobody() -> Self {
+        Self {
+            seats: Arc::new(watch::Sender::new(BTreeMap::new())),
+        }
+    }
+
     /// The numbers of all clients that may be members.
     pub fn clients(&self) -> Vec<u32> {
         self.seats.borrow().keys().copied().collect()
