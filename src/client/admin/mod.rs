@@ -6,6 +6,8 @@
 mod configs;
 mod group_offsets;
 mod groups;
+#[cfg(test)]
+mod groups_test;
 mod topics;
 
 use std::collections::BTreeMap;
