@@ -13,6 +13,7 @@ mod batches;
 mod clients;
 mod cluster;
 mod decoder;
+mod group_admin;
 mod many_partitions;
 mod mutate;
 mod process;
