@@ -11,6 +11,7 @@ use crate::client::consumer::group::{Membership, RebalanceEvent, ResumeSource, R
 use crate::client::consumer::position::{Position, Wanted};
 use crate::client::consumer::{Consumer, partition_of};
 use crate::client::error::{ClientError, ErrorKind};
+use crate::config::sabotage::{Sabotage, planted};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 
@@ -41,7 +42,9 @@ impl Consumer {
             }
             Some(Alarm::Rejoin) | None => {}
         }
-        self.auto_commit_if_due();
+        if !planted(Sabotage::AutoCommitOfCurrentPoll) {
+            self.auto_commit_if_due();
+        }
         self.rebalance(deadline).await?;
         self.find_committed(deadline).await
     }
