@@ -10,6 +10,7 @@
 )]
 
 mod brokers;
+mod groups;
 mod links;
 mod nemesis;
 mod runs;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         (Place::Sandbox, _) => {
             let trials = [
                 brokers::trials(),
+                groups::trials(),
                 links::trials(),
                 nemesis::trials(),
                 runs::trials(),
