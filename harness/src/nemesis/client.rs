@@ -54,7 +54,6 @@ impl ClientFault {
         let endpoint = Endpoint::Client(client);
         match self.act {
             Act::Kill => {
-                arena.roster.set_down(client);
                 let killed = arena.supervisor.kill(endpoint).await;
                 killed.map_err(|error| error.to_string())?;
                 self.seen.push(endpoint);
@@ -97,6 +96,12 @@ impl Fault for ClientFault {
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async {
+            // All are told before the first is struck, so that none takes over what another had.
+            for client in self.clients.clone() {
+                if self.act == Act::Kill {
+                    arena.roster.set_down(client);
+                }
+            }
             for client in self.clients.clone() {
                 self.strike(arena, client).await?;
             }

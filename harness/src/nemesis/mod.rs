@@ -197,8 +197,8 @@ fn nodes(arena: &Arena) -> Vec<BrokerId> {
 }
 
 async fn resolve(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<Endpoint>, String> {
-    if let Some(client) = target.resolve_client(&arena.roster, draw) {
-        return Ok(vec![Endpoint::Client(client?)]);
+    if let Some(clients) = target.resolve_clients(&arena.roster, draw) {
+        return Ok(clients?.into_iter().map(Endpoint::Client).collect());
     }
     let nodes = resolve_nodes(arena, target, draw).await?;
     Ok(nodes.into_iter().map(Endpoint::of).collect())

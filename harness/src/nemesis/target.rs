@@ -50,6 +50,8 @@ pub enum Target {
     },
     /// A client that is a member of the run's group.
     Member,
+    /// Every member of the run's group.
+    AllMembers,
     /// The client that owns a partition.
     Owner {
         /// Its topic.
@@ -122,7 +124,9 @@ impl Target {
                 pick(&state.partition(topic, *partition)?.followers(), draw)
             }
             Self::Coordinator { group } => state.coordinator(group)?,
-            Self::Member | Self::Owner { .. } => return Err(format!("{self} is no node")),
+            Self::Member | Self::AllMembers | Self::Owner { .. } => {
+                return Err(format!("{self} is no node"));
+            }
             Self::OnlyReplicaInIsr => {
                 let alone = state.partitions.iter().filter(|held| held.isr.len() == 1);
                 pick(
@@ -137,19 +141,29 @@ impl Target {
 }
 
 impl Target {
-    /// The client that is meant now, or why there is none; `None` if nodes are meant.
-    pub fn resolve_client(&self, roster: &Roster, draw: u64) -> Option<Result<u32, String>> {
+    /// The clients that are meant now, or why there is none; `None` if nodes are meant.
+    pub fn resolve_clients(&self, roster: &Roster, draw: u64) -> Option<Result<Vec<u32>, String>> {
         let found = match self {
+            Self::AllMembers => {
+                let members = roster.members();
+                let nobody = || "the group has no members now".to_owned();
+                return Some(if members.is_empty() {
+                    Err(nobody())
+                } else {
+                    Ok(members)
+                });
+            }
             Self::Member => pick(&roster.members(), draw),
             Self::Owner { topic, partition } => roster.owner_of(&Key::new(topic, *partition)),
             _ => return None,
         };
+        let found = found.map(|client| vec![client]);
         Some(found.ok_or_else(|| format!("nobody is {self} now")))
     }
 
     /// Whether a client is meant.
     pub fn is_client(&self) -> bool {
-        matches!(self, Self::Member | Self::Owner { .. })
+        matches!(self, Self::Member | Self::AllMembers | Self::Owner { .. })
     }
 }
 
@@ -192,6 +206,7 @@ impl std::fmt::Display for Target {
             Self::OnlyReplicaInIsr => f.write_str("only replica in the ISR"),
             Self::Coordinator { group } => write!(f, "coordinator of {group}"),
             Self::Member => f.write_str("a member of the group"),
+            Self::AllMembers => f.write_str("all members of the group"),
             Self::Owner { topic, partition } => write!(f, "owner of {topic}-{partition}"),
             Self::All => f.write_str("all nodes"),
             Self::Node { id } => write!(f, "node {id}"),

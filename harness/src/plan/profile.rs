@@ -101,7 +101,13 @@ pub const PROFILES: &[Profile] = &[
     Profile {
         name: "group",
         description: "a consumer group whose members and coordinator are killed, frozen, cut off",
-        scripts: &[Script::Zombie, Script::CoordinatorMoves],
+        scripts: &[
+            Script::Zombie,
+            Script::CoordinatorReturns,
+            Script::CoordinatorAlone,
+            Script::EverybodyDown,
+            Script::QuickReturn,
+        ],
         is_group: true,
         families: &[
             (Family::MemberKill, 3),

@@ -24,9 +24,19 @@ pub enum Script {
     /// The owner of a partition freezes until others own what it had, and wakes with what it had
     /// polled: what it commits then is of the past.
     Zombie,
-    /// The coordinator is killed, and soon after it is back its successor too: whoever coordinates
-    /// then has been away, and others have committed meanwhile.
-    CoordinatorMoves,
+    /// The coordinator freezes until another coordinates; it is back, and its successor is killed
+    /// together with all members: who coordinates then has been away while others committed, and
+    /// every member has to ask it where to go on.
+    CoordinatorReturns,
+    /// The coordinator is cut off from its followers while the members still reach it; then the
+    /// members are killed, and ask its successor where to go on.
+    CoordinatorAlone,
+    /// All members are killed, and the coordinator in the next moment: its successor has to know
+    /// the last commits that it acknowledged.
+    EverybodyDown,
+    /// A member is killed and comes back before anybody misses it; then the coordinator is killed.
+    /// A static member has a new name by then, which the next coordinator has to know.
+    QuickReturn,
 }
 
 impl Script {
@@ -48,16 +58,29 @@ impl Script {
                 let freeze = FaultSpec::ClientPause { target };
                 vec![fault(rng, at_ms, frozen_ms, freeze)]
             }
-            Self::CoordinatorMoves => {
-                let target = schedule::coordinator();
-                let down_ms = rng.random_range(600..1_200);
-                let again_at_ms = at_ms + down_ms + rng.random_range(900..1_600);
-                let kill = || FaultSpec::Kill {
-                    target: target.clone(),
+            Self::CoordinatorReturns => coordinator_returns(rng, cluster, at_ms),
+            Self::CoordinatorAlone => coordinator_alone(rng, cluster, at_ms),
+            Self::EverybodyDown => {
+                let kill = FaultSpec::Kill {
+                    target: schedule::coordinator(),
                 };
+                let down_ms = rng.random_range(600..1_200);
                 vec![
-                    fault(rng, at_ms, down_ms, kill()),
-                    fault(rng, again_at_ms, down_ms, kill()),
+                    fault(rng, at_ms, 300, kill_members()),
+                    fault(rng, at_ms, down_ms, kill),
+                ]
+            }
+            Self::QuickReturn => {
+                let topic = cluster.topic.clone();
+                let partition = rng.random_range(0..cluster.partitions);
+                let target = Target::Owner { topic, partition };
+                let kill = FaultSpec::Kill {
+                    target: schedule::coordinator(),
+                };
+                let down_ms = rng.random_range(600..1_200);
+                vec![
+                    fault(rng, at_ms, 100, FaultSpec::ClientKill { target }),
+                    fault(rng, at_ms + 900, down_ms, kill),
                 ]
             }
             Self::AllDown => {
@@ -97,6 +120,45 @@ fn return_to_lead(rng: &mut impl Rng, cluster: &ClusterPlan, at_ms: u64) -> Vec<
         fault(rng, at_ms, alone_ms, cut),
         fault(rng, kill_at_ms, down_ms, FaultSpec::Kill { target }),
     ]
+}
+
+fn coordinator_returns(
+    rng: &mut impl Rng,
+    cluster: &ClusterPlan,
+    at_ms: u64,
+) -> Vec<ScheduledFault> {
+    let target = schedule::coordinator();
+    let frozen_ms = session_ms(cluster) + rng.random_range(800..1_400);
+    let kill_at_ms = at_ms + frozen_ms + rng.random_range(700..1_200);
+    let down_ms = rng.random_range(600..1_000);
+    let freeze = FaultSpec::Pause {
+        target: target.clone(),
+    };
+    vec![
+        fault(rng, at_ms, frozen_ms, freeze),
+        fault(rng, kill_at_ms, 300, kill_members()),
+        fault(rng, kill_at_ms, down_ms, FaultSpec::Kill { target }),
+    ]
+}
+
+fn coordinator_alone(rng: &mut impl Rng, cluster: &ClusterPlan, at_ms: u64) -> Vec<ScheduledFault> {
+    let alone_ms = session_ms(cluster) + rng.random_range(600..1_200);
+    let kill_at_ms = at_ms + session_ms(cluster) / 2;
+    let cut = FaultSpec::Partition {
+        target: schedule::coordinator(),
+        shape: PartitionShape::IsolateFromNodes,
+    };
+    let down_ms = kill_at_ms.abs_diff(at_ms + alone_ms);
+    vec![
+        fault(rng, at_ms, alone_ms, cut),
+        fault(rng, kill_at_ms, down_ms, kill_members()),
+    ]
+}
+
+fn kill_members() -> FaultSpec {
+    FaultSpec::ClientKill {
+        target: Target::AllMembers,
+    }
 }
 
 fn fault(rng: &mut impl Rng, at_ms: u64, for_ms: u64, what: FaultSpec) -> ScheduledFault {

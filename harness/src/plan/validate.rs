@@ -321,7 +321,7 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
             let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
             out_of_range([range("target.partition", *partition, 0, last)].into_iter())
         }
-        Target::Coordinator { .. } | Target::Member | Target::Owner { .. }
+        Target::Coordinator { .. } | Target::Member | Target::AllMembers | Target::Owner { .. }
             if plan.workload.group.is_none() =>
         {
             let remedy = "only a plan with workload.group has such a one";
@@ -340,7 +340,8 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
         | Target::OnlyReplicaInIsr
         | Target::All
         | Target::Coordinator { .. }
-        | Target::Member => None,
+        | Target::Member
+        | Target::AllMembers => None,
     }
 }
 
