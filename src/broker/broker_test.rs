@@ -26,24 +26,24 @@ use crate::replica::{
 use crate::storage::{DirectoryIdentity, LogDirectory, MemoryDisk};
 use crate::time::{Now, Time};
 
-const OWN: BrokerId = BrokerId(1);
-const OTHER: BrokerId = BrokerId(2);
-const INCARNATION: Uuid = Uuid::from_u128(7);
-const NOW: Now = Now {
+pub(super) const OWN: BrokerId = BrokerId(1);
+pub(super) const OTHER: BrokerId = BrokerId(2);
+pub(super) const INCARNATION: Uuid = Uuid::from_u128(7);
+pub(super) const NOW: Now = Now {
     time: Time::from_millis(1),
     wall_millis: 0,
 };
 
 /// A broker and its disk; what it sends is kept.
-struct Rig {
-    broker: Broker,
+pub(super) struct Rig {
+    pub(super) broker: Broker,
     directory: LogDirectory<MemoryDisk>,
     image: MetadataImage,
     sent: Vec<PeerRequest>,
 }
 
 impl Rig {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let pairs = [
             "node.id=1",
             "log.dirs=/d",
@@ -79,7 +79,7 @@ impl Rig {
         rig
     }
 
-    fn perform(&mut self) {
+    pub(super) fn perform(&mut self) {
         loop {
             let effects = self.broker.take_effects();
             if effects.is_empty() {
@@ -99,7 +99,7 @@ impl Rig {
     }
 
     /// The quorum commits `records`.
-    fn commit(&mut self, records: impl IntoIterator<Item = MetadataRecord>) {
+    pub(super) fn commit(&mut self, records: impl IntoIterator<Item = MetadataRecord>) {
         for record in records {
             let offset = self.image.last_offset() + 1;
             self.image.apply(&record, offset).unwrap();
@@ -118,7 +118,11 @@ fn partition() -> TopicPartition {
     TopicPartition::new("t", 0)
 }
 
-fn broker(broker_id: BrokerId, incarnation_id: Uuid, epoch: BrokerEpoch) -> MetadataRecord {
+pub(super) fn broker(
+    broker_id: BrokerId,
+    incarnation_id: Uuid,
+    epoch: BrokerEpoch,
+) -> MetadataRecord {
     MetadataRecord::RegisterBroker(BrokerRegistration {
         broker_id,
         incarnation_id,

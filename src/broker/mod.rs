@@ -204,6 +204,8 @@ impl Broker {
 mod acknowledge_test;
 #[cfg(test)]
 mod broker_test;
+#[cfg(test)]
+mod groups_test;
 
 /// Whether a timeout has come.
 fn is_due(timeout: Option<Time>, now: Now) -> bool {

@@ -215,9 +215,11 @@ impl Broker {
                 self.group_role_changed(name);
                 self.purgatory.wake(name);
             }
-            Effect::Appended { .. } | Effect::HighWatermarkAdvanced { .. } => {
+            Effect::HighWatermarkAdvanced { .. } => {
+                self.group_high_watermark_advanced(now, name);
                 self.purgatory.wake(name);
             }
+            Effect::Appended { .. } => self.purgatory.wake(name),
         }
     }
 

@@ -206,6 +206,14 @@ impl Settings {
                  replica.lag.time.max.ms {lag}"
             )));
         }
+        let shortest = self.long("group.min.session.timeout.ms");
+        let longest = self.long("group.max.session.timeout.ms");
+        if shortest > longest {
+            return Err(ConfigError::Contradiction(format!(
+                "group.min.session.timeout.ms {shortest} must not be greater than \
+                 group.max.session.timeout.ms {longest}"
+            )));
+        }
         Ok(())
     }
 

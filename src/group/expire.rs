@@ -4,6 +4,9 @@
 //! members ever, after their commit; of a consumer group with members, only where nobody
 //! subscribes to the topic. Never amid a rebalance (KAFKA-13636). Source: KIP-211.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::Coordinator;
 use super::records::offset_commit_key;
 use super::response::CommittedOffset;
@@ -44,6 +47,14 @@ impl Coordinator {
             let gone = gone.cloned().collect();
             self.drop_offsets(&group_id, gone);
         }
+    }
+
+    /// The topics for which groups of `partition` have committed offsets.
+    pub fn committed_topics(&self, partition: i32) -> BTreeSet<Arc<str>> {
+        let groups = self.groups.values();
+        let groups = groups.filter(|group| group.partition == partition);
+        let names = groups.flat_map(|group| group.offsets.keys());
+        names.map(|name| Arc::clone(&name.topic)).collect()
     }
 
     fn drop_offsets(&mut self, group_id: &str, partitions: Vec<TopicPartition>) {

@@ -3,8 +3,6 @@
 //! Invariant: each answer that the coordinator gives ends exactly one job; only what the version
 //! of the request carries is set.
 
-use std::collections::BTreeMap;
-
 use kafka_protocol::messages::{
     DeleteGroupsResponse, GroupId, HeartbeatResponse, delete_groups_response::DeletableGroupResult,
 };
@@ -81,12 +79,8 @@ impl Broker {
                 },
                 GroupResponse::Commit(answers),
             ) => {
-                let mut answers: BTreeMap<_, _> = answers.into_iter().collect();
-                let merged = partitions.into_iter().map(|(name, refused)| {
-                    let answer = answers.remove(&name).flatten();
-                    (name, refused.or(answer))
-                });
-                self.respond(request, offset_commit_response(merged.collect()));
+                let merged = merged(partitions, answers);
+                self.respond(request, offset_commit_response(merged));
             }
             (Job::DeleteGroup { request, index }, GroupResponse::DeleteGroup(error)) => {
                 self.gather_deletion(request, index, error);
@@ -129,6 +123,25 @@ impl Broker {
         let response = DeleteGroupsResponse::default().with_results(results.collect());
         self.respond(request, response);
     }
+}
+
+/// The answers of a commit in the order of its request, those of the coordinator, which keeps
+/// that order, where nothing was refused before. A partition may be named twice.
+fn merged(
+    partitions: Vec<(TopicPartition, Option<ErrorCode>)>,
+    answers: Vec<(TopicPartition, Option<ErrorCode>)>,
+) -> Vec<(TopicPartition, Option<ErrorCode>)> {
+    let mut answers = answers.into_iter();
+    let partitions = partitions.into_iter();
+    let merged = partitions.map(|(name, refused)| {
+        let unanswered = Some(ErrorCode::UnknownServerError);
+        let answer = match refused {
+            Some(_) => refused,
+            None => answers.next().map_or(unanswered, |(_, answer)| answer),
+        };
+        (name, answer)
+    });
+    merged.collect()
 }
 
 fn code(error: Option<ErrorCode>) -> i16 {

@@ -3,7 +3,9 @@
 //! In: changes of role of its replica, what the disk read. Out: reads, and a coordinator that
 //! knows the partition. Invariant: it is read to the end of the log as it was when this broker
 //! became leader, not to the high watermark: what lies between may have been acknowledged by the
-//! leader before. Source: Kafka's `CoordinatorLoaderImpl`, KAFKA-9065 (holes at the end).
+//! leader before. It is served when all of that is committed. Source: Kafka's `CoordinatorLoaderImpl`, KAFKA-9065 (holes at the end).
+
+use std::sync::Arc;
 
 use tracing::{info, warn};
 
@@ -43,7 +45,8 @@ impl Broker {
         let replica = &partition.replica;
         let leader_epoch = replica.leader_epoch();
         if replica.role() != RoleName::Leader {
-            return self.groups.coordinator.unload(name.partition, leader_epoch);
+            // An offline replica has no epoch any more, so it cannot be asked for one.
+            return self.group_partition_removed(name);
         }
         let log = replica.log();
         let end = if planted(Sabotage::LoadStopsAtHighWatermark) {
@@ -97,7 +100,7 @@ impl Broker {
         result: Result<DiskReply, DiskError>,
     ) {
         let (partition, epoch) = (read.partition.name.partition, read.leader_epoch);
-        if !self.groups.coordinator.is_loading(partition, epoch) {
+        if !self.is_loading(&read) {
             return;
         }
         let batches = match result {
@@ -120,7 +123,64 @@ impl Broker {
                 self.read_on(read);
             }
             // Nothing more is there, even if the end was further: holes of compaction.
-            _ => self.groups.coordinator.finish_load(now, partition, epoch),
+            _ => {
+                self.groups.read_to_end.insert(partition, read);
+                self.finish_load_if_committed(now, partition);
+            }
         }
+    }
+
+    /// Whether the read is one of the present load, and of the present life of the partition.
+    fn is_loading(&self, read: &LoadRead) -> bool {
+        let name = &read.partition.name;
+        let live = self.partitions.get(name).map(|live| live.generation);
+        let coordinator = &self.groups.coordinator;
+        live == Some(read.partition.generation)
+            && coordinator.is_loading(name.partition, read.leader_epoch)
+    }
+
+    /// The high watermark of a replica moved; of others than `__consumer_offsets` too.
+    pub(in crate::broker) fn group_high_watermark_advanced(
+        &mut self,
+        now: Now,
+        name: &TopicPartition,
+    ) {
+        if &*name.topic == OFFSETS_TOPIC {
+            self.finish_load_if_committed(now, name.partition);
+        }
+    }
+
+    /// Serves a partition that was read once all of it is committed: before that, the next leader
+    /// may not have what would be told now. Source: Kafka reads at the last committed offset.
+    fn finish_load_if_committed(&mut self, now: Now, partition: i32) {
+        let Some(read) = self.groups.read_to_end.get(&partition) else {
+            return;
+        };
+        if !self.is_loading(read) {
+            self.groups.read_to_end.remove(&partition);
+            return;
+        }
+        let (name, epoch) = (&read.partition.name, read.leader_epoch);
+        let Some(live) = self.partitions.get(name) else {
+            return;
+        };
+        let end = live.replica.log().log_end_offset().min(read.end);
+        if live.replica.high_watermark() < end {
+            return;
+        }
+        info!(partition = %name, leader_epoch = epoch, "groups are loaded");
+        self.groups.read_to_end.remove(&partition);
+        self.groups.coordinator.finish_load(now, partition, epoch);
+        self.drop_offsets_of_gone_topics(partition);
+    }
+
+    /// The last leader may not have lived to delete the offsets of a topic that went. A topic that
+    /// was committed for existed before this leadership began, so this broker knew of it.
+    fn drop_offsets_of_gone_topics(&mut self, partition: i32) {
+        let topics = self.groups.coordinator.committed_topics(partition);
+        let exists = |topic: &Arc<str>| self.image.topics().named(topic).is_some();
+        let gone: Vec<_> = topics.into_iter().filter(|topic| !exists(topic)).collect();
+        let gone: Vec<&str> = gone.iter().map(|topic| &**topic).collect();
+        self.groups.coordinator.topics_deleted(&gone);
     }
 }

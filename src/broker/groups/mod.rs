@@ -2,7 +2,8 @@
 //!
 //! In: changes of replicas of `__consumer_offsets`, requests of the handlers, outcomes of writes.
 //! Out: answers on the wire. Invariants: a write goes to the log only in the epoch in which its
-//! partition was loaded; its outcome is that of a produce with acks=all.
+//! partition was loaded; its outcome is that of a produce with acks=all; without a lease on its
+//! leaderships a broker coordinates nothing.
 
 mod answers;
 mod load;
@@ -30,6 +31,9 @@ pub(super) use answers::{Gather, Job};
 pub(super) use load::LoadRead;
 pub use offsets_topic::OFFSETS_TOPIC;
 
+/// A partition that no broker leads.
+const NO_PARTITION: i32 = -1;
+
 /// The coordinator and what connects it with the rest of the broker.
 #[derive(Debug)]
 pub(super) struct Groups {
@@ -41,6 +45,8 @@ pub(super) struct Groups {
     /// The coordinator's name for each produce that is under way for it.
     writes: BTreeMap<ProduceToken, u64>,
     outcomes: VecDeque<(u64, Result<(), ErrorCode>)>,
+    /// Partitions that were read to their end, until that is committed.
+    read_to_end: BTreeMap<i32, LoadRead>,
     is_creating_topic: bool,
 }
 
@@ -52,6 +58,7 @@ impl Groups {
             gathers: BTreeMap::new(),
             writes: BTreeMap::new(),
             outcomes: VecDeque::new(),
+            read_to_end: BTreeMap::new(),
             is_creating_topic: false,
         }
     }
@@ -85,7 +92,7 @@ impl Broker {
     ) {
         let id = self.fresh_id();
         self.groups.jobs.insert(id, job);
-        let partition = self.offsets_partition(request.group_id());
+        let partition = self.served_partition(now, request.group_id());
         let coordinator = &mut self.groups.coordinator;
         coordinator.handle_request(now, partition, id, caller, request);
     }
@@ -95,6 +102,16 @@ impl Broker {
         let topic = self.image.topics().named(OFFSETS_TOPIC);
         let partitions = topic.map_or(0, |topic| topic.partitions().count());
         partition_for(group_id, partitions as i32)
+    }
+
+    /// The same; one that nobody leads, if another broker may coordinate the group already: this
+    /// one would tell old offsets, and keep members alive that were given up elsewhere.
+    pub(super) fn served_partition(&self, now: Now, group_id: &str) -> i32 {
+        if self.lifecycle.has_lease(now) {
+            self.offsets_partition(group_id)
+        } else {
+            NO_PARTITION
+        }
     }
 
     pub(super) fn groups_timeout(&mut self, now: Now) {

@@ -42,7 +42,8 @@ impl Broker {
         leader.ok_or(ErrorCode::CoordinatorNotAvailable)
     }
 
-    fn create_offsets_topic(&mut self, now: Now) {
+    /// Asks the controller for the topic, unless that is under way.
+    pub(in crate::broker) fn create_offsets_topic(&mut self, now: Now) {
         if self.groups.is_creating_topic {
             return;
         }

@@ -10,16 +10,18 @@ use crate::broker::Broker;
 use crate::broker::effects::RequestId;
 use crate::error::ErrorCode;
 use crate::group::{DescribedGroup, DescribedMember};
+use crate::time::Now;
 
 impl Broker {
     pub(super) fn handle_describe_groups(
         &mut self,
+        now: Now,
         request: RequestId,
         version: i16,
         body: DescribeGroupsRequest,
     ) {
         let groups = body.groups.into_iter().map(|group_id| {
-            let partition = self.offsets_partition(&group_id);
+            let partition = self.served_partition(now, &group_id);
             let described = self.groups.coordinator.describe(partition, &group_id);
             wire_group(group_id, described, version)
         });

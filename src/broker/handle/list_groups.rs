@@ -8,7 +8,9 @@ use kafka_protocol::protocol::StrBytes;
 use super::text;
 use crate::broker::Broker;
 use crate::broker::effects::RequestId;
+use crate::error::ErrorCode;
 use crate::group::ListedGroup;
+use crate::time::Now;
 
 /// The type of every group here (KIP-848).
 const CLASSIC: &str = "classic";
@@ -16,6 +18,7 @@ const CLASSIC: &str = "classic";
 impl Broker {
     pub(super) fn handle_list_groups(
         &mut self,
+        now: Now,
         request: RequestId,
         version: i16,
         body: &ListGroupsRequest,
@@ -26,7 +29,12 @@ impl Broker {
                     .iter()
                     .any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
-        let listed = match self.groups.coordinator.list() {
+        let listed = if self.lifecycle.has_lease(now) {
+            self.groups.coordinator.list()
+        } else {
+            Err(ErrorCode::CoordinatorNotAvailable)
+        };
+        let listed = match listed {
             Ok(listed) => listed,
             Err(error) => {
                 let response = ListGroupsResponse::default().with_error_code(error.code());

@@ -93,7 +93,16 @@ impl Broker {
         answers
     }
 
-    fn create_missing(&mut self, now: Now, names: Vec<wire::TopicName>) {
+    fn create_missing(&mut self, now: Now, mut names: Vec<wire::TopicName>) {
+        let asked = names.len();
+        names.retain(|name| name.as_str() != OFFSETS_TOPIC);
+        if names.len() < asked {
+            // With a shape of its own, and compacted.
+            self.create_offsets_topic(now);
+        }
+        if names.is_empty() {
+            return;
+        }
         let topics = names.into_iter().map(|name| {
             CreatableTopic::default()
                 .with_name(name)

@@ -159,10 +159,12 @@ impl Broker {
             RequestKind::Heartbeat(body) => self.handle_group_heartbeat(now, id, header, &body),
             RequestKind::LeaveGroup(body) => self.handle_leave_group(now, id, header, body),
             RequestKind::OffsetCommit(body) => self.handle_offset_commit(now, id, header, body),
-            RequestKind::OffsetFetch(body) => self.handle_offset_fetch(id, version, body),
+            RequestKind::OffsetFetch(body) => self.handle_offset_fetch(now, id, version, body),
             RequestKind::OffsetDelete(body) => self.handle_offset_delete(now, id, header, body),
-            RequestKind::DescribeGroups(body) => self.handle_describe_groups(id, version, body),
-            RequestKind::ListGroups(body) => self.handle_list_groups(id, version, &body),
+            RequestKind::DescribeGroups(body) => {
+                self.handle_describe_groups(now, id, version, body)
+            }
+            RequestKind::ListGroups(body) => self.handle_list_groups(now, id, version, &body),
             RequestKind::DeleteGroups(body) => self.handle_delete_groups(now, id, header, body),
             _ => self.close(id, "not a request of a group"),
         }

@@ -20,6 +20,7 @@ use crate::broker::effects::RequestId;
 use crate::error::ErrorCode;
 use crate::group::CommittedOffset;
 use crate::id::TopicPartition;
+use crate::time::Now;
 
 /// The partitions that are asked for; all that have an offset, if `None`.
 type Asked = Option<Vec<(TopicName, Vec<i32>)>>;
@@ -29,6 +30,7 @@ type Found = Vec<(TopicName, Vec<(i32, Option<CommittedOffset>)>)>;
 impl Broker {
     pub(super) fn handle_offset_fetch(
         &mut self,
+        now: Now,
         request: RequestId,
         version: i16,
         body: OffsetFetchRequest,
@@ -39,7 +41,7 @@ impl Broker {
                 let asked = group
                     .topics
                     .map(|topics| topics.into_iter().map(pair).collect());
-                let found = self.find_offsets(&group.group_id, asked);
+                let found = self.find_offsets(now, &group.group_id, asked);
                 group_response(found).with_group_id(group.group_id)
             });
             let groups = groups.collect();
@@ -50,12 +52,12 @@ impl Broker {
         let asked: Asked = body
             .topics
             .map(|topics| topics.into_iter().map(pair).collect());
-        let found = self.find_offsets(&body.group_id, asked.clone());
+        let found = self.find_offsets(now, &body.group_id, asked.clone());
         self.respond(request, single_response(found, asked, version));
     }
 
-    fn find_offsets(&self, group_id: &str, asked: Asked) -> Result<Found, ErrorCode> {
-        let partition = self.offsets_partition(group_id);
+    fn find_offsets(&self, now: Now, group_id: &str, asked: Asked) -> Result<Found, ErrorCode> {
+        let partition = self.served_partition(now, group_id);
         let offsets = self.groups.coordinator.committed(partition, group_id)?;
         let Some(asked) = asked else {
             let mut topics: BTreeMap<&str, Vec<_>> = BTreeMap::new();

@@ -9,6 +9,7 @@ use super::text;
 use crate::broker::Broker;
 use crate::broker::effects::RequestId;
 use crate::broker::groups::{Job, caller};
+use crate::error::ErrorCode;
 use crate::group::{GroupRequest, MemberRequest, SyncRequest, SyncResponse};
 use crate::protocol::RequestHeader;
 use crate::time::Now;
@@ -21,6 +22,13 @@ impl Broker {
         header: &RequestHeader,
         body: SyncGroupRequest,
     ) {
+        // From version 5 on both have to be told (KIP-559).
+        let is_told = body.protocol_type.is_some() && body.protocol_name.is_some();
+        if header.version >= 5 && !is_told {
+            let code = ErrorCode::InconsistentGroupProtocol.code();
+            let response = SyncGroupResponse::default().with_error_code(code);
+            return self.respond(request, response);
+        }
         let assignments = body.assignments.into_iter();
         let sync = SyncRequest {
             member: MemberRequest {

@@ -1,0 +1,218 @@
+//! Partitions of `__consumer_offsets` that come and go, on a disk in memory.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::OFFSETS_TOPIC;
+use super::broker_test::{INCARNATION, NOW, OTHER, OWN, Rig, broker};
+use crate::error::ErrorCode;
+use crate::group::{CommitOffset, CommitRequest, GroupCaller, GroupRequest, MemberRequest};
+use crate::id::{BrokerId, TopicId, TopicPartition};
+use crate::metadata::MetadataRecord;
+use crate::metadata::record::{LeaderChange, PartitionChange};
+use crate::offset::{NO_LEADER_EPOCH, Offset};
+use crate::replica::{FetchPosition, FollowerFetch, PartitionRegistration, RoleName};
+
+const TOPIC: TopicId = TopicId(Uuid::from_u128(100));
+
+fn offsets() -> TopicPartition {
+    TopicPartition::new(OFFSETS_TOPIC, 0)
+}
+
+/// A topic of one partition that this broker leads, alone in the ISR.
+fn topic(name: &str, topic_id: TopicId) -> [MetadataRecord; 2] {
+    let registration = PartitionRegistration {
+        topic_id,
+        replicas: vec![OWN, OTHER],
+        isr: vec![OWN],
+        leader: Some(OWN),
+        ..PartitionRegistration::default()
+    };
+    [
+        MetadataRecord::Topic {
+            name: name.into(),
+            topic_id,
+        },
+        MetadataRecord::Partition {
+            partition: 0,
+            registration,
+        },
+    ]
+}
+
+/// A broker that leads the partition of all groups, and knows the topic `t`.
+fn leader() -> Rig {
+    let mut rig = Rig::start();
+    rig.commit([broker(OWN, INCARNATION, 1), broker(OTHER, Uuid::nil(), 2)]);
+    rig.commit(topic("t", TopicId(Uuid::from_u128(7))));
+    rig.commit(topic(OFFSETS_TOPIC, TOPIC));
+    rig
+}
+
+fn change(isr: &[BrokerId], leader: Option<BrokerId>) -> MetadataRecord {
+    MetadataRecord::PartitionChange(PartitionChange {
+        isr: Some(isr.to_vec()),
+        leader: leader.map_or(LeaderChange::Unchanged, LeaderChange::Leader),
+        ..PartitionChange::new(TOPIC, 0)
+    })
+}
+
+fn commit(rig: &mut Rig, offset: Offset) {
+    let offset = CommitOffset {
+        offset,
+        ..CommitOffset::default()
+    };
+    let request = CommitRequest {
+        member: MemberRequest {
+            group_id: "g".to_owned(),
+            generation_id: -1,
+            ..MemberRequest::default()
+        },
+        offsets: vec![(TopicPartition::new("t", 0), offset)],
+        knows_group_id_not_found: true,
+    };
+    let caller = GroupCaller::default();
+    let request = GroupRequest::Commit(request);
+    let coordinator = &mut rig.broker.groups.coordinator;
+    coordinator.handle_request(NOW, 0, 1, caller, request);
+    rig.broker.settle(NOW);
+    rig.perform();
+}
+
+/// What the coordinator would tell, if it serves the group.
+fn committed(rig: &Rig) -> Result<Option<Offset>, ErrorCode> {
+    let name = TopicPartition::new("t", 0);
+    let coordinator = &rig.broker.groups.coordinator;
+    let found = coordinator.committed_offset(0, "g", &name)?;
+    Ok(found.map(|offset| offset.offset))
+}
+
+/// The other replica has everything below `offset`.
+fn follow(rig: &mut Rig, leader_epoch: i32, offset: Offset) {
+    let fetch = FollowerFetch {
+        replica: OTHER,
+        broker_epoch: 2,
+        position: FetchPosition {
+            current_leader_epoch: leader_epoch,
+            fetch_offset: offset,
+            last_fetched_epoch: NO_LEADER_EPOCH,
+            log_start_offset: 0,
+        },
+    };
+    rig.broker.with_replica(NOW, &offsets(), |replica| {
+        replica.handle_follower_fetch(NOW, &fetch);
+    });
+    rig.broker.settle(NOW);
+    rig.perform();
+}
+
+#[test]
+fn kafka_9065_an_empty_partition_is_served_at_once() {
+    let mut rig = leader();
+    assert_eq!(committed(&rig), Ok(None));
+    commit(&mut rig, 5);
+    assert_eq!(committed(&rig), Ok(Some(5)));
+}
+
+#[test]
+fn a_commit_counts_when_the_high_watermark_covers_it() {
+    let mut rig = leader();
+    commit(&mut rig, 5);
+    rig.commit([change(&[OWN, OTHER], None)]);
+    follow(&mut rig, 0, 1);
+    commit(&mut rig, 6);
+    assert_eq!(committed(&rig), Ok(Some(5)));
+    follow(&mut rig, 0, 2);
+    assert_eq!(committed(&rig), Ok(Some(6)));
+}
+
+/// The next leader may lack what the last one left behind: to tell it now and not later would be
+/// to lose it.
+#[test]
+fn a_partition_is_served_when_all_that_it_holds_is_committed() {
+    let mut rig = leader();
+    commit(&mut rig, 5);
+    rig.commit([change(&[OWN, OTHER], None)]);
+    follow(&mut rig, 0, 1);
+    commit(&mut rig, 6);
+    rig.commit([change(&[OWN, OTHER], Some(OWN))]);
+    assert_eq!(committed(&rig), Err(ErrorCode::CoordinatorLoadInProgress));
+    follow(&mut rig, 1, 1);
+    assert_eq!(committed(&rig), Err(ErrorCode::CoordinatorLoadInProgress));
+    follow(&mut rig, 1, 2);
+    assert_eq!(
+        committed(&rig),
+        Ok(Some(6)),
+        "not only to the high watermark"
+    );
+}
+
+#[test]
+fn who_leads_no_more_coordinates_no_more() {
+    let mut rig = leader();
+    commit(&mut rig, 5);
+    rig.commit([change(&[OWN, OTHER], Some(OTHER))]);
+    assert_eq!(committed(&rig), Err(ErrorCode::NotCoordinator));
+    rig.commit([change(&[OWN, OTHER], Some(OWN))]);
+    follow(&mut rig, 2, 1);
+    assert_eq!(committed(&rig), Ok(Some(5)));
+}
+
+#[test]
+fn a_failed_disk_ends_the_coordinator() {
+    let mut rig = leader();
+    let failed = |replica: &mut crate::replica::Replica| replica.handle_storage_failed(NOW);
+    rig.broker.with_replica(NOW, &offsets(), failed);
+    let replica = &rig.broker.partitions[&offsets()].replica;
+    assert_eq!(replica.role(), RoleName::Offline);
+    assert_eq!(committed(&rig), Err(ErrorCode::NotCoordinator));
+}
+
+#[test]
+fn the_next_incarnation_of_the_offsets_topic_begins_empty() {
+    let mut rig = leader();
+    commit(&mut rig, 5);
+    let removal = MetadataRecord::RemoveTopic { topic_id: TOPIC };
+    let again = topic(OFFSETS_TOPIC, TopicId(Uuid::from_u128(101)));
+    rig.commit(std::iter::once(removal).chain(again));
+    assert_eq!(committed(&rig), Ok(None));
+}
+
+#[test]
+fn kafka_19154_offsets_go_with_their_topic_even_if_it_went_between_two_coordinators() {
+    let mut rig = leader();
+    commit(&mut rig, 5);
+    rig.commit([change(&[OWN, OTHER], Some(OTHER))]);
+    let topic_id = TopicId(Uuid::from_u128(7));
+    rig.commit([MetadataRecord::RemoveTopic { topic_id }]);
+    rig.commit([change(&[OWN], Some(OWN))]);
+    assert_eq!(committed(&rig), Ok(None));
+    let log_end = rig.broker.partitions[&offsets()].replica.log();
+    assert_eq!(log_end.log_end_offset(), 2, "the deletion is stored");
+    rig.commit(topic("t", TopicId(Uuid::from_u128(8))));
+    assert_eq!(committed(&rig), Ok(None));
+}
+
+/// A broker that was paused must not tell the offsets of before, nor keep members alive.
+#[test]
+fn without_a_lease_nothing_is_coordinated() {
+    let rig = leader();
+    assert!(!rig.broker.lifecycle.has_lease(NOW));
+    assert_eq!(committed(&rig), Ok(None), "it leads and has loaded");
+    let partition = rig.broker.served_partition(NOW, "g");
+    let coordinator = &rig.broker.groups.coordinator;
+    let refusal = Err(ErrorCode::NotCoordinator);
+    assert_eq!(coordinator.check_served(partition, "g"), refusal);
+}
+
+#[test]
+fn offsets_go_with_their_topic() {
+    let mut rig = leader();
+    commit(&mut rig, 5);
+    let topics = rig.broker.groups.coordinator.committed_topics(0);
+    assert_eq!(topics.into_iter().collect::<Vec<_>>(), [Arc::from("t")]);
+    let topic_id = TopicId(Uuid::from_u128(7));
+    rig.commit([MetadataRecord::RemoveTopic { topic_id }]);
+    assert_eq!(committed(&rig), Ok(None));
+}
