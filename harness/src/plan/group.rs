@@ -74,7 +74,7 @@ impl GroupPlan {
             heartbeat_interval_ms: 200,
             max_poll_interval_ms: pick(&mut rng, &[5_000, 8_000]),
             auto_commit_interval_ms: pick(&mut rng, &[500, 1_000]),
-            static_members: rng.random_ratio(1, 4),
+            static_members: rng.random_ratio(1, 2),
             process_ms: pick(&mut rng, &[[0, 2], [1, 4]]),
         });
     }

@@ -2,7 +2,7 @@
 //! leave, crash and come back; and the drain that shows what the group did in the end.
 //!
 //! `roster` says who shall be a member and who owns what, `member` leads one client from life to
-//! life, `life` is what one life does, `audit` asks what is committed, `ledger` writes down what its worker tells unasked, `acts`
+//! life, `life` is what one life does, `audit` asks what is committed, `clerk` deletes offsets of a group without members, `ledger` writes down what its worker tells unasked, `acts`
 //! are its operations, and `drain` is the end.
 
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::workload::worker::Worker;
 
 pub mod acts;
 pub mod audit;
+pub mod clerk;
 pub mod drain;
 pub mod ledger;
 pub mod life;
@@ -63,6 +64,7 @@ impl Members {
                 Arc::clone(&self.pending),
             ));
         }
+        tasks.spawn(clerk::work(Arc::clone(session)));
         tasks.spawn(audit::audit(Arc::clone(session), Arc::clone(&self.auditor)));
     }
 
