@@ -64,8 +64,8 @@ impl Commits<'_> {
     }
 }
 
-/// Hears of rebalances.
-pub trait RebalanceListener: Send {
+/// Hears of rebalances. `Sync` lets a task of a multi-threaded runtime own the consumer.
+pub trait RebalanceListener: Send + Sync {
     /// The consumer has these partitions from now on.
     fn assigned<'a>(&'a mut self, commits: Commits<'a>, event: RebalanceEvent)
     -> BoxFuture<'a, ()>;
