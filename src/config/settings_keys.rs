@@ -91,7 +91,7 @@ pub const SETTINGS_KEYS: &[Key] = &[
     key("log.segment.delete.delay.ms", MS, "60000",
         "Time before a removed segment's files go."),
     key("log.cleanup.policy", Kind::OneOf(&["delete", "compact"]), "delete",
-        "What happens to old segments: they go by age and size, or keep a last value for each key."),
+        "What happens to old segments: they go by age and size, or keep each key's last value."),
     key("log.flush.interval.messages", POSITIVE_MS, "9223372036854775807",
         "Records after which a partition is flushed; 1 flushes before every acknowledgement."),
     key("log.flush.interval.ms", POSITIVE_MS, "9223372036854775807",

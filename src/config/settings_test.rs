@@ -81,6 +81,11 @@ fn each_mistake_is_one_line_that_says_what_would_be_right() {
             "broker.session.timeout.ms 2000 must be greater than broker.heartbeat.interval.ms 2000",
         ),
         (
+            "group.max.session.timeout.ms=5000",
+            "group.min.session.timeout.ms 6000 must not be greater than \
+             group.max.session.timeout.ms 5000",
+        ),
+        (
             "listeners=PLAINTEXT://0.0.0.0:9092",
             "nobody can connect to 0.0.0.0:9092: \
              set advertised.listeners to an address of this machine",

@@ -48,7 +48,7 @@ const fn row(
 #[rustfmt::skip]
 pub const TOPIC_KEYS: &[TopicKey] = &[
     row("cleanup.policy", Kind::OneOf(&["delete", "compact"]), "delete", "log.cleanup.policy",
-        "What happens to old segments: they go by age and size, or keep a last value for each key."),
+        "What happens to old segments: they go by age and size, or keep each key's last value."),
     row("compression.type", Kind::OneOf(&["producer"]), "producer", "compression.type",
         "The compression of stored batches: the producer's."),
     row("file.delete.delay.ms", MS, "60000", "log.segment.delete.delay.ms",

@@ -1,17 +1,24 @@
 //! Groups over the wire: members by hand against real nodes.
 
+use std::time::{Duration, Instant};
+
 use broker::client::NewTopic;
 use kafka_protocol::messages::delete_groups_request::DeleteGroupsRequest;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiKey, DescribeGroupsRequest, LeaveGroupRequest, ListGroupsRequest, ResponseKind,
+    ApiKey, DescribeGroupsRequest, LeaveGroupRequest, ListGroupsRequest, MetadataRequest,
+    ResponseKind, TopicName,
 };
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, PATIENCE};
 use crate::group_wire::{
     Member, Wire, coordinator, group, join_alone, join_request, retry, sync_request, text,
 };
+use crate::requests::{batch, produce};
 
+/// The topic of groups.
+const OFFSETS: &str = "__consumer_offsets";
 /// Groups that begin at once.
 const SETTINGS: &[&str] = &[
     "offsets.topic.num.partitions=5",
@@ -214,4 +221,34 @@ async fn kafka_19154_offsets_die_with_their_topic() {
         Err(code) => Err(code),
     };
     retry(&cluster, "g", gone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_offsets_topic_is_internal_and_refuses_producers() {
+    let cluster = one_node().await;
+    let address = cluster.bootstrap()[0];
+    let mut wire = Wire::connect(address).unwrap();
+    let topic = MetadataRequestTopic::default().with_name(Some(TopicName(text(OFFSETS))));
+    let request = MetadataRequest::default()
+        .with_topics(Some(vec![topic]))
+        .with_allow_auto_topic_creation(true);
+    let deadline = Instant::now() + PATIENCE;
+    let topic = loop {
+        match wire.call(ApiKey::Metadata, 9, request.clone()) {
+            ResponseKind::Metadata(mut seen) if seen.topics[0].error_code == 0 => {
+                break seen.topics.remove(0);
+            }
+            other => assert!(Instant::now() < deadline, "{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(topic.is_internal);
+    assert_eq!(topic.partitions.len(), 5, "as configured for this topic");
+    match wire.call(ApiKey::Produce, 8, produce(OFFSETS, batch())) {
+        ResponseKind::Produce(answer) => {
+            let code = answer.responses[0].partition_responses[0].error_code;
+            assert_eq!(code, 17, "INVALID_TOPIC_EXCEPTION");
+        }
+        other => panic!("{other:?}"),
+    }
 }

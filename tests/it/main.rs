@@ -14,6 +14,7 @@ mod clients;
 mod cluster;
 mod decoder;
 mod group_admin;
+mod group_requests;
 mod group_wire;
 mod groups;
 mod groups_moved;

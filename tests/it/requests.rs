@@ -20,6 +20,8 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
+use crate::group_requests;
+
 /// The header of a request of `api`, of the version `version`.
 pub(crate) fn header(api: ApiKey, version: i16) -> RequestHeader {
     RequestHeader {
@@ -76,7 +78,8 @@ pub(crate) fn well_formed(topic: &'static str) -> Vec<Bytes> {
         (ApiKey::DescribeConfigs, 4, describe_configs(topic)),
     ];
     let mut frames = Vec::new();
-    for (api, newest, body) in &bodies {
+    let of_groups = group_requests::well_formed(topic);
+    for (api, newest, body) in bodies.iter().chain(&of_groups) {
         let oldest = versions::served(*api).unwrap().min;
         for version in [oldest, *newest] {
             // Not every field fits into every version.
@@ -86,7 +89,7 @@ pub(crate) fn well_formed(topic: &'static str) -> Vec<Bytes> {
     frames
 }
 
-fn name(topic: &'static str) -> TopicName {
+pub(crate) fn name(topic: &'static str) -> TopicName {
     TopicName(StrBytes::from_static_str(topic))
 }
 

@@ -147,3 +147,28 @@ fn merged(
 fn code(error: Option<ErrorCode>) -> i16 {
     error.map_or(0, |error| error.code())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_answered_in_its_order_and_only_by_what_was_said() {
+        let name = |partition| TopicPartition::new("t", partition);
+        let unknown = Some(ErrorCode::UnknownTopicOrPartition);
+        let failed = Some(ErrorCode::CoordinatorNotAvailable);
+        let asked = vec![
+            (name(0), None),
+            (name(9), unknown),
+            (name(0), None),
+            (name(1), None),
+        ];
+        let told = vec![(name(0), failed), (name(0), failed)];
+        let errors = merged(asked, told).into_iter().map(|(_, error)| error);
+        let unanswered = Some(ErrorCode::UnknownServerError);
+        assert_eq!(
+            errors.collect::<Vec<_>>(),
+            [failed, unknown, failed, unanswered]
+        );
+    }
+}

@@ -3,7 +3,8 @@
 //! In: changes of role of its replica, what the disk read. Out: reads, and a coordinator that
 //! knows the partition. Invariant: it is read to the end of the log as it was when this broker
 //! became leader, not to the high watermark: what lies between may have been acknowledged by the
-//! leader before. It is served when all of that is committed. Source: Kafka's `CoordinatorLoaderImpl`, KAFKA-9065 (holes at the end).
+//! leader before. It is served when all of that is committed.
+//! Source: Kafka's `CoordinatorLoaderImpl`, KAFKA-9065 (holes at the end).
 
 use std::sync::Arc;
 
