@@ -105,6 +105,7 @@ impl Consumer {
         let Some(group) = &mut self.group else {
             return;
         };
+        let must_join_again = joined.must_join_again();
         group.shared().enter(joined.identity);
         group.assignor = Some(joined.assignor);
         let own: BTreeSet<_> = joined.own.into_iter().collect();
@@ -116,11 +117,10 @@ impl Consumer {
             .collect();
         if !gone.is_empty() {
             self.give_up(gone).await;
-            // What it has given up is another's in the next generation (KIP-429).
-            if let Some(group) = &self.group {
-                let identity = group.identity();
-                group.shared().raise(&identity, Alarm::Rejoin);
-            }
+        }
+        if let Some(group) = self.group.as_ref().filter(|_| must_join_again) {
+            let identity = group.identity();
+            group.shared().raise(&identity, Alarm::Rejoin);
         }
         let new: Vec<_> = own
             .into_iter()

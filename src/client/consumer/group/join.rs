@@ -43,6 +43,8 @@ const JOIN_GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Joined {
     pub(super) identity: Identity,
     pub(super) own: Vec<TopicPartition>,
+    /// What it said it owned when it joined.
+    pub(super) claimed: Vec<TopicPartition>,
     pub(super) assignor: AssignorKind,
 }
 
@@ -59,6 +61,15 @@ pub(super) struct Join {
     /// The last assignment and its generation, for assignors that ask.
     pub(super) last: Option<(Vec<TopicPartition>, i32)>,
     pub(super) retry_backoff: Duration,
+}
+
+impl Joined {
+    /// Whether others wait for partitions that this member claimed: a cooperative leader gives
+    /// them away only in the next generation (KIP-429). What it claimed counts, not what it has by
+    /// now: it may have lost all of it while the join was under way.
+    pub(super) fn must_join_again(&self) -> bool {
+        self.claimed.iter().any(|name| !self.own.contains(name))
+    }
 }
 
 impl Join {
@@ -135,6 +146,7 @@ impl Join {
         Ok(Some(Joined {
             identity,
             own,
+            claimed: self.owned.clone(),
             assignor,
         }))
     }
@@ -270,4 +282,33 @@ fn again(what: &str, error: &CallError) -> ClientError {
 
 fn millis(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_lost_what_it_claimed_still_lets_others_have_it() {
+        let names = |indexes: &[i32]| -> Vec<_> {
+            let name = |index: &i32| TopicPartition::new("t", *index);
+            indexes.iter().map(name).collect()
+        };
+        for (claimed, own, expected) in [
+            (&[3, 4][..], &[3][..], true),
+            (&[3, 4], &[3, 4, 5], false),
+            (&[], &[1], false),
+        ] {
+            let joined = Joined {
+                identity: Identity {
+                    member_id: "m".to_owned(),
+                    generation_id: 13,
+                },
+                own: names(own),
+                claimed: names(claimed),
+                assignor: AssignorKind::CooperativeSticky,
+            };
+            assert_eq!(joined.must_join_again(), expected, "{claimed:?} {own:?}");
+        }
+    }
 }
