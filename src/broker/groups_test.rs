@@ -216,3 +216,19 @@ fn offsets_go_with_their_topic() {
     rig.commit([MetadataRecord::RemoveTopic { topic_id }]);
     assert_eq!(committed(&rig), Ok(None));
 }
+
+#[test]
+fn a_commit_on_its_way_goes_with_its_topic() {
+    let mut rig = leader();
+    rig.commit([change(&[OWN, OTHER], None)]);
+    commit(&mut rig, 5);
+    assert_eq!(committed(&rig), Ok(None));
+    let topic_id = TopicId(Uuid::from_u128(7));
+    rig.commit([MetadataRecord::RemoveTopic { topic_id }]);
+    rig.commit(topic("t", TopicId(Uuid::from_u128(8))));
+    follow(&mut rig, 0, 1);
+    follow(&mut rig, 0, 2);
+    assert_eq!(committed(&rig), Ok(None));
+    let replica = &rig.broker.partitions[&offsets()].replica;
+    assert_eq!(replica.high_watermark(), 2, "the commit and its deletion");
+}

@@ -40,12 +40,13 @@ impl Coordinator {
             let Some(group) = self.groups.get(&group_id) else {
                 continue;
             };
-            let gone = group
-                .offsets
-                .keys()
-                .filter(|name| topics.contains(&&*name.topic));
-            let gone = gone.cloned().collect();
-            self.drop_offsets(&group_id, gone);
+            // What is on its way to the log was committed for the topic that is gone, too.
+            let names = group.offsets.keys().chain(self.being_committed(&group_id));
+            let gone: BTreeSet<_> = names
+                .filter(|name| topics.contains(&&*name.topic))
+                .cloned()
+                .collect();
+            self.drop_offsets(&group_id, gone.into_iter().collect());
         }
     }
 
@@ -64,6 +65,17 @@ impl Coordinator {
         let tombstone = |name| (offset_commit_key(group_id, name), None);
         let records = partitions.iter().map(tombstone).collect();
         self.write(group_id, records, Purpose::Expire(partitions));
+    }
+
+    fn being_committed(&self, group_id: &str) -> impl Iterator<Item = &TopicPartition> {
+        let writes = self.writes.values();
+        let of_group = writes.filter(move |pending| pending.group_id == group_id);
+        of_group
+            .flat_map(|pending| match &pending.purpose {
+                Purpose::Commit { offsets, .. } => offsets.as_slice(),
+                _ => &[],
+            })
+            .map(|(name, _)| name)
     }
 
     /// Whether something of the group is on its way to the log.
