@@ -96,7 +96,27 @@ async fn start(stage: &Stage) -> Result<Clients, RunFailure> {
     let clients = Clients::start(&stage.plan, &stage.sandbox, &stage.supervisor, &logs);
     let (clients, assumptions) = tokio::join!(clients, stage.cluster.check_assumptions());
     assumptions?;
-    clients.map_err(RunFailure::harness)
+    let clients = clients.map_err(RunFailure::harness)?;
+    assemble(stage, &clients).await;
+    Ok(clients)
+}
+
+/// Lets the members of a group come together, so that faults meet a group that works.
+async fn assemble(stage: &Stage, clients: &Clients) {
+    let Some(members) = &clients.members else {
+        return;
+    };
+    members.begin(&stage.session).await;
+    let limit = Duration::from_millis(stage.plan.time.start_deadline_ms);
+    if !members
+        .assembled(&stage.session, Instant::now() + limit)
+        .await
+    {
+        // Whose fault that is the checkers say, once the run is over.
+        stage
+            .events
+            .note(format!("the group was not complete within {limit:?}"));
+    }
 }
 
 /// After healing: the cluster has to be whole and to make progress, and fresh clients read all.

@@ -3,7 +3,8 @@
 //! Only the next life of an instance replaces it. So it is wrong to fence a member while every
 //! earlier life had ended before it subscribed, and no later one has subscribed. That it was a
 //! member shows in a commit that was acknowledged after its last assignment: a join of its own
-//! that came twice, late, is excluded by that. Reported at the group's first partition.
+//! that came twice, late, is excluded by that. Who has lost its partitions joins again under a new
+//! id and so fences what it sent before. Reported at the group's first partition.
 
 use crate::group::Share;
 use crate::group::rows::Consumer;
@@ -29,7 +30,8 @@ fn wrongly(share: &Share<'_>, member: &Consumer) -> Option<(u32, u32)> {
         .events
         .iter()
         .rev()
-        .find(|told| told.assigned && told.at < fenced)?;
+        .find(|told| told.at < fenced)
+        .filter(|told| told.assigned)?;
     let acked = acked.filter(|acked| *acked > told.at)?;
     let mut others = share
         .members()

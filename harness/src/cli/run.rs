@@ -127,8 +127,8 @@ fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
             Some(workload_ms) => Plan::draw_with(seed, profile, workload_ms),
             None => Plan::draw(seed, profile),
         };
-        if let (Some(mode), Some(group)) = (mode, &mut plan.workload.group) {
-            group.mode = mode;
+        if let Some(mode) = mode {
+            plan.commit_as(mode);
         }
         plan
     };

@@ -50,7 +50,7 @@ impl Plan {
             faults,
         };
         if profile.is_group {
-            GroupPlan::draw_into(&mut plan, seed);
+            GroupPlan::draw_into(&mut plan, None);
         }
         plan
     }

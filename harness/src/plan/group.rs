@@ -44,10 +44,12 @@ const STREAM: u64 = 1 << 40;
 impl GroupPlan {
     /// Turns the consumers of `plan` into members of a group: the rest of the plan is fitted to
     /// sessions that a fault of a second or two outlives, and to processing that takes time.
-    pub(super) fn draw_into(plan: &mut Plan, rng_seed: u64) {
-        let mut rng = ChaCha8Rng::seed_from_u64(rng_seed);
+    /// Without a `mode` that is drawn, too.
+    pub(super) fn draw_into(plan: &mut Plan, mode: Option<CommitMode>) {
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
         rng.set_stream(STREAM);
-        let mode = pick(&mut rng, &CommitMode::ALL);
+        let drawn = pick(&mut rng, &CommitMode::ALL);
+        let mode = mode.unwrap_or(drawn);
         let session_timeout_ms = pick(&mut rng, &[1_000, 1_500]);
         let delay_ms = pick(&mut rng, &["0", "100"]);
         let offsets_partitions = pick(&mut rng, &["4", "10", "50"]);
@@ -77,6 +79,28 @@ impl GroupPlan {
             static_members: rng.random_ratio(1, 2),
             process_ms: pick(&mut rng, &[[0, 2], [1, 4]]),
         });
+        if mode == CommitMode::AutoHandoff {
+            plan.let_work_pile_up();
+        }
+    }
+}
+
+impl Plan {
+    /// Lets the members of a drawn plan commit in another way.
+    pub fn commit_as(&mut self, mode: CommitMode) {
+        if self.workload.group.is_some() {
+            GroupPlan::draw_into(self, Some(mode));
+        }
+    }
+
+    /// Makes processing about as slow as sending is fast: what is handed over then waits, and
+    /// while it waits it is committed. Work that is done at once would hide what the mode loses.
+    fn let_work_pile_up(&mut self) {
+        let busy = u64::from(self.workload.consumers).min(self.cluster.partitions as u64);
+        let mean_ms = 1_000 * busy / u64::from(self.workload.sends_per_second).max(1);
+        if let Some(group) = &mut self.workload.group {
+            group.process_ms = [mean_ms / 2, mean_ms + mean_ms / 2];
+        }
     }
 }
 
@@ -94,4 +118,27 @@ fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
     *from
         .get(index)
         .expect("invariant: the range ends at the length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::profile;
+
+    #[test]
+    fn another_mode_changes_nothing_else_but_that_handed_over_work_piles_up() {
+        let group = profile::find("group").expect("a profile");
+        for seed in 1..20 {
+            let mut plan = Plan::draw(seed, group);
+            plan.commit_as(CommitMode::SyncAfter);
+            let prompt = plan.clone();
+            plan.commit_as(CommitMode::AutoHandoff);
+            let [least, most] = plan.workload.group.as_ref().expect("a group").process_ms;
+            let busy = u64::from(plan.workload.consumers).min(plan.cluster.partitions as u64);
+            let sent_in_a_turn = u64::from(plan.workload.sends_per_second) * (least + most) / 2;
+            assert!(sent_in_a_turn + 300 >= 1_000 * busy, "seed {seed}");
+            plan.commit_as(CommitMode::SyncAfter);
+            assert_eq!(plan, prompt, "seed {seed}");
+        }
+    }
 }

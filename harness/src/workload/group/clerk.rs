@@ -27,19 +27,22 @@ const PAUSE: Duration = Duration::from_millis(150);
 /// Questions between two deletions.
 const QUESTIONS: usize = 10;
 
-/// Sets, deletes and asks until the workload ends.
+/// Sets, deletes and asks until the group's work is over.
 pub async fn work(session: Arc<Session>) {
     let mut clerk = Clerk {
         process: session.new_process(),
         admin: OnceCell::new(),
         session,
     };
-    while !clerk.session.is_stopped() {
+    while !clerk.session.roster.is_over() {
         clerk.set().await;
         clerk.delete().await;
         for _ in 0..QUESTIONS {
+            if clerk.session.roster.is_over() {
+                return;
+            }
             clerk.ask().await;
-            clerk.session.sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

@@ -2,15 +2,17 @@
 //! leave, crash and come back; and the drain that shows what the group did in the end.
 //!
 //! `roster` says who shall be a member and who owns what, `member` leads one client from life to
-//! life, `life` is what one life does, `audit` asks what is committed, `clerk` deletes offsets of a group without members, `ledger` writes down what its worker tells unasked, `acts`
-//! are its operations, and `drain` is the end.
+//! life, `life` is what one life does, `ledger` writes down what its worker tells unasked, `acts`
+//! are its operations, `audit` asks what is committed, `clerk` deletes offsets of a group without
+//! members, and `drain` is the end.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use checkers::history::{CommitMode, GroupSettings};
+use checkers::history::{CommitMode, GroupSettings, Key};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::plan::{GroupPlan, Plan};
 use crate::sandbox::Endpoint;
@@ -66,6 +68,17 @@ impl Members {
         }
         tasks.spawn(clerk::work(Arc::clone(session)));
         tasks.spawn(audit::audit(Arc::clone(session), Arc::clone(&self.auditor)));
+    }
+
+    /// Waits until every partition has an owner and everybody is a member; whether that came in
+    /// time.
+    pub async fn assembled(&self, session: &Session, deadline: Instant) -> bool {
+        let topic = &session.plan.cluster.topic;
+        let keys = 0..session.plan.cluster.partitions;
+        let keys: Vec<Key> = keys.map(|index| Key::new(topic, index)).collect();
+        timeout_at(deadline, session.roster.all_owned(&keys))
+            .await
+            .is_ok()
     }
 
     /// The client that asks for committed offsets.

@@ -111,6 +111,23 @@ impl Roster {
         });
     }
 
+    /// Whether everybody was asked to leave for good.
+    pub fn is_over(&self) -> bool {
+        let seats = self.seats.borrow();
+        seats.values().all(|seat| seat.wish == Wish::Ended)
+    }
+
+    /// Waits until every one of `keys` has an owner and every client is a member.
+    pub async fn all_owned(&self, keys: &[Key]) {
+        let mut seats = self.seats.subscribe();
+        let is_owned = |seats: &BTreeMap<u32, Seat>| {
+            let owns = |key: &Key| seats.values().any(|seat| seat.owned.contains(key));
+            seats.values().all(|seat| seat.member.is_some()) && keys.iter().all(owns)
+        };
+        // The roster itself keeps the channel open.
+        let _ = seats.wait_for(is_owned).await;
+    }
+
     /// What is wanted of `client` now; nobody wants one that is not listed.
     pub fn wish(&self, client: u32) -> Wish {
         let seats = self.seats.borrow();
@@ -183,10 +200,12 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    #[test]
-    fn ownership_follows_what_listeners_were_told() {
+    #[tokio::test]
+    async fn ownership_follows_what_listeners_were_told() {
         let roster = Roster::of(&[3, 4]);
         let keys = [Key::new("t", 0), Key::new("t", 1)];
         roster.told(3, RebalanceEvent::Assigned, "m3", &keys);
@@ -196,6 +215,12 @@ mod tests {
         assert_eq!(roster.owner_of(&keys[0]), Some(3));
         assert_eq!(roster.owner_of(&keys[1]), Some(4));
         assert_eq!(roster.members(), [3, 4]);
+        let owned = roster.all_owned(&keys);
+        assert!(
+            tokio::time::timeout(Duration::from_secs(5), owned)
+                .await
+                .is_ok()
+        );
         roster.over(3);
         assert_eq!(
             (roster.owner_of(&keys[0]), roster.members()),

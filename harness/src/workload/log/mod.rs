@@ -87,9 +87,6 @@ impl Clients {
                 ));
             }
         }
-        if let Some(members) = &self.members {
-            members.begin(session).await;
-        }
         let readers = match self.members {
             Some(_) => &[],
             None => self.consumers.as_slice(),
