@@ -57,7 +57,7 @@ fn stable() -> (Coordinator, MemberRequest) {
     let join = JoinRequest {
         group_id: "g".to_owned(),
         session_timeout: Duration::from_secs(45),
-        rebalance_timeout: Duration::from_secs(60),
+        rebalance_timeout: Duration::from_mins(1),
         protocol_type: "consumer".to_owned(),
         protocols: vec![("range".to_owned(), Bytes::new())],
         ..JoinRequest::default()

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 pub(crate) struct Nodes {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) runtime: Runtime,
-    nodes: Vec<Node>,
+    running: Vec<Node>,
     _data: TempDir,
 }
 
@@ -53,7 +53,7 @@ impl Nodes {
         Self {
             addresses,
             runtime,
-            nodes,
+            running: nodes,
             _data: data,
         }
     }
@@ -61,7 +61,7 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        for node in self.nodes.drain(..) {
+        for node in self.running.drain(..) {
             node.kill();
         }
     }

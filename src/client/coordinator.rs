@@ -160,9 +160,8 @@ impl Coordinator {
     ) -> Result<Answered<R::Response>, ClientError> {
         let deadline = Instant::now() + cluster.request_timeout();
         let mut in_doubt = false;
-        let doubted = |error: ClientError, in_doubt| match in_doubt {
-            true => error.in_doubt(),
-            false => error,
+        let doubted = |error: ClientError, in_doubt| {
+            if in_doubt { error.in_doubt() } else { error }
         };
         loop {
             let broker = self.find(cluster, deadline).await;

@@ -219,9 +219,10 @@ fn description(group: DescribedGroup, coordinator: BrokerId) -> GroupDescription
 }
 
 fn member(member: DescribedGroupMember, of_consumers: bool) -> MemberDescription {
-    let assignment = match of_consumers {
-        true => decode_assignment(&member.member_assignment),
-        false => Ok(Vec::new()),
+    let assignment = if of_consumers {
+        decode_assignment(&member.member_assignment)
+    } else {
+        Ok(Vec::new())
     };
     MemberDescription {
         member_id: member.member_id.to_string(),
@@ -266,8 +267,9 @@ pub(super) fn refused(what: &str, code: i16, in_doubt: bool) -> Result<(), Clien
         _ => None,
     };
     let result = changed(what, code, advice);
-    match in_doubt {
-        true => result.map_err(ClientError::in_doubt),
-        false => result,
+    if in_doubt {
+        result.map_err(ClientError::in_doubt)
+    } else {
+        result
     }
 }

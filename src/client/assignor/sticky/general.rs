@@ -100,9 +100,13 @@ impl<'a> Builder<'a> {
 
     /// Moves partitions of `movable` until none of them can move to a member with two less.
     fn balance(&mut self, group: &Group<'a>, movable: &[TopicPartition]) {
-        while movable.iter().fold(false, |moved, partition| {
-            self.improve(group, partition) || moved
-        }) {}
+        let mut moved = true;
+        while moved {
+            moved = false;
+            for partition in movable {
+                moved |= self.improve(group, partition);
+            }
+        }
     }
 
     /// Takes one partition from the owner of `partition`, if somebody is better suited: who had it
