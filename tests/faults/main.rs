@@ -13,6 +13,7 @@ mod brokers;
 mod groups;
 mod links;
 mod nemesis;
+mod planted_groups;
 mod runs;
 mod sandbox;
 mod support;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
                 groups::trials(),
                 links::trials(),
                 nemesis::trials(),
+                planted_groups::trials(),
                 runs::trials(),
                 sandbox::trials(),
             ]
