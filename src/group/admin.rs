@@ -121,12 +121,9 @@ impl Coordinator {
 
     /// Tombstones for the group and all its offsets.
     pub(super) fn write_group_deletion(&mut self, group_id: &str, request: Option<RequestId>) {
-        let Some(group) = self.groups.get(group_id) else {
-            return;
-        };
-        let keys = group
-            .offsets
-            .keys()
+        let partitions = self.partitions_in_log(group_id);
+        let keys = partitions
+            .iter()
             .map(|name| offset_commit_key(group_id, name));
         let mut records: Vec<_> = keys.map(|key| (key, None)).collect();
         records.push((group_metadata_key(group_id), None));

@@ -90,9 +90,9 @@ impl Coordinator {
     }
 }
 
-/// Members whose session is over and that do not wait for the coordinator.
+/// Members whose session is over.
 fn dead_members(group: &Group, now: Time) -> Vec<String> {
-    let dead = |member: &&super::member::Member| !member.is_waiting() && member.session_ends <= now;
+    let dead = |member: &&super::member::Member| member.can_expire() && member.session_ends <= now;
     let dead = group.members.values().filter(dead);
     dead.map(|member| member.member_id.clone()).collect()
 }

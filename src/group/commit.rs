@@ -36,12 +36,9 @@ impl Coordinator {
         }
         let member = &request.member;
         let group_id = member.group_id.clone();
-        let fresh = || Group::new(&group_id, partition, now);
-        let group = self.groups.entry(group_id.clone()).or_insert_with(fresh);
-        let keeps_alive = matches!(group.state, State::Stable | State::PreparingRebalance);
-        if keeps_alive && !member.member_id.is_empty() {
-            let member_id = member.member_id.clone();
-            self.extend_session(now, &group_id, &member_id);
+        let state = self.groups.get(&group_id).map(|group| group.state);
+        if matches!(state, Some(State::Stable | State::PreparingRebalance)) {
+            self.extend_session(now, &group_id, &member.member_id);
         }
         let limit = self.settings.metadata_bytes_max;
         let (mut records, mut offsets, mut answers) = (Vec::new(), Vec::new(), Vec::new());
@@ -67,6 +64,8 @@ impl Coordinator {
         if records.is_empty() {
             return self.respond(id, GroupResponse::Commit(answers));
         }
+        let fresh = || Group::new(&group_id, partition, now);
+        self.groups.entry(group_id.clone()).or_insert_with(fresh);
         let purpose = Purpose::Commit {
             request: id,
             offsets,
@@ -114,20 +113,5 @@ impl Coordinator {
         Ok(group
             .map(|group| group.offsets.iter().collect())
             .unwrap_or_default())
-    }
-
-    /// What `group_id` has committed for `name`.
-    ///
-    /// # Errors
-    /// Those of `check_served`.
-    pub fn committed_offset(
-        &self,
-        partition: i32,
-        group_id: &str,
-        name: &TopicPartition,
-    ) -> Result<Option<&CommittedOffset>, ErrorCode> {
-        self.check_served(partition, group_id)?;
-        let group = self.groups.get(group_id);
-        Ok(group.and_then(|group| group.offsets.get(name)))
     }
 }

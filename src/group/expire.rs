@@ -11,7 +11,7 @@ use super::Coordinator;
 use super::records::offset_commit_key;
 use super::response::CommittedOffset;
 use super::state::{Group, State};
-use super::write::Purpose;
+use super::write::{Pending, Purpose};
 use crate::id::TopicPartition;
 use crate::time::Now;
 
@@ -37,16 +37,14 @@ impl Coordinator {
     /// name again begins without (KAFKA-19154).
     pub fn topics_deleted(&mut self, topics: &[&str]) {
         for group_id in self.groups.keys().cloned().collect::<Vec<_>>() {
-            let Some(group) = self.groups.get(&group_id) else {
-                continue;
-            };
-            // What is on its way to the log was committed for the topic that is gone, too.
-            let names = group.offsets.keys().chain(self.being_committed(&group_id));
-            let gone: BTreeSet<_> = names
-                .filter(|name| topics.contains(&&*name.topic))
-                .cloned()
-                .collect();
+            let mut gone = self.partitions_in_log(&group_id);
+            gone.retain(|name| topics.contains(&&*name.topic));
             self.drop_offsets(&group_id, gone.into_iter().collect());
+        }
+        let loading = self.shards.values_mut();
+        for loading in loading.filter_map(|shard| shard.loading.as_mut()) {
+            let topics = topics.iter().map(|topic| (*topic).to_owned());
+            loading.deleted_topics.extend(topics);
         }
     }
 
@@ -67,19 +65,23 @@ impl Coordinator {
         self.write(group_id, records, Purpose::Expire(partitions));
     }
 
-    fn being_committed(&self, group_id: &str) -> impl Iterator<Item = &TopicPartition> {
-        let writes = self.writes.values();
-        let of_group = writes.filter(move |pending| pending.group_id == group_id);
-        of_group
-            .flat_map(|pending| match &pending.purpose {
-                Purpose::Commit { offsets, .. } => offsets.as_slice(),
-                _ => &[],
-            })
-            .map(|(name, _)| name)
+    /// The partitions that the group has offsets of, and those whose offsets are on their way: a
+    /// tombstone must follow these in the log.
+    pub(super) fn partitions_in_log(&self, group_id: &str) -> BTreeSet<TopicPartition> {
+        let group = self.groups.get(group_id);
+        let known = group.into_iter().flat_map(|group| group.offsets.keys());
+        let mut partitions: BTreeSet<_> = known.cloned().collect();
+        let of_group = |pending: &&Pending| pending.group_id == group_id;
+        for pending in self.writes.values().filter(of_group) {
+            if let Purpose::Commit { offsets, .. } = &pending.purpose {
+                partitions.extend(offsets.iter().map(|(name, _)| name.clone()));
+            }
+        }
+        partitions
     }
 
     /// Whether something of the group is on its way to the log.
-    fn is_written(&self, group_id: &str) -> bool {
+    pub(super) fn is_written(&self, group_id: &str) -> bool {
         self.writes
             .values()
             .any(|pending| pending.group_id == group_id)
@@ -96,7 +98,7 @@ fn expired(group: &Group, wall_millis: i64, retention: i64) -> Vec<TopicPartitio
         let committed = offset.commit_millis;
         match (group.state, &group.protocol_type) {
             (State::Empty, Some(_)) if group.state_millis >= 0 => {
-                is_over(group.state_millis.max(committed), offset)
+                is_over(group.state_millis, offset)
             }
             (State::Empty, _) => is_over(committed, offset),
             (State::Stable, Some(_)) if group.is_of_consumers() => {

@@ -2,6 +2,8 @@
 //!
 //! Source: kafka.md §3.1, Kafka's `GroupMetadataManager.classicGroupJoinToClassicGroup`, KIP-394.
 
+use std::time::Duration;
+
 use super::member::Member;
 use super::request::{GroupCaller, JoinRequest, RequestId};
 use super::response::{GroupResponse, JoinResponse, JoinedMember};
@@ -9,6 +11,9 @@ use super::state::{Group, State};
 use super::{Coordinator, GroupEffect};
 use crate::error::ErrorCode;
 use crate::time::Now;
+
+/// How long a new member may wait in its first JoinGroup. Source: `CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`.
+const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The answer to a join that was refused.
 pub(super) fn refusal(error: ErrorCode, member_id: &str) -> GroupResponse {
@@ -53,6 +58,10 @@ impl Coordinator {
         request: JoinRequest,
     ) {
         if let Err(error) = self.check_join(&request) {
+            if error == ErrorCode::GroupMaxSizeReached {
+                // The others need not wait for a member that is told to go.
+                self.remove_member(now, &request.group_id, &request.member_id);
+            }
             return self.respond(id, refusal(error, &request.member_id));
         }
         self.groups
@@ -69,6 +78,14 @@ impl Coordinator {
     fn check_join(&self, request: &JoinRequest) -> Result<(), ErrorCode> {
         if request.group_id.is_empty() {
             return Err(ErrorCode::InvalidGroupId);
+        }
+        // A length that a record's field could not hold cannot be a name.
+        let names = request.protocols.iter().map(|(name, _)| name);
+        let mut names = names
+            .chain([&request.protocol_type])
+            .chain(&request.instance_id);
+        if names.any(|name| name.len() > i16::MAX as usize) {
+            return Err(ErrorCode::InvalidRequest);
         }
         let allowed = self.settings.session_timeout_min..=self.settings.session_timeout_max;
         if !allowed.contains(&request.session_timeout) {
@@ -182,7 +199,12 @@ impl Coordinator {
         if group.members.is_empty() {
             group.protocol_type = Some(request.protocol_type.clone());
         }
+        let member_id = member.member_id.clone();
         group.add(member, now.time);
+        if let Some(member) = group.members.get_mut(&member_id) {
+            member.is_new = true;
+            member.session_ends = now.time + NEW_MEMBER_JOIN_TIMEOUT;
+        }
         group.has_newcomer = true;
         self.prepare_rebalance(now, &request.group_id);
     }

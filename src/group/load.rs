@@ -4,7 +4,7 @@
 //! Invariant: the last record of a key counts, and one without a value deletes; nothing that was
 //! known of the partition before survives a load (KAFKA-5600).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -25,6 +25,8 @@ use crate::time::Now;
 pub(super) struct Loading {
     offsets: BTreeMap<String, BTreeMap<TopicPartition, CommittedOffset>>,
     groups: BTreeMap<String, GroupMetadata>,
+    /// Topics that were deleted meanwhile: what the log says of them is of the past.
+    pub(super) deleted_topics: BTreeSet<String>,
 }
 
 /// A partition of `__consumer_offsets` that cannot be loaded.
@@ -100,6 +102,7 @@ impl Coordinator {
         let Loading {
             mut offsets,
             groups,
+            deleted_topics,
         } = loading;
         for (group_id, metadata) in groups {
             let mut group = Group::loaded(&group_id, partition, metadata, now);
@@ -124,6 +127,8 @@ impl Coordinator {
         for group_id in loaded.map(|group| group.id.clone()).collect::<Vec<_>>() {
             self.note_alarm(&group_id);
         }
+        let deleted: Vec<_> = deleted_topics.iter().map(String::as_str).collect();
+        self.topics_deleted(&deleted);
     }
 
     /// This broker leads `partition` no more, or not in `leader_epoch`: whoever waits must look

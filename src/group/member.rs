@@ -26,6 +26,8 @@ pub(super) struct Member {
     pub(super) syncing: Option<RequestId>,
     /// It has joined this generation and not asked for its assignment yet.
     pub(super) owes_sync: bool,
+    /// It waits in its first JoinGroup, for which its client cannot wait for ever.
+    pub(super) is_new: bool,
     /// When it is taken for dead, unless it waits for an answer of the coordinator.
     pub(super) session_ends: Time,
     /// The order of arrival; the leader is the first.
@@ -50,6 +52,7 @@ impl Member {
             joining: None,
             syncing: None,
             owes_sync: false,
+            is_new: false,
             session_ends: Time::ZERO,
             arrival,
         }
@@ -72,14 +75,16 @@ impl Member {
             joining: None,
             syncing: None,
             owes_sync: false,
+            is_new: false,
             session_ends: Time::ZERO,
             arrival,
         }
     }
 
     /// A member that waits for the coordinator does not expire: it cannot send heartbeats then.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.joining.is_some() || self.syncing.is_some()
+    /// A new one does: nobody sees whether its client is gone, and a retry is another member.
+    pub(super) fn can_expire(&self) -> bool {
+        self.is_new || (self.joining.is_none() && self.syncing.is_none())
     }
 
     /// Its metadata for `protocol`, empty if it does not know that.

@@ -126,11 +126,6 @@ impl Coordinator {
         self.note_alarm(&group_id);
     }
 
-    /// Nobody waits for the answer to `id` any more; its member stays as it is.
-    pub fn handle_cancelled(&mut self, _id: RequestId) {
-        // The shell drops an answer without a connection; what was asked for happens regardless.
-    }
-
     /// Whether requests for groups of `partition` are served here now.
     ///
     /// # Errors

@@ -3,6 +3,8 @@
 //! Source: Kafka's `prepareRebalance`, `InitialDelayedJoin`, `completeClassicGroupJoin`,
 //! `schedulePendingSync` (KAFKA-12890).
 
+use std::time::Duration;
+
 use super::join::{joined, refusal};
 use super::member::Member;
 use super::response::GroupResponse;
@@ -11,6 +13,9 @@ use super::{Coordinator, GroupEffect, sync};
 use crate::config::sabotage::{Sabotage, planted};
 use crate::error::ErrorCode;
 use crate::time::Now;
+
+/// How long, at least, a group of static members waits for one of them once all were late.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Coordinator {
     /// Begins a rebalance unless one has begun, and ends it if nobody is missing.
@@ -107,7 +112,8 @@ impl Coordinator {
         if !group.leader.as_ref().is_some_and(leader_joined) {
             let next = group.first_member(|member| member.joining.is_some());
             if next.is_none() && !group.members.is_empty() {
-                let until = now.time + group.rebalance_timeout();
+                // A client may say that a rebalance takes no time; time must pass nevertheless.
+                let until = now.time + group.rebalance_timeout().max(AGAIN);
                 group.join_phase = Some(JoinPhase::Rejoin { until });
                 return;
             }
@@ -136,6 +142,7 @@ impl Coordinator {
         for member in group.members.values_mut() {
             if let Some(request) = member.joining.take() {
                 member.session_ends = now.time + member.session_timeout;
+                member.is_new = false;
                 waiting.push((request, member.member_id.clone()));
             }
             member.owes_sync = true;

@@ -279,7 +279,7 @@ impl Group {
 
     /// The earliest time at which something of this group is due.
     pub(super) fn next_due(&self) -> Option<Time> {
-        let sessions = self.members.values().filter(|member| !member.is_waiting());
+        let sessions = self.members.values().filter(|member| member.can_expire());
         let phase = self.join_phase.map(|phase| match phase {
             JoinPhase::Initial { until, .. } | JoinPhase::Rejoin { until } => until,
         });

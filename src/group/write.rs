@@ -12,6 +12,7 @@ use super::Coordinator;
 use super::records::{GroupMetadata, group_metadata_key};
 use super::request::RequestId;
 use super::response::{CommittedOffset, GroupEffect, GroupResponse, RecordBytes};
+use super::state::{Group, State};
 use super::static_member::Replacement;
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
@@ -121,8 +122,11 @@ impl Coordinator {
 
     fn settle(&mut self, now: Now, pending: Pending, result: Result<(), ErrorCode>) {
         let Pending {
-            group_id, purpose, ..
+            partition,
+            group_id,
+            purpose,
         } = pending;
+        let place = (partition, group_id.as_str());
         match purpose {
             Purpose::Assign {
                 generation_id,
@@ -140,7 +144,7 @@ impl Coordinator {
                 let offsets = offsets
                     .into_iter()
                     .map(|(name, offset)| (name, Some(offset)));
-                self.apply_offsets(&group_id, offsets.collect(), result);
+                self.apply_offsets(now, place, offsets.collect(), result);
                 let answers = failed_where_none(answers, result);
                 self.respond(request, GroupResponse::Commit(answers));
             }
@@ -150,13 +154,13 @@ impl Coordinator {
                 answers,
             } => {
                 let gone = partitions.into_iter().map(|name| (name, None)).collect();
-                self.apply_offsets(&group_id, gone, result);
+                self.apply_offsets(now, place, gone, result);
                 let answers = failed_where_none(answers, result);
                 self.respond(request, GroupResponse::DeleteOffsets(Ok(answers)));
             }
             Purpose::DeleteGroup { request } => {
                 if result.is_ok() {
-                    self.forget_group(&group_id);
+                    self.group_deleted(&group_id);
                 }
                 if let Some(request) = request {
                     self.respond(request, GroupResponse::DeleteGroup(result.err()));
@@ -164,19 +168,26 @@ impl Coordinator {
             }
             Purpose::Expire(partitions) => {
                 let gone = partitions.into_iter().map(|name| (name, None)).collect();
-                self.apply_offsets(&group_id, gone, result);
+                self.apply_offsets(now, place, gone, result);
             }
         }
     }
 
     fn apply_offsets(
         &mut self,
-        group_id: &str,
+        now: Now,
+        (partition, group_id): (i32, &str),
         offsets: Vec<(TopicPartition, Option<CommittedOffset>)>,
         result: Result<(), ErrorCode>,
     ) {
         if result.is_err() {
-            return;
+            return self.forget_if_unused(group_id);
+        }
+        // A commit that followed the group's deletion makes it anew.
+        if offsets.iter().any(|(_, offset)| offset.is_some()) {
+            let fresh = || Group::new(group_id, partition, now);
+            let group = self.groups.entry(group_id.to_owned());
+            group.or_insert_with(fresh);
         }
         let Some(group) = self.groups.get_mut(group_id) else {
             return;
@@ -189,7 +200,31 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn forget_group(&mut self, group_id: &str) {
+    /// The group's tombstones are stored; whoever came meanwhile stays, without its past.
+    fn group_deleted(&mut self, group_id: &str) {
+        if let Some(group) = self.groups.get_mut(group_id) {
+            group.offsets.clear();
+        }
+        let is_idle =
+            |group: &Group| group.state == State::Empty && group.pending_members.is_empty();
+        if self.groups.get(group_id).is_some_and(is_idle) {
+            self.forget_group(group_id);
+        }
+    }
+
+    /// A group that was made for a commit which failed was never there.
+    fn forget_if_unused(&mut self, group_id: &str) {
+        let is_unused = |group: &Group| {
+            group.protocol_type.is_none()
+                && group.offsets.is_empty()
+                && group.pending_members.is_empty()
+        };
+        if self.groups.get(group_id).is_some_and(is_unused) && !self.is_written(group_id) {
+            self.forget_group(group_id);
+        }
+    }
+
+    fn forget_group(&mut self, group_id: &str) {
         if let Some(group) = self.groups.remove(group_id)
             && let Some(alarm) = group.alarm
         {

@@ -1,1 +1,0 @@
-//! Tests of the coordinator: synchronous calls that assert answers, state and effects.
