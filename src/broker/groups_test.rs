@@ -84,7 +84,8 @@ fn commit(rig: &mut Rig, offset: Offset) {
 fn committed(rig: &Rig) -> Result<Option<Offset>, ErrorCode> {
     let name = TopicPartition::new("t", 0);
     let coordinator = &rig.broker.groups.coordinator;
-    let found = coordinator.committed_offset(0, "g", &name)?;
+    let found = coordinator.committed(0, "g")?;
+    let found = found.get(&name);
     Ok(found.map(|offset| offset.offset))
 }
 
