@@ -12,7 +12,8 @@ use super::{Coordinator, GroupEffect};
 use crate::error::ErrorCode;
 use crate::time::Now;
 
-/// How long a new member may wait in its first JoinGroup. Source: `CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`.
+/// How long a new member may wait in its first JoinGroup.
+/// Source: `CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`.
 const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The answer to a join that was refused.

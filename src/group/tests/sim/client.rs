@@ -12,6 +12,8 @@ pub(super) struct Asked {
     /// The instance id of a static member, the member id of others.
     pub(super) owner: String,
     pub(super) generation_id: i32,
+    /// The latest generation that anybody knew an assignment of when this was asked.
+    pub(super) latest: i32,
     /// The offset of a commit.
     pub(super) offset: Option<i64>,
 }
@@ -87,6 +89,7 @@ impl Client {
             client: 0,
             owner,
             generation_id: self.generation_id,
+            latest: 0,
             offset: None,
         };
         let request = match &self.step {

@@ -7,12 +7,16 @@
 mod client;
 mod oracle;
 
+use std::panic::catch_unwind;
+
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::*;
 use client::{Asked, Client};
 use oracle::Oracle;
+
+use crate::config::sabotage::{Sabotage, plant_in_thread};
 
 const CLIENTS: usize = 5;
 const STEPS: usize = 1_500;
@@ -26,6 +30,8 @@ const FAILURES: [ErrorCode; 4] = [
 
 struct Sim {
     desk: Desk,
+    /// A coordinator that leads nothing now, and may remember.
+    idle: Coordinator,
     rng: ChaCha8Rng,
     clients: Vec<Client>,
     asked: BTreeMap<RequestId, Asked>,
@@ -47,6 +53,7 @@ impl Sim {
     fn new(seed: u64) -> Self {
         Self {
             desk: Desk::with(sim_settings()),
+            idle: Coordinator::new(sim_settings(), 2),
             rng: ChaCha8Rng::seed_from_u64(seed),
             clients: (0..CLIENTS).map(Client::new).collect(),
             asked: BTreeMap::new(),
@@ -106,13 +113,16 @@ impl Sim {
         self.desk.writes.clear();
     }
 
-    /// The partition goes away and comes back: everybody is told.
+    /// The partition goes away, to the same coordinator or another: everybody is told.
     fn unload_and_load(&mut self) {
         self.desk.coordinator.unload(0, self.desk.leader_epoch);
         self.desk.pump();
         self.take_answers();
         assert!(self.asked.is_empty(), "unanswered: {:?}", self.asked);
         self.cut_log();
+        if self.draw(2) == 0 {
+            std::mem::swap(&mut self.desk.coordinator, &mut self.idle);
+        }
         self.desk.load();
     }
 
@@ -136,7 +146,7 @@ impl Sim {
             return;
         };
         self.next_offset += 1;
-        asked.client = index;
+        (asked.client, asked.latest) = (index, self.oracle.latest());
         let id = self.desk.send(request);
         self.clients[index].waiting = Some(id);
         self.asked.insert(id, asked);
@@ -199,7 +209,7 @@ fn run(seed: u64) -> Sim {
 fn groups_keep_their_promises_under_faults() {
     let (mut generations, mut commits) = (0, 0);
     for seed in 0..SEEDS {
-        // The name of the thread's last line is how to reproduce a failure.
+        // The last line before a failure says how to reproduce it.
         println!("REPRODUCE: group::tests::sim::run({seed}) of {CLIENTS} clients, {STEPS} steps");
         let sim = run(seed);
         generations += sim.oracle.generations();
@@ -211,6 +221,24 @@ fn groups_keep_their_promises_under_faults() {
         "{generations} generations"
     );
     assert!(commits > SEEDS as usize * 20, "{commits} commits");
+}
+
+#[test]
+fn the_oracle_finds_planted_bugs() {
+    for (bug, complaint) in [
+        (Sabotage::StaleCacheKeptOnLoad, "is shown, "),
+        (Sabotage::GenerationNotCheckedOnCommit, " committed after "),
+    ] {
+        plant_in_thread(Some(bug));
+        let broken = (0..SEEDS).find_map(|seed| catch_unwind(|| run(seed)).err());
+        plant_in_thread(None);
+        let broken = broken.unwrap_or_else(|| panic!("{bug:?} was not found"));
+        let said = broken.downcast_ref::<String>().map(String::as_str);
+        assert!(
+            said.is_some_and(|said| said.contains(complaint)),
+            "{said:?}"
+        );
+    }
 }
 
 #[test]

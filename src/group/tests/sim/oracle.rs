@@ -29,6 +29,11 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
+    /// The latest generation that somebody was told an assignment of.
+    pub(super) fn latest(&self) -> i32 {
+        self.owners.keys().next_back().copied().unwrap_or(0)
+    }
+
     pub(super) fn generations(&self) -> usize {
         self.owners.len()
     }
@@ -40,6 +45,12 @@ impl Oracle {
             }
             GroupResponse::Commit(answers) if answers[0].1.is_none() => {
                 self.acknowledged += 1;
+                assert!(
+                    asked.generation_id >= asked.latest,
+                    "generation {} committed after {} was assigned",
+                    asked.generation_id,
+                    asked.latest
+                );
                 let offset = asked.offset.expect("a commit has an offset");
                 self.last_acknowledged = self.last_acknowledged.max(offset);
             }
@@ -49,7 +60,7 @@ impl Oracle {
 
     fn assigned(&mut self, asked: &Asked, partitions: &Bytes) {
         let generation = asked.generation_id;
-        let latest = self.owners.keys().next_back().copied().unwrap_or(0);
+        let latest = self.latest();
         assert!(
             generation >= latest || self.owners.contains_key(&generation),
             "generation {generation} was assigned after {latest}"
