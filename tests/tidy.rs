@@ -410,14 +410,19 @@ fn every_anomaly_has_its_testdata() {
 
 #[test]
 fn every_fault_has_a_test_of_its_effect() {
-    let tests = fs::read_to_string(root().join("tests/faults/nemesis.rs")).unwrap();
+    let read = |file| fs::read_to_string(root().join("tests/faults").join(file)).unwrap();
+    let tests = read("nemesis.rs") + &read("groups.rs");
     let mut complaints = Vec::new();
     for (fault, _) in harness::nemesis::catalogue::FAULTS {
-        let (head, tail) = fault.split_at(1);
-        let variant = format!("FaultSpec::{}{tail} {{", head.to_uppercase());
+        let capital = |word: &str| {
+            let (head, tail) = word.split_at(1);
+            head.to_uppercase() + tail
+        };
+        let variant: String = fault.split('-').map(capital).collect();
+        let variant = format!("FaultSpec::{variant} {{");
         if !tests.contains(&variant) {
             complaints.push(format!(
-                "{fault}: run it in tests/faults/nemesis.rs and prove its effect"
+                "{fault}: run it in tests/faults/{{nemesis,groups}}.rs and prove its effect"
             ));
         }
     }

@@ -60,11 +60,7 @@ impl Broker {
         for (topic_id, name) in &delta.deleted_topics {
             self.remove_topic(*topic_id, name);
         }
-        let deleted: Vec<&str> = delta
-            .deleted_topics
-            .iter()
-            .map(|(_, name)| &**name)
-            .collect();
+        let deleted: Vec<&str> = delta.deleted_topics.values().map(|name| &**name).collect();
         self.groups.coordinator.topics_deleted(&deleted);
         if !delta.brokers.is_empty() {
             self.update_eligible_brokers(now);

@@ -10,6 +10,10 @@ use super::response::DescribedMember;
 use crate::time::Time;
 
 /// A member of a group.
+#[expect(
+    clippy::struct_field_names,
+    reason = "`member_id` is Kafka's word, and `id` alone could be the instance's"
+)]
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) member_id: String,

@@ -26,12 +26,12 @@ impl Default for GroupSettings {
     fn default() -> Self {
         Self {
             session_timeout_min: Duration::from_secs(6),
-            session_timeout_max: Duration::from_secs(1_800),
+            session_timeout_max: Duration::from_mins(30),
             initial_rebalance_delay: Duration::from_secs(3),
             members_max: i32::MAX as usize,
             metadata_bytes_max: 4_096,
-            retention: Duration::from_secs(7 * 24 * 3_600),
-            retention_check_interval: Duration::from_secs(600),
+            retention: Duration::from_hours(7 * 24),
+            retention_check_interval: Duration::from_mins(10),
         }
     }
 }

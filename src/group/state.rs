@@ -109,7 +109,7 @@ impl Group {
         let is_named = !metadata.protocol_type.is_empty();
         group.protocol_type = is_named.then_some(metadata.protocol_type);
         group.generation_id = metadata.generation_id;
-        group.protocol = metadata.protocol.clone();
+        group.protocol.clone_from(&metadata.protocol);
         group.state_millis = metadata.state_millis;
         let protocol = metadata.protocol.unwrap_or_default();
         for member in metadata.members {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use checkers::history::{Action, CommitMode, History, Op, OpType, RebalanceEvent, ResumeSource};
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
-use harness::nemesis::{FaultSpec, Target};
+use harness::nemesis::{Effect, FaultSpec, Target};
 use harness::plan::{Plan, ScheduledFault, profile};
 use harness::run::status::Status;
 use harness::run::summary::Summary;
@@ -195,6 +195,13 @@ fn run(plan: Plan, results: &Path) -> Result<(Summary, History), Failed> {
     };
     let end = launch(&request, &Arc::new(Status::default()))?;
     let summary = end.summary.map_err(|failure| failure.to_string())?;
+    for fault in &summary.faults {
+        let report = fault.report.as_ref();
+        let is_proven = report.is_some_and(|report| {
+            matches!(report.effect, Effect::Seen(_)) && report.not_recovered.is_none()
+        });
+        ensure(is_proven, format!("{}: {report:?}", fault.name))?;
+    }
     let history = History::read(BufReader::new(File::open(end.store.history())?))?;
     Ok((summary, history))
 }

@@ -67,7 +67,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub sabotage: Option<String>,
     /// Run this plan instead of drawing one
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "profile", "time_limit", "mode"])]
+    #[arg(long, value_name = "FILE",
+        conflicts_with_all = ["seed", "profile", "time_limit", "mode"])]
     pub plan: Option<PathBuf>,
     /// Where result directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]

@@ -78,12 +78,10 @@ fn duration_ms(family: Family) -> std::ops::Range<u64> {
         Family::Kill => 500..2_500,
         Family::Pause => 600..3_000,
         Family::Partition => 800..3_000,
-        Family::ClientPartition => 500..2_000,
-        Family::SlowLink => 600..2_500,
+        Family::ClientPartition | Family::MemberLeave => 500..2_000,
+        Family::SlowLink | Family::Coordinator => 600..2_500,
         Family::MemberKill => 300..2_000,
         Family::MemberPause => 1_800..4_000,
-        Family::MemberLeave => 500..2_000,
-        Family::Coordinator => 600..2_500,
         Family::LossyCoordinator => 1_500..4_000,
     }
 }

@@ -311,15 +311,13 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
         Target::Node { id } => {
             out_of_range([range("target.id", *id, 1, cluster.nodes.into())].into_iter())
         }
-        Target::Leader { topic, .. } | Target::Follower { topic, .. }
+        Target::Leader { topic, .. }
+        | Target::Follower { topic, .. }
+        | Target::Owner { topic, .. }
             if *topic != cluster.topic =>
         {
             let remedy = format!("the topic of the plan is {:?}", cluster.topic);
             Some(Complaint::new("target.topic", format!("{topic:?}"), remedy))
-        }
-        Target::Leader { partition, .. } | Target::Follower { partition, .. } => {
-            let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
-            out_of_range([range("target.partition", *partition, 0, last)].into_iter())
         }
         Target::Coordinator { .. } | Target::Member | Target::AllMembers | Target::Owner { .. }
             if plan.workload.group.is_none() =>
@@ -327,11 +325,9 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
             let remedy = "only a plan with workload.group has such a one";
             Some(Complaint::new("target", target, remedy))
         }
-        Target::Owner { topic, .. } if *topic != cluster.topic => {
-            let remedy = format!("the topic of the plan is {:?}", cluster.topic);
-            Some(Complaint::new("target.topic", format!("{topic:?}"), remedy))
-        }
-        Target::Owner { partition, .. } => {
+        Target::Leader { partition, .. }
+        | Target::Follower { partition, .. }
+        | Target::Owner { partition, .. } => {
             let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
             out_of_range([range("target.partition", *partition, 0, last)].into_iter())
         }

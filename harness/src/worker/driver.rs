@@ -117,7 +117,7 @@ impl Driver {
             reply,
             waiting: Arc::clone(&self.waiting),
         };
-        let line = Line::Request(Request { id, command });
+        let line = Line::Request(Box::new(Request { id, command }));
         match self.lines.send(line).await {
             Ok(()) => Ok(asked),
             Err(_) => Err(CallError::Gone(self.waiting.reason())),
@@ -216,7 +216,7 @@ impl Waiting {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Line {
-    Request(Request),
+    Request(Box<Request>),
     Ack(Ack),
 }
 

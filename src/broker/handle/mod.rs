@@ -162,7 +162,7 @@ impl Broker {
             RequestKind::OffsetFetch(body) => self.handle_offset_fetch(now, id, version, body),
             RequestKind::OffsetDelete(body) => self.handle_offset_delete(now, id, header, body),
             RequestKind::DescribeGroups(body) => {
-                self.handle_describe_groups(now, id, version, body)
+                self.handle_describe_groups(now, id, version, body);
             }
             RequestKind::ListGroups(body) => self.handle_list_groups(now, id, version, &body),
             RequestKind::DeleteGroups(body) => self.handle_delete_groups(now, id, header, body),

@@ -206,11 +206,11 @@ impl Work {
             }
             Self::Before(hand, commits) => {
                 commits.taken += u64::from(!batch.records.is_empty());
-                match commits.commit(batch.records.is_empty()).await? {
-                    true => hand.process_all(&batch).await,
-                    // What is not known to be committed must not take effect.
-                    false => Ok(()),
+                // What is not known to be committed must not take effect.
+                if commits.commit(batch.records.is_empty()).await? {
+                    hand.process_all(&batch).await?;
                 }
+                Ok(())
             }
         }
     }

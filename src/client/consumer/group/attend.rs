@@ -106,6 +106,7 @@ impl Consumer {
             return;
         };
         let must_join_again = joined.must_join_again();
+        group.last = Some((joined.own.clone(), joined.identity.generation_id));
         group.shared().enter(joined.identity);
         group.assignor = Some(joined.assignor);
         let own: BTreeSet<_> = joined.own.into_iter().collect();

@@ -102,6 +102,8 @@ pub(super) struct Membership {
     listener: Option<Box<dyn RebalanceListener>>,
     /// The assignor of the present generation.
     assignor: Option<AssignorKind>,
+    /// The last assignment and its generation.
+    last: Option<(Vec<TopicPartition>, i32)>,
     /// At most one.
     joining: JoinSet<Result<Joined, ClientError>>,
     heartbeats: JoinSet<()>,
@@ -142,6 +144,7 @@ impl Membership {
             topics: Vec::new(),
             listener: None,
             assignor: None,
+            last: None,
             joining: JoinSet::new(),
             heartbeats: JoinSet::new(),
             commits: JoinSet::new(),
@@ -179,7 +182,12 @@ impl Membership {
     /// Begins to join, owning `owned`.
     fn start_join(&mut self, cluster: &Arc<Cluster>, owned: Vec<TopicPartition>) {
         let identity = self.identity();
-        let last = (!owned.is_empty()).then(|| (owned.clone(), identity.generation_id));
+        let last = if owned.is_empty() {
+            // An eager member has given everything up by now; the sticky assignor asks for it.
+            self.last.clone().filter(|_| !self.is_cooperative())
+        } else {
+            Some((owned.clone(), identity.generation_id))
+        };
         self.shared().set_joining(true);
         let join = Join {
             coordinator: Arc::clone(&self.committer.coordinator),
