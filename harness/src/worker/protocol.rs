@@ -63,7 +63,7 @@ pub struct Request {
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Command {
     /// Starts the clients; the first request of a worker.
-    Open(OpenOptions),
+    Open(Box<OpenOptions>),
     /// Sends one record; answered by [`Answer::Sent`].
     Send {
         /// The topic's name.

@@ -135,7 +135,7 @@ impl Worker {
         };
         match request.command {
             Command::Open(options) => {
-                let outcome = match self.open(options).await {
+                let outcome = match self.open(*options).await {
                     Ok(()) => Outcome::Ok(Answer::Done),
                     Err(error) => Outcome::Error(error),
                 };

@@ -147,7 +147,7 @@ async fn open(
     let patience = Instant::now() + OPEN_PATIENCE;
     loop {
         let (reason, is_final) = match driver
-            .call(Command::Open(options.clone()), OPEN_DEADLINE)
+            .call(Command::Open(Box::new(options.clone())), OPEN_DEADLINE)
             .await
         {
             Ok(Outcome::Ok(_)) => return Ok(()),
