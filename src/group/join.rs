@@ -14,7 +14,7 @@ use crate::time::Now;
 
 /// How long a new member may wait in its first JoinGroup.
 /// Source: `CLASSIC_GROUP_NEW_MEMBER_JOIN_TIMEOUT_MS`.
-const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(300);
+const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The answer to a join that was refused.
 pub(super) fn refusal(error: ErrorCode, member_id: &str) -> GroupResponse {
