@@ -24,12 +24,29 @@ pub(super) struct Example {
     pub(super) steps: Vec<Step>,
 }
 
+#[cfg(test)]
+impl Example {
+    /// What its steps show, in order.
+    pub(super) fn shown(self) -> impl Iterator<Item = String> {
+        self.steps.into_iter().map(|step| step.shows)
+    }
+}
+
 /// One operation of its proof.
 pub(super) struct Step {
     pub(super) shows: String,
     pub(super) who: String,
     pub(super) interval: String,
     pub(super) operation: String,
+}
+
+/// What is allowed did not go wrong.
+pub(super) fn heading(verdict: &Verdict) -> &'static str {
+    if verdict.checks.iter().any(Check::is_broken) {
+        "What went wrong, with proof"
+    } else {
+        "What was allowed and seen, with proof"
+    }
 }
 
 /// The kinds that were found.
@@ -55,7 +72,7 @@ pub(super) fn sections(verdict: &Verdict) -> Vec<Section> {
     found.map(section).collect()
 }
 
-fn example(anomaly: &Anomaly) -> Example {
+pub(super) fn example(anomaly: &Anomaly) -> Example {
     let (first, last) = anomaly.offsets;
     let place = if !anomaly.kind.has_offsets() {
         String::new()

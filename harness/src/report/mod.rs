@@ -7,6 +7,7 @@
 
 mod anomaly;
 mod faults;
+mod group;
 mod promises;
 mod setup;
 mod timeline;
@@ -75,6 +76,8 @@ struct Page<'a> {
     setup: Vec<setup::Row>,
     faults: Vec<FaultRow>,
     timeline: String,
+    group: Option<group::Section>,
+    anomalies_heading: &'static str,
     anomalies: Vec<anomaly::Section>,
     promises: Vec<promises::Row>,
     reasons: Vec<String>,
@@ -137,6 +140,8 @@ pub fn render(input: &Input<'_>) -> Result<String, ReportError> {
         setup: setup::rows(input),
         timeline: timeline::draw(input.plan, input.events, &faults),
         faults,
+        group: group::section(&summary.verdict),
+        anomalies_heading: anomaly::heading(&summary.verdict),
         anomalies: anomaly::sections(&summary.verdict),
         promises: promises::rows(&summary.verdict),
         reasons: summary

@@ -2,12 +2,34 @@
 
 use checkers::history::Acks;
 
+use crate::plan::Plan;
 use crate::report::Input;
 
 /// A name and its value.
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) value: String,
+}
+
+fn consumers(plan: &Plan) -> String {
+    let number = plan.workload.consumers;
+    let Some(group) = &plan.workload.group else {
+        return format!("{number} processes, assigned partitions");
+    };
+    let kind = if group.static_members {
+        "static"
+    } else {
+        "dynamic"
+    };
+    format!(
+        "{number} processes, {kind} members of {}, assignors {}, session.timeout.ms {}, \
+         heartbeat.interval.ms {}, auto.commit.interval.ms {}",
+        group.group,
+        group.assignors.join(" and "),
+        group.session_timeout_ms,
+        group.heartbeat_interval_ms,
+        group.auto_commit_interval_ms
+    )
 }
 
 /// The rows of the table.
@@ -48,10 +70,7 @@ pub(super) fn rows(input: &Input<'_>) -> Vec<Row> {
                 settings.max_in_flight
             ),
         ),
-        row(
-            "consumers",
-            format!("{} processes, assigned partitions", workload.consumers),
-        ),
+        row("consumers", consumers(input.plan)),
         row(
             "unclean leader election",
             if settings.unclean_leader_election {
