@@ -1,4 +1,4 @@
-//! A scripted broker for the client's tests: one process, one topic, one partition.
+//! A scripted broker for the client's tests: one process, one topic, at first one partition.
 //!
 //! It answers ApiVersions, Metadata and InitProducerId by itself; every other request goes to the
 //! test, which answers it, loses it, or holds it. Invariant: answers leave in the order of the
@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct FakeBroker {
     pub(crate) address: SocketAddr,
     leader_epoch: Arc<AtomicI32>,
+    partitions: Arc<AtomicI32>,
     requests: mpsc::UnboundedReceiver<Received>,
     _server: JoinSet<()>,
 }
@@ -69,12 +70,15 @@ impl FakeBroker {
         let (script, requests) = mpsc::unbounded_channel();
         let mut server = JoinSet::new();
         let epoch = Arc::clone(&leader_epoch);
+        let partitions = Arc::new(AtomicI32::new(1));
+        let counted = Arc::clone(&partitions);
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let connection = Connection {
                     address,
                     epoch: Arc::clone(&epoch),
+                    partitions: Arc::clone(&counted),
                     script: script.clone(),
                 };
                 connections.spawn(connection.serve(stream));
@@ -83,6 +87,7 @@ impl FakeBroker {
         Self {
             address,
             leader_epoch,
+            partitions,
             requests,
             _server: server,
         }
@@ -91,6 +96,11 @@ impl FakeBroker {
     /// Metadata tells of this epoch from now on.
     pub(crate) fn set_leader_epoch(&self, epoch: i32) {
         self.leader_epoch.store(epoch, Ordering::Release);
+    }
+
+    /// What counts the topic's partitions in metadata.
+    pub(crate) fn partitions(&self) -> Arc<AtomicI32> {
+        Arc::clone(&self.partitions)
     }
 
     /// The next request for the script.
@@ -104,6 +114,7 @@ impl FakeBroker {
 struct Connection {
     address: SocketAddr,
     epoch: Arc<AtomicI32>,
+    partitions: Arc<AtomicI32>,
     script: mpsc::UnboundedSender<Received>,
 }
 
@@ -160,12 +171,16 @@ impl Connection {
             .with_node_id(1.into())
             .with_host(StrBytes::from(self.address.ip().to_string()))
             .with_port(i32::from(self.address.port()));
-        let partition = MetadataResponsePartition::default()
-            .with_leader_id(1.into())
-            .with_leader_epoch(self.epoch.load(Ordering::Acquire));
+        let partition = |index| {
+            MetadataResponsePartition::default()
+                .with_partition_index(index)
+                .with_leader_id(1.into())
+                .with_leader_epoch(self.epoch.load(Ordering::Acquire))
+        };
+        let partitions = 0..self.partitions.load(Ordering::Acquire);
         let topic = MetadataResponseTopic::default()
             .with_name(Some(TopicName(StrBytes::from_static_str(TOPIC))))
-            .with_partitions(vec![partition]);
+            .with_partitions(partitions.map(partition).collect());
         MetadataResponse::default()
             .with_brokers(vec![broker])
             .with_topics(vec![topic])
@@ -188,6 +203,10 @@ fn api_versions() -> ApiVersionsResponse {
         api(ApiKey::InitProducerId, 4),
         api(ApiKey::OffsetForLeaderEpoch, 4),
         api(ApiKey::FindCoordinator, 3),
+        api(ApiKey::JoinGroup, 7),
+        api(ApiKey::SyncGroup, 5),
+        api(ApiKey::Heartbeat, 4),
+        api(ApiKey::LeaveGroup, 4),
         api(ApiKey::OffsetCommit, 8),
         api(ApiKey::OffsetFetch, 7),
         api(ApiKey::ListGroups, 4),

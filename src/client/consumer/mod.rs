@@ -70,6 +70,8 @@ pub struct ConsumerConfig {
     pub request_timeout: Duration,
     /// `retry.backoff.ms`.
     pub retry_backoff: Duration,
+    /// `metadata.max.age.ms`: how soon the leader of a group sees that a topic has grown.
+    pub metadata_max_age: Duration,
     /// What makes it able to join a group, commit, and ask for committed offsets.
     pub group: Option<GroupConfig>,
 }
@@ -87,6 +89,7 @@ impl Default for ConsumerConfig {
             partition_fetch_bytes: 1024 * 1024,
             request_timeout: Duration::from_secs(30),
             retry_backoff: Duration::from_millis(100),
+            metadata_max_age: Duration::from_mins(5),
             group: None,
         }
     }
@@ -222,7 +225,13 @@ impl Consumer {
     pub async fn poll(&mut self, limit: Duration) -> Result<Vec<ConsumerRecord>, ClientError> {
         let deadline = Instant::now() + limit;
         loop {
-            self.attend(deadline).await?;
+            if !self.attend(deadline).await? {
+                if Instant::now() >= deadline {
+                    return Ok(Vec::new());
+                }
+                sleep_until((Instant::now() + self.config.retry_backoff).min(deadline)).await;
+                continue;
+            }
             if !self.buffered.is_empty() {
                 return Ok(self.take_records());
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::consumer::group::join::Joined;
+use crate::client::consumer::group::join::{JoinEnd, Joined};
 use crate::client::consumer::group::listener::{CommitMode, Commits, RebalanceListener};
 use crate::client::consumer::group::state::{Alarm, NO_GENERATION};
 use crate::client::consumer::group::{Membership, RebalanceEvent, ResumeSource, Resumption};
@@ -24,12 +24,13 @@ enum Change {
 
 impl Consumer {
     /// Does what the membership asks for, at most until `deadline` where it waits for others.
+    /// False if nothing may be given out now, because the session may have expired.
     pub(in crate::client::consumer) async fn attend(
         &mut self,
         deadline: Instant,
-    ) -> Result<(), ClientError> {
+    ) -> Result<bool, ClientError> {
         let Some(group) = self.group.as_ref().filter(|group| !group.topics.is_empty()) else {
-            return Ok(());
+            return Ok(true);
         };
         group.shared().note_poll();
         match group.shared().alarm() {
@@ -45,8 +46,13 @@ impl Consumer {
         if !planted(Sabotage::AutoCommitOfCurrentPoll) {
             self.auto_commit_if_due();
         }
+        self.watch_topics(deadline).await;
         self.rebalance(deadline).await?;
-        self.find_committed(deadline).await
+        if !self.session_holds().await {
+            return Ok(false);
+        }
+        self.find_committed(deadline).await?;
+        Ok(true)
     }
 
     /// Joins if it must, and takes in the outcome if it comes in time.
@@ -74,9 +80,9 @@ impl Consumer {
             };
             let joined = joined.expect("invariant: a join neither panics nor is aborted");
             match joined {
-                Ok(joined) => self.adopt(joined).await,
+                Ok(JoinEnd::Joined(joined)) => self.adopt(joined).await,
+                Ok(JoinEnd::Over { forget_member }) => self.lose(forget_member).await,
                 Err(error) => {
-                    group.shared().set_joining(false);
                     let is_fenced = error.kind == ErrorKind::Fenced;
                     self.lose(is_fenced).await;
                     return Err(error);
@@ -109,6 +115,16 @@ impl Consumer {
         group.last = Some((joined.own.clone(), joined.identity.generation_id));
         group.shared().enter(joined.identity);
         group.assignor = Some(joined.assignor);
+        group.joined_topics = joined.topics;
+        group.watched = joined.watched;
+        group.compared = 0;
+        group.next_refresh = Instant::now() + self.config.metadata_max_age;
+        self.session_holds().await;
+        let alarm = self.group.as_ref().and_then(|group| group.shared().alarm());
+        if let Some(alarm @ (Alarm::Lost | Alarm::Forgotten | Alarm::Fenced)) = alarm {
+            // Over before it was known: others own by now what it would be told of.
+            return self.lose(alarm != Alarm::Lost).await;
+        }
         let own: BTreeSet<_> = joined.own.into_iter().collect();
         let gone: Vec<_> = self
             .positions
@@ -117,6 +133,7 @@ impl Consumer {
             .cloned()
             .collect();
         if !gone.is_empty() {
+            self.auto_commit_now().await;
             self.give_up(gone).await;
         }
         if let Some(group) = self.group.as_ref().filter(|_| must_join_again) {
@@ -152,6 +169,7 @@ impl Consumer {
         self.drop_partitions(&all);
         if let Some(group) = &mut self.group {
             group.assignor = None;
+            group.watched = None;
             group.shared().reset(forget_member);
         }
     }

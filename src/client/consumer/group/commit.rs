@@ -5,7 +5,9 @@
 //! commit of this consumer never arrives before an earlier one.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use kafka_protocol::messages::offset_commit_request::{
@@ -16,14 +18,15 @@ use kafka_protocol::messages::{
     GroupId, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep};
 
 use crate::client::cluster::error_code;
 use crate::client::connection::CallError;
 use crate::client::consumer::group::GroupConfig;
 use crate::client::consumer::group::coordinator::Coordinator;
-use crate::client::consumer::group::listener::{CommitAttempt, CommitMode};
+use crate::client::consumer::group::listener::{BoxFuture, CommitAttempt, CommitMode};
 use crate::client::consumer::group::state::{NO_GENERATION, Shared, alarm_of};
 use crate::client::error::{ClientError, ErrorKind};
 use crate::config::sabotage::{Sabotage, planted};
@@ -68,6 +71,7 @@ impl Committer {
         offsets: &Offsets,
         deadline: Instant,
     ) -> Result<(), ClientError> {
+        let _turn = self.turn().await;
         let mut in_doubt = false;
         loop {
             let generation_id = self.shared.identity().generation_id;
@@ -75,7 +79,7 @@ impl Committer {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             };
-            in_doubt |= error.is_unknown_outcome() || error.code.is_some_and(may_be_appended);
+            in_doubt |= error.is_unknown_outcome();
             let is_final = match error.code {
                 Some(code) => !WORTH_ANOTHER_TRY.contains(&code),
                 None => matches!(error.kind, ErrorKind::Invalid | ErrorKind::Fenced),
@@ -87,8 +91,19 @@ impl Committer {
         }
     }
 
-    /// One attempt of a commit that was asked for in `generation_id`. Once its turn comes in a
-    /// later one it is not sent: its partitions may be another's by now.
+    /// A place in the queue of commits, taken now and not when this is first awaited: commits are
+    /// sent, and their callbacks called, in the order in which they were asked for.
+    pub(super) fn turn(&self) -> BoxFuture<'static, OwnedMutexGuard<()>> {
+        let queue = Arc::clone(&self.turn);
+        let mut turn = Box::pin(unconstrained(queue.lock_owned()));
+        match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(turn) => Box::pin(ready(turn)),
+            Poll::Pending => turn,
+        }
+    }
+
+    /// One attempt of a commit that was asked for in `generation_id`, by who holds the turn. Once
+    /// its turn comes in a later one it is not sent: its partitions may be another's by now.
     ///
     /// # Errors
     /// As `until_known`, of this attempt; a code of the coordinator is kept.
@@ -98,7 +113,6 @@ impl Committer {
         offsets: &Offsets,
         generation_id: i32,
     ) -> Result<(), ClientError> {
-        let _turn = self.turn.lock().await;
         let identity = self.shared.identity();
         if identity.generation_id != generation_id {
             return Err(ClientError::new(
@@ -279,7 +293,8 @@ fn verdict(response: &OffsetCommitResponse) -> Result<(), ClientError> {
             if alarm_of(code).is_some() && code != ErrorCode::RebalanceInProgress {
                 error.kind = ErrorKind::Fenced;
             }
-            Err(if is_mixed { error.in_doubt() } else { error })
+            let in_doubt = is_mixed || may_be_appended(code);
+            Err(if in_doubt { error.in_doubt() } else { error })
         }
     }
 }

@@ -1,6 +1,5 @@
 //! A commit whose turn comes after a rebalance.
 
-use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 

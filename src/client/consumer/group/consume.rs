@@ -177,7 +177,9 @@ impl Membership {
         while self.commits.try_join_next().is_some() {}
         let committer = self.committer.clone();
         let generation_id = self.identity().generation_id;
+        let turn = committer.turn();
         self.commits.spawn(async move {
+            let _turn = turn.await;
             callback(committer.once(mode, &positions, generation_id).await);
         });
     }

@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
     GroupId, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest,
 };
 use kafka_protocol::protocol::StrBytes;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::client::assignor::{
     AssignorKind, MemberSubscription, Subscription, decode_assignment, decode_subscription,
@@ -38,6 +38,15 @@ const PROTOCOL_TYPE: &str = "consumer";
 /// What a coordinator may need beyond the rebalance timeout to answer a join.
 const JOIN_GRACE: Duration = Duration::from_secs(5);
 
+/// How a join ends.
+#[derive(Debug)]
+pub(super) enum JoinEnd {
+    /// A membership has begun.
+    Joined(Joined),
+    /// What the member kept while it joined is not its own any more.
+    Over { forget_member: bool },
+}
+
 /// A membership that has begun.
 #[derive(Debug)]
 pub(super) struct Joined {
@@ -46,6 +55,31 @@ pub(super) struct Joined {
     /// What it said it owned when it joined.
     pub(super) claimed: Vec<TopicPartition>,
     pub(super) assignor: AssignorKind,
+    /// What it wanted when it joined.
+    pub(super) topics: Vec<String>,
+    /// If it leads: what it has based the assignment on.
+    pub(super) watched: Option<Watched>,
+}
+
+/// The topics that a leader has assigned, and how many partitions each had then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Watched {
+    pub(super) topics: Vec<String>,
+    pub(super) counts: BTreeMap<String, i32>,
+}
+
+impl Watched {
+    /// As the client's metadata has it now.
+    pub(super) fn now(cluster: &Cluster, topics: Vec<String>) -> Self {
+        let counts = topics.iter().filter_map(|topic| {
+            let partitions = cluster.topic(topic)?.partitions.len();
+            Some((topic.clone(), i32::try_from(partitions).unwrap_or(i32::MAX)))
+        });
+        Self {
+            counts: counts.collect(),
+            topics,
+        }
+    }
 }
 
 /// Everything that a join needs; it runs beside the consumer.
@@ -77,10 +111,10 @@ impl Join {
     ///
     /// # Errors
     /// `Fenced` or `Invalid`: it can never be a member as it is.
-    pub(super) async fn run(self) -> Result<Joined, ClientError> {
+    pub(super) async fn run(self) -> Result<JoinEnd, ClientError> {
         loop {
             match self.attempt().await {
-                Ok(Some(joined)) => return Ok(joined),
+                Ok(Some(end)) => return Ok(end),
                 Ok(None) => {}
                 Err(error) if error.kind == ErrorKind::Retriable => {
                     tracing::debug!(%error, "joining again");
@@ -92,7 +126,7 @@ impl Join {
     }
 
     /// One round; none if it is to be repeated at once.
-    async fn attempt(&self) -> Result<Option<Joined>, ClientError> {
+    async fn attempt(&self) -> Result<Option<JoinEnd>, ClientError> {
         let limit = self.config.max_poll_interval + JOIN_GRACE;
         let response = self
             .coordinator
@@ -105,13 +139,13 @@ impl Join {
                 self.shared.set_member_id(response.member_id.to_string());
                 return Ok(None);
             }
-            Some(code) => return self.refused("joining", code).map(|()| None),
+            Some(code) => return self.refused("joining", code),
         }
         self.shared.set_member_id(response.member_id.to_string());
         self.sync(response).await
     }
 
-    async fn sync(&self, joined: JoinGroupResponse) -> Result<Option<Joined>, ClientError> {
+    async fn sync(&self, joined: JoinGroupResponse) -> Result<Option<JoinEnd>, ClientError> {
         let identity = Identity {
             member_id: joined.member_id.to_string(),
             generation_id: joined.generation_id,
@@ -119,10 +153,11 @@ impl Join {
         let name = joined.protocol_name.as_deref().unwrap_or_default();
         let assignor = AssignorKind::from_name(name)
             .ok_or_else(|| ClientError::invalid(format!("the group chose the assignor {name}")))?;
-        let assignments = if joined.leader == joined.member_id {
-            self.assign(assignor, &joined).await?
+        let (assignments, watched) = if joined.leader == joined.member_id {
+            let (assignments, watched) = self.assign(assignor, &joined).await?;
+            (assignments, Some(watched))
         } else {
-            Vec::new()
+            (Vec::new(), None)
         };
         let request = SyncGroupRequest::default()
             .with_group_id(self.group_id())
@@ -133,32 +168,41 @@ impl Join {
             .with_protocol_name(joined.protocol_name)
             .with_assignments(assignments);
         let limit = self.config.max_poll_interval + JOIN_GRACE;
+        let sent = Instant::now();
         let response = self
             .coordinator
             .call(&request, SYNC_GROUP_VERSION_MAX, limit)
             .await
             .map_err(|error| again("syncing", &error))?;
         if let Some(code) = error_code(response.error_code) {
-            return self.refused("syncing", code).map(|()| None);
+            return self.refused("syncing", code);
         }
         let own = decode_assignment(&response.assignment)
             .map_err(|error| ClientError::invalid(format!("the leader's assignment: {error}")))?;
-        Ok(Some(Joined {
+        self.shared.end_join(identity.clone());
+        self.shared.confirm(sent);
+        Ok(Some(JoinEnd::Joined(Joined {
             identity,
             own,
             claimed: self.owned.clone(),
             assignor,
-        }))
+            topics: self.topics.clone(),
+            watched,
+        })))
     }
 
     /// What an error means for the next round.
-    fn refused(&self, what: &str, code: ErrorCode) -> Result<(), ClientError> {
+    fn refused(&self, what: &str, code: ErrorCode) -> Result<Option<JoinEnd>, ClientError> {
         self.coordinator.heed(Some(code));
         match alarm_of(code) {
-            Some(Alarm::Rejoin | Alarm::Lost) => Ok(()),
+            Some(alarm @ (Alarm::Lost | Alarm::Forgotten)) if !self.owned.is_empty() => {
+                let forget_member = alarm == Alarm::Forgotten;
+                Ok(Some(JoinEnd::Over { forget_member }))
+            }
+            Some(Alarm::Rejoin | Alarm::Lost) => Ok(None),
             Some(Alarm::Forgotten) => {
                 self.shared.set_member_id(String::new());
-                Ok(())
+                Ok(None)
             }
             Some(Alarm::Fenced) => Err(ClientError {
                 kind: ErrorKind::Fenced,
@@ -174,7 +218,7 @@ impl Join {
         &self,
         kind: AssignorKind,
         joined: &JoinGroupResponse,
-    ) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
+    ) -> Result<(Vec<SyncGroupRequestAssignment>, Watched), ClientError> {
         let members: Vec<_> = joined.members.iter().map(subscription).collect();
         let mut wanted: Vec<String> = members
             .iter()
@@ -184,20 +228,14 @@ impl Join {
         wanted.dedup();
         let seen = self.cluster.generation();
         self.cluster.refresh(Some(&wanted), seen, false).await?;
-        let counts: BTreeMap<String, i32> = wanted
-            .into_iter()
-            .filter_map(|topic| {
-                let partitions = self.cluster.topic(&topic)?.partitions.len();
-                Some((topic, partitions as i32))
-            })
-            .collect();
-        let assignment = kind.assign(&members, &counts);
+        let watched = Watched::now(&self.cluster, wanted);
+        let assignment = kind.assign(&members, &watched.counts);
         let one = |(member, own): (String, Vec<TopicPartition>)| {
             SyncGroupRequestAssignment::default()
                 .with_member_id(StrBytes::from(member))
                 .with_assignment(encode_assignment(&own))
         };
-        Ok(assignment.into_iter().map(one).collect())
+        Ok((assignment.into_iter().map(one).collect(), watched))
     }
 
     fn join_request(&self) -> JoinGroupRequest {
@@ -307,6 +345,8 @@ mod tests {
                 own: names(own),
                 claimed: names(claimed),
                 assignor: AssignorKind::CooperativeSticky,
+                topics: vec!["t".to_owned()],
+                watched: None,
             };
             assert_eq!(joined.must_join_again(), expected, "{claimed:?} {own:?}");
         }

@@ -6,8 +6,7 @@
 //! returned, and none after `revoked` or `lost` began; what is auto-committed was given out by an
 //! earlier poll.
 //! Source: the Java client's `ConsumerCoordinator` and `AbstractCoordinator`; KIP-429 (a
-//! cooperative member keeps what does not move). Not here yet: a leader that sees new partitions of
-//! a topic does not begin a rebalance by itself.
+//! cooperative member keeps what does not move).
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,11 +27,18 @@ mod coordinator;
 mod heartbeat;
 mod join;
 mod listener;
+#[cfg(test)]
+mod member_test;
+#[cfg(test)]
+mod modes_test;
+#[cfg(test)]
+mod script;
 mod state;
+mod watch;
 
 use commit::Committer;
 use coordinator::Coordinator;
-use join::{Join, Joined};
+use join::{Join, JoinEnd, Watched};
 use state::{Identity, Shared};
 
 pub use listener::{
@@ -105,7 +111,14 @@ pub(super) struct Membership {
     /// The last assignment and its generation.
     last: Option<(Vec<TopicPartition>, i32)>,
     /// At most one.
-    joining: JoinSet<Result<Joined, ClientError>>,
+    joining: JoinSet<Result<JoinEnd, ClientError>>,
+    /// What the present generation knows of this member's wishes.
+    joined_topics: Vec<String>,
+    /// If this member leads: what the assignment is based on.
+    watched: Option<Watched>,
+    /// The metadata that was compared with it.
+    compared: u64,
+    next_refresh: Instant,
     heartbeats: JoinSet<()>,
     /// Asynchronous commits, which end by themselves.
     commits: JoinSet<()>,
@@ -146,6 +159,10 @@ impl Membership {
             assignor: None,
             last: None,
             joining: JoinSet::new(),
+            joined_topics: Vec::new(),
+            watched: None,
+            compared: 0,
+            next_refresh: Instant::now(),
             heartbeats: JoinSet::new(),
             commits: JoinSet::new(),
         })
@@ -188,7 +205,7 @@ impl Membership {
         } else {
             Some((owned.clone(), identity.generation_id))
         };
-        self.shared().set_joining(true);
+        self.shared().begin_join();
         let join = Join {
             coordinator: Arc::clone(&self.committer.coordinator),
             cluster: Arc::clone(cluster),

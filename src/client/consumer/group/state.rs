@@ -1,8 +1,10 @@
 //! What the consumer, its heartbeats and its commits share of a membership.
 //!
-//! Invariant: an alarm raised for one generation never strikes a later one.
+//! Invariants: an alarm raised for one generation never strikes a later one; a membership of which
+//! the coordinator has said nothing for the session timeout is in doubt until it says something.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -47,8 +49,20 @@ pub(super) struct Identity {
 struct State {
     identity: Identity,
     alarm: Option<Alarm>,
-    is_joining: bool,
+    joining: Joining,
     last_poll: Instant,
+    /// When the last request was sent that the coordinator took for a member's.
+    confirmed: Instant,
+}
+
+/// How far a join is.
+#[derive(Debug)]
+enum Joining {
+    No,
+    /// The coordinator knows that it joins: no heartbeats.
+    Asked,
+    /// It is a member of this generation, which the consumer learns at its next poll.
+    Done(Identity, Option<Alarm>),
 }
 
 /// Shared by the tasks of one consumer.
@@ -63,8 +77,9 @@ impl Shared {
                 generation_id: NO_GENERATION,
             },
             alarm: None,
-            is_joining: false,
+            joining: Joining::No,
             last_poll: Instant::now(),
+            confirmed: Instant::now(),
         }))
     }
 
@@ -72,11 +87,29 @@ impl Shared {
         self.state().identity.clone()
     }
 
-    /// The member whose heart beats: none while it joins or is no member.
+    /// The member whose heart beats: none while it joins, is no member, or has lost its membership.
     pub(super) fn beating(&self) -> Option<(Identity, Instant)> {
         let state = self.state();
-        let beats = !state.is_joining && state.identity.generation_id != NO_GENERATION;
-        beats.then(|| (state.identity.clone(), state.last_poll))
+        let (identity, alarm) = match &state.joining {
+            Joining::No => (&state.identity, state.alarm),
+            Joining::Asked => return None,
+            Joining::Done(identity, alarm) => (identity, *alarm),
+        };
+        let is_member = identity.generation_id != NO_GENERATION && alarm < Some(Alarm::Lost);
+        is_member.then(|| (identity.clone(), state.last_poll))
+    }
+
+    /// The coordinator has answered what was sent at `sent` as one answers a member.
+    pub(super) fn confirm(&self, sent: Instant) {
+        let mut state = self.state();
+        state.confirmed = state.confirmed.max(sent);
+    }
+
+    /// Whether the session may have expired: the consumer was frozen or cut off for so long.
+    pub(super) fn is_in_doubt(&self, now: Instant, session_timeout: Duration) -> bool {
+        let state = self.state();
+        state.identity.generation_id != NO_GENERATION
+            && now.saturating_duration_since(state.confirmed) > session_timeout
     }
 
     pub(super) fn note_poll(&self) {
@@ -88,6 +121,11 @@ impl Shared {
         let mut state = self.state();
         if state.identity == *identity {
             state.alarm = state.alarm.max(Some(alarm));
+        }
+        if let Joining::Done(next, for_next) = &mut state.joining
+            && next == identity
+        {
+            *for_next = (*for_next).max(Some(alarm));
         }
     }
 
@@ -101,16 +139,23 @@ impl Shared {
     }
 
     /// A join is on its way: no heartbeats until it has ended.
-    pub(super) fn set_joining(&self, is_joining: bool) {
-        self.state().is_joining = is_joining;
+    pub(super) fn begin_join(&self) {
+        self.state().joining = Joining::Asked;
     }
 
-    /// The member is in a new generation.
+    /// The coordinator has made it a member: its heart beats, whenever the next poll is.
+    pub(super) fn end_join(&self, identity: Identity) {
+        self.state().joining = Joining::Done(identity, None);
+    }
+
+    /// The consumer learns that it is in a new generation.
     pub(super) fn enter(&self, identity: Identity) {
         let mut state = self.state();
+        state.alarm = match std::mem::replace(&mut state.joining, Joining::No) {
+            Joining::Done(next, alarm) if next == identity => alarm,
+            _ => None,
+        };
         state.identity = identity;
-        state.alarm = None;
-        state.is_joining = false;
     }
 
     /// The generation is over; the member id goes too if the coordinator does not know it.
@@ -121,6 +166,7 @@ impl Shared {
             state.identity.member_id.clear();
         }
         state.alarm = None;
+        state.joining = Joining::No;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,5 +192,39 @@ mod tests {
         shared.enter(in_generation(2));
         shared.raise(&in_generation(1), Alarm::Forgotten);
         assert_eq!(shared.alarm(), None);
+    }
+
+    #[tokio::test]
+    async fn a_generation_beats_and_is_alarmed_before_the_poll_that_adopts_it() {
+        let shared = Shared::new();
+        let next = Identity {
+            member_id: "m".to_owned(),
+            generation_id: 3,
+        };
+        shared.begin_join();
+        assert_eq!(shared.beating(), None);
+        shared.end_join(next.clone());
+        assert_eq!(shared.beating().map(|(beats, _)| beats), Some(next.clone()));
+        shared.raise(&next, Alarm::Rejoin);
+        assert_eq!(shared.alarm(), None, "the old generation has none");
+        shared.raise(&next, Alarm::Forgotten);
+        assert_eq!(shared.beating(), None, "what is over does not beat");
+        shared.enter(next);
+        assert_eq!(shared.alarm(), Some(Alarm::Forgotten));
+    }
+
+    #[tokio::test]
+    async fn a_session_without_an_answer_is_in_doubt() {
+        let shared = Shared::new();
+        let timeout = Duration::from_secs(1);
+        let later = Instant::now() + timeout * 2;
+        assert!(!shared.is_in_doubt(later, timeout), "it is no member");
+        shared.enter(Identity {
+            member_id: "m".to_owned(),
+            generation_id: 1,
+        });
+        assert!(shared.is_in_doubt(later, timeout));
+        shared.confirm(later);
+        assert!(!shared.is_in_doubt(later, timeout));
     }
 }
