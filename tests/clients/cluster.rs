@@ -59,6 +59,8 @@ impl Cluster {
         let directory = self.data.path().join(id.to_string());
         let own = [
             "min.insync.replicas=2".to_owned(),
+            "group.initial.rebalance.delay.ms=0".to_owned(),
+            "offsets.topic.num.partitions=5".to_owned(),
             format!("node.id={id}"),
             format!("listeners=PLAINTEXT://{address}"),
             format!("controller.quorum.voters={}", voters.join(",")),

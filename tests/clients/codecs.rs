@@ -54,7 +54,7 @@ pub(crate) async fn run(kcat: &Client) -> Result<(), Failed> {
 }
 
 /// Sends `lines` with this project's producer, many in a batch.
-async fn write(
+pub(crate) async fn write(
     cluster: &Cluster,
     topic: &str,
     compression: Compression,

@@ -1,8 +1,11 @@
 """confluent-kafka: `produce` sends stdin's lines, `consume` prints `count` records.
 
 A line is `key TAB value` going in and `partition TAB key TAB value` coming out.
+`join` is a member of a group until SIGTERM: it prints records, and `= TAB 0,2` whenever its
+partitions change.
 """
 
+import signal
 import sys
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -40,7 +43,33 @@ def consume(servers, topic, count):
     consumer.close()
 
 
+def join(servers, topic, group, name):
+    stopping = []
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+    consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "client.id": name,
+                         "auto.offset.reset": "earliest", "heartbeat.interval.ms": 500,
+                         "auto.commit.interval.ms": 100})
+    report = lambda partitions: print(
+        "=", ",".join(str(p.partition) for p in partitions), sep="\t", flush=True)
+    consumer.subscribe([topic], on_assign=lambda _, partitions: report(partitions),
+                       on_revoke=lambda *_: report([]), on_lost=lambda *_: report([]))
+    while not stopping:
+        message = consumer.poll(0.1)
+        if message is None:
+            continue
+        if message.error():
+            # Such as a coordinator that is not reached just now: the client goes on by itself.
+            print(message.error(), file=sys.stderr)
+            continue
+        fields = str(message.partition()).encode(), message.key(), message.value()
+        sys.stdout.buffer.write(b"\t".join(fields) + b"\n")
+        sys.stdout.buffer.flush()
+    consumer.close()
+
+
 if sys.argv[1] == "produce":
     produce(*sys.argv[2:4])
+elif sys.argv[1] == "join":
+    join(*sys.argv[2:6])
 else:
     consume(*sys.argv[2:4], int(sys.argv[4]))

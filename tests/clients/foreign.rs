@@ -12,11 +12,23 @@ pub(crate) enum Foreign {
     Confluent,
     /// kafka-python, which shares no code with the others.
     KafkaPython,
+    /// aiokafka, once a fork of kafka-python; here only as a member of groups.
+    Aiokafka,
+    /// JavaScript's KafkaJS; here only as a member of groups.
+    Kafkajs,
 }
 
 impl Foreign {
-    /// Every client.
-    pub(crate) const ALL: [Self; 3] = [Self::Kcat, Self::Confluent, Self::KafkaPython];
+    /// The clients that produce and consume without a group.
+    pub(crate) const ALONE: [Self; 3] = [Self::Kcat, Self::Confluent, Self::KafkaPython];
+    /// The clients that are members of groups.
+    pub(crate) const MEMBERS: [Self; 5] = [
+        Self::Kcat,
+        Self::Confluent,
+        Self::KafkaPython,
+        Self::Aiokafka,
+        Self::Kafkajs,
+    ];
 
     /// Its name, also that of its test.
     pub(crate) const fn name(self) -> &'static str {
@@ -24,6 +36,8 @@ impl Foreign {
             Self::Kcat => "kcat",
             Self::Confluent => "confluent_kafka",
             Self::KafkaPython => "kafka_python",
+            Self::Aiokafka => "aiokafka",
+            Self::Kafkajs => "kafkajs",
         }
     }
 
@@ -32,28 +46,51 @@ impl Foreign {
     /// # Errors
     /// What is missing.
     pub(crate) fn find(self) -> Result<Client, String> {
-        let (module, script) = match self {
+        match self {
             Self::Kcat => {
                 let found = succeeds(Command::new("kcat").arg("-V"));
                 let kcat = found.then_some(Client::Kcat);
-                return kcat.ok_or_else(|| "kcat is not in PATH: apt-get install kcat".to_owned());
+                kcat.ok_or_else(|| "kcat is not in PATH: apt-get install kcat".to_owned())
             }
-            Self::Confluent => ("confluent_kafka", "confluent_client.py"),
-            Self::KafkaPython => ("kafka", "kafka_python_client.py"),
-        };
-        let configured = std::env::var_os("VERDICT_PYTHON");
-        let python = PathBuf::from(configured.unwrap_or_else(|| "python3".into()));
-        if !succeeds(Command::new(&python).args(["-c", &format!("import {module}")])) {
-            return Err(format!(
-                "{} has no module {module}: install it, or name another python in VERDICT_PYTHON",
-                python.display()
-            ));
+            Self::Confluent => python("confluent_kafka", "confluent_client.py"),
+            Self::KafkaPython => python("kafka", "kafka_python_client.py"),
+            Self::Aiokafka => python("aiokafka", "aiokafka_client.py"),
+            Self::Kafkajs => node("kafkajs", "kafkajs_client.js"),
         }
-        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/clients")
-            .join(script);
-        Ok(Client::Python { python, script })
     }
+}
+
+/// A client that is a module of Python.
+fn python(module: &str, script: &str) -> Result<Client, String> {
+    let configured = std::env::var_os("VERDICT_PYTHON");
+    let python = PathBuf::from(configured.unwrap_or_else(|| "python3".into()));
+    if !succeeds(Command::new(&python).args(["-c", &format!("import {module}")])) {
+        return Err(format!(
+            "{} has no module {module}: install it, or name another python in VERDICT_PYTHON",
+            python.display()
+        ));
+    }
+    Ok(Client::script(python, script))
+}
+
+/// A client that is a package for Node.js.
+fn node(package: &str, script: &str) -> Result<Client, String> {
+    let require = format!("require('{package}')");
+    if !succeeds(with_node_path(&mut Command::new("node")).args(["-e", &require])) {
+        return Err(format!(
+            "node does not find {package}: install both, and name the directory node_modules \
+             that has it in VERDICT_NODE_PATH"
+        ));
+    }
+    Ok(Client::script("node".into(), script))
+}
+
+/// Tells node where packages are; other programs do not care.
+fn with_node_path(command: &mut Command) -> &mut Command {
+    if let Some(path) = std::env::var_os("VERDICT_NODE_PATH") {
+        command.env("NODE_PATH", path);
+    }
+    command
 }
 
 fn succeeds(command: &mut Command) -> bool {
@@ -68,10 +105,23 @@ fn succeeds(command: &mut Command) -> bool {
 #[derive(Debug)]
 pub(crate) enum Client {
     Kcat,
-    Python { python: PathBuf, script: PathBuf },
+    Script {
+        interpreter: PathBuf,
+        script: PathBuf,
+    },
 }
 
 impl Client {
+    fn script(interpreter: PathBuf, script: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/clients")
+            .join(script);
+        Self::Script {
+            interpreter,
+            script,
+        }
+    }
+
     /// Sends stdin, lines of `key TAB value`, with acks=all and idempotence.
     pub(crate) fn producer(&self, servers: &str, topic: &str) -> Command {
         match self {
@@ -81,7 +131,7 @@ impl Client {
                 kcat.args(["-X", "enable.idempotence=true"]);
                 kcat
             }
-            Self::Python { .. } => self.script(&["produce", servers, topic]),
+            Self::Script { .. } => self.run(&["produce", servers, topic]),
         }
     }
 
@@ -106,16 +156,38 @@ impl Client {
                 kcat.args(["-f", "%p\t%k\t%s\n", "-c", &count]);
                 kcat
             }
-            Self::Python { .. } => self.script(&["consume", servers, topic, &count]),
+            Self::Script { .. } => self.run(&["consume", servers, topic, &count]),
         }
     }
 
-    fn script(&self, arguments: &[&str]) -> Command {
-        let Self::Python { python, script } = self else {
+    /// Joins `group` as `name` and prints the records that it is given, in lines as above, until
+    /// SIGTERM; it commits by itself. Its partitions: `Member` reads what it says of them.
+    pub(crate) fn member(&self, servers: &str, topic: &str, group: &str, name: &str) -> Command {
+        match self {
+            Self::Kcat => {
+                let mut kcat = Command::new("kcat");
+                kcat.args(["-b", servers, "-u", "-f", "%p\t%k\t%s\n"]);
+                kcat.args(["-X", &format!("client.id={name}")]);
+                kcat.args(["-X", "auto.offset.reset=earliest"]);
+                kcat.args(["-X", "heartbeat.interval.ms=500"]);
+                kcat.args(["-X", "auto.commit.interval.ms=100"]);
+                kcat.args(["-G", group, topic]);
+                kcat
+            }
+            Self::Script { .. } => self.run(&["join", servers, topic, group, name]),
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Command {
+        let Self::Script {
+            interpreter,
+            script,
+        } = self
+        else {
             unreachable!("kcat has no script");
         };
-        let mut command = Command::new(python);
-        command.arg(script).args(arguments);
+        let mut command = Command::new(interpreter);
+        with_node_path(&mut command).arg(script).args(arguments);
         command
     }
 }

@@ -1,4 +1,5 @@
-//! Real clients, real input: other people's clients on a cluster whose leader is killed.
+//! Real clients, real input: other people's clients on a cluster whose nodes are killed, alone and
+//! as members of groups.
 //!
 //! Run by `cargo test --test clients [NAME]`. A client that this machine lacks is skipped with
 //! the reason; with `VERDICT_REQUIRE_CLIENTS` set, that is a failure.
@@ -14,6 +15,8 @@ mod cluster;
 mod codecs;
 mod compare;
 mod foreign;
+mod groups;
+mod member;
 mod process;
 mod scenario;
 mod text;
@@ -25,38 +28,57 @@ use foreign::{Client, Foreign};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
-    let kill = |foreign: Foreign| {
-        Trial::test(
-            format!("{}_while_a_leader_is_killed", foreign.name()),
-            move || trial(foreign, async |client| scenario::run(client).await),
-        )
-    };
-    let mut trials: Vec<_> = Foreign::ALL.map(kill).into();
-    trials.push(Trial::test("kcat_and_every_compression", || {
-        trial(Foreign::Kcat, async |client| codecs::run(client).await)
-    }));
+    let mut trials = Vec::new();
+    for foreign in Foreign::ALONE {
+        let name = format!("{}_while_a_leader_is_killed", foreign.name());
+        trials.push(trial(name, &[foreign], async |clients| {
+            scenario::run(&clients[0]).await
+        }));
+    }
+    trials.push(trial(
+        "kcat_and_every_compression",
+        &[Foreign::Kcat],
+        async |clients| codecs::run(&clients[0]).await,
+    ));
+    for foreign in Foreign::MEMBERS {
+        let name = format!("{}_shares_and_resumes_in_a_group", foreign.name());
+        trials.push(trial(name, &[foreign], groups::alone));
+    }
+    let roundrobin = [Foreign::Confluent, Foreign::KafkaPython, Foreign::Aiokafka];
+    trials.push(trial("a_mixed_group", &roundrobin, groups::mixed));
+    trials.push(trial(
+        "confluent_kafka_while_its_coordinator_is_killed",
+        &[Foreign::Confluent],
+        groups::coordinator_killed,
+    ));
     let mut arguments = Arguments::from_args();
     // Each trial has three brokers: one at a time is fastest on a small machine.
     arguments.test_threads.get_or_insert(1);
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
+/// A trial that needs all of `foreign`, and is given them.
 fn trial(
-    foreign: Foreign,
-    run: impl AsyncFnOnce(&Client) -> Result<(), Failed>,
-) -> Result<(), Failed> {
-    let client = match foreign.find() {
-        Ok(client) => client,
-        Err(missing) if std::env::var_os("VERDICT_REQUIRE_CLIENTS").is_some() => {
-            return Err(missing.into());
-        }
-        Err(missing) => {
-            println!("skipped: {missing}");
-            return Ok(());
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(run(&client))
+    name: impl Into<String>,
+    foreign: &[Foreign],
+    run: impl AsyncFnOnce(&[Client]) -> Result<(), Failed> + Send + 'static,
+) -> Trial {
+    let foreign = foreign.to_vec();
+    Trial::test(name, move || {
+        let found: Result<Vec<_>, _> = foreign.into_iter().map(Foreign::find).collect();
+        let clients = match found {
+            Ok(clients) => clients,
+            Err(missing) if std::env::var_os("VERDICT_REQUIRE_CLIENTS").is_some() => {
+                return Err(missing.into());
+            }
+            Err(missing) => {
+                println!("skipped: {missing}");
+                return Ok(());
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(run(&clients))
+    })
 }

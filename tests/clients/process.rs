@@ -5,26 +5,28 @@
 use std::process::{Command, Stdio};
 
 use libtest_mimic::Failed;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::Child;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::watch::{self, Ref};
 
 use crate::wait::within;
 
 /// A client that runs.
 pub(crate) struct Process {
-    name: &'static str,
+    name: String,
     child: Child,
-    output: JoinHandle<Vec<Vec<u8>>>,
-    complaints: JoinHandle<String>,
-    /// The lines so far, and the first of them.
-    seen: watch::Receiver<Option<Vec<u8>>>,
+    output: Lines,
+    complaints: Lines,
 }
+
+/// The lines of a stream so far; the sender is gone when the stream has ended.
+type Lines = watch::Receiver<Vec<Vec<u8>>>;
 
 impl Process {
     /// Starts `command`.
-    pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Self, Failed> {
+    pub(crate) fn start(name: impl Into<String>, mut command: Command) -> Result<Self, Failed> {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -33,38 +35,38 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (stdout, mut stderr) = (stdout.ok_or("no stdout")?, stderr.ok_or("no stderr")?);
-        let (first, seen) = watch::channel(None);
-        let output = tokio::spawn(async move {
-            let mut reader = BufReader::new(stdout);
-            let mut lines = Vec::new();
-            let mut line = Vec::new();
-            while reader
-                .read_until(b'\n', &mut line)
-                .await
-                .is_ok_and(|read| read > 0)
-            {
-                line.pop_if(|last| *last == b'\n');
-                if lines.is_empty() {
-                    let _ = first.send(Some(line.clone()));
-                }
-                lines.push(std::mem::take(&mut line));
-            }
-            lines
-        });
-        let complaints = tokio::spawn(async move {
-            let mut text = Vec::new();
-            // What came before an error of the pipe is worth having all the same.
-            let _ = stderr.read_to_end(&mut text).await;
-            String::from_utf8_lossy(&text).into_owned()
-        });
         Ok(Self {
-            name,
+            name: name.into(),
             child,
-            output,
-            complaints,
-            seen,
+            output: gather(stdout.ok_or("no stdout")?),
+            complaints: gather(stderr.ok_or("no stderr")?),
         })
+    }
+
+    /// What it has put out so far, line by line.
+    pub(crate) fn output(&self) -> Ref<'_, Vec<Vec<u8>>> {
+        self.output.borrow()
+    }
+
+    /// What it has written to stderr so far, line by line.
+    pub(crate) fn complaints(&self) -> Ref<'_, Vec<Vec<u8>>> {
+        self.complaints.borrow()
+    }
+
+    /// Checks that it has not ended.
+    pub(crate) fn check_running(&mut self) -> Result<(), Failed> {
+        let Some(status) = self.child.try_wait()? else {
+            return Ok(());
+        };
+        let complaints = text(&self.complaints());
+        Err(format!("{} ended early: {status}: {complaints}", self.name).into())
+    }
+
+    /// Asks it to end, with SIGTERM.
+    pub(crate) fn terminate(&self) -> Result<(), Failed> {
+        let id = self.child.id().ok_or("it has ended")?;
+        kill(Pid::from_raw(id as i32), Signal::SIGTERM)?;
+        Ok(())
     }
 
     /// Writes `bytes` to its input.
@@ -77,9 +79,9 @@ impl Process {
     /// The first line of its output, once there is one.
     pub(crate) async fn first_line(&mut self) -> Result<Vec<u8>, Failed> {
         let what = format!("a first line of {}", self.name);
-        let first = within(&what, self.seen.wait_for(Option::is_some)).await;
-        let first = first?.map_err(|_| format!("{} ended without output", self.name))?;
-        Ok(first.clone().unwrap_or_default())
+        let lines = within(&what, self.output.wait_for(|lines| !lines.is_empty())).await;
+        let lines = lines?.map_err(|_| format!("{} ended without output", self.name))?;
+        Ok(lines.first().cloned().unwrap_or_default())
     }
 
     /// Ends its input and waits for a good end; its output, line by line.
@@ -89,8 +91,8 @@ impl Process {
         if status.is_err() {
             self.child.start_kill()?;
         }
-        let complaints = self.complaints.await?;
-        let lines = self.output.await?;
+        let complaints = text(&whole(self.complaints).await);
+        let lines = whole(self.output).await;
         let name = self.name;
         let status = status
             .map_err(|failed| format!("{failed:?} after {} lines: {complaints}", lines.len()))??;
@@ -101,4 +103,33 @@ impl Process {
         }
         Ok(lines)
     }
+}
+
+/// Gathers the lines of `stream` while it lasts; what came before an error is kept.
+fn gather(stream: impl AsyncRead + Send + Unpin + 'static) -> Lines {
+    let (sender, lines) = watch::channel(Vec::new());
+    tokio::spawn(async move {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while reader
+            .read_until(b'\n', &mut line)
+            .await
+            .is_ok_and(|read| read > 0)
+        {
+            line.pop_if(|last| *last == b'\n');
+            let line = std::mem::take(&mut line);
+            sender.send_modify(|lines| lines.push(line));
+        }
+    });
+    lines
+}
+
+/// All lines of a stream, once it has ended.
+async fn whole(mut lines: Lines) -> Vec<Vec<u8>> {
+    while lines.changed().await.is_ok() {}
+    lines.borrow().clone()
+}
+
+fn text(lines: &[Vec<u8>]) -> String {
+    String::from_utf8_lossy(&lines.join(&b'\n')).into_owned()
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// One record.
+#[derive(Clone)]
 pub(crate) struct Line {
     pub(crate) key: String,
     pub(crate) value: Vec<u8>,

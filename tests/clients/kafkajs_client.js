@@ -1,0 +1,35 @@
+// KafkaJS: `join` is a member of a group until SIGTERM.
+//
+// It prints records, lines of `partition TAB key TAB value`, and `= TAB 0,2` whenever its
+// partitions change.
+
+const { Kafka, logLevel } = require("kafkajs");
+
+async function join(servers, topic, groupId, clientId) {
+  const brokers = servers.split(",");
+  // Its warnings go to stderr; below them it would write to stdout.
+  const kafka = new Kafka({ brokers, clientId, logLevel: logLevel.WARN });
+  const consumer = kafka.consumer({ groupId, heartbeatInterval: 500, maxWaitTimeInMs: 100 });
+  const report = (partitions) => process.stdout.write(`=\t${partitions.join(",")}\n`);
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) =>
+    report(payload.memberAssignment[topic] ?? []));
+  consumer.on(consumer.events.REBALANCING, () => report([]));
+  const stopped = new Promise((resolve) => process.once("SIGTERM", resolve));
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    console.error(payload.error);
+    process.exitCode = 1;
+  });
+  await consumer.connect();
+  await consumer.subscribe({ topics: [topic], fromBeginning: true });
+  await consumer.run({
+    eachMessage: async ({ partition, message }) => {
+      const fields = [Buffer.from(`${partition}\t`), message.key, Buffer.from("\t"),
+        message.value, Buffer.from("\n")];
+      process.stdout.write(Buffer.concat(fields));
+    },
+  });
+  await stopped;
+  await consumer.disconnect();
+}
+
+join(...process.argv.slice(3));
