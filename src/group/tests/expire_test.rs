@@ -62,7 +62,7 @@ fn kip211_topics_without_subscribers_expire_under_members() {
         .push((other.clone(), CommitOffset::default()));
     desk.send(GroupRequest::Commit(request));
     desk.settle(Ok(()));
-    for _ in 0..RETENTION / 5_000 + 1 {
+    for _ in 0..=RETENTION / 5_000 {
         desk.pass(5_000);
         desk.heartbeat(&a, 1);
         desk.settle_all();
@@ -83,11 +83,11 @@ fn kafka13636_nothing_expires_amid_a_rebalance() {
     desk.send(GroupRequest::Commit(request));
     desk.settle(Ok(()));
     let mut slow = join(&a);
-    slow.rebalance_timeout = Duration::from_secs(3_600);
+    slow.rebalance_timeout = Duration::from_hours(1);
     desk.send(GroupRequest::Join(slow));
     desk.sync_all(std::slice::from_ref(&a));
     desk.enter();
-    for _ in 0..RETENTION / 5_000 + 1 {
+    for _ in 0..=RETENTION / 5_000 {
         desk.pass(5_000);
         desk.heartbeat(&a, 2);
     }

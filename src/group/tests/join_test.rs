@@ -196,7 +196,7 @@ fn a_new_member_whose_client_is_gone_is_not_kept_for_ever() {
     let mut desk = Desk::new();
     let a = desk.stable(1).remove(0);
     let mut slow = join(&a);
-    slow.rebalance_timeout = Duration::from_secs(3_600);
+    slow.rebalance_timeout = Duration::from_hours(1);
     desk.send(GroupRequest::Join(slow));
     desk.sync_all(std::slice::from_ref(&a));
     let (b, waiting) = desk.enter();

@@ -134,7 +134,7 @@ fn a_member_that_waits_for_its_assignment_or_its_name_is_answered_on_unload() {
     desk.load();
     let (a, _) = desk.enter();
     let mut rejoin = join_as("i", &name);
-    rejoin.session_timeout = Duration::from_secs(60);
+    rejoin.session_timeout = Duration::from_mins(1);
     desk.send(GroupRequest::Join(rejoin));
     let sync = desk.sync(&a, &[]);
     desk.coordinator.unload(0, 2);

@@ -95,7 +95,7 @@ impl Client {
         let request = match &self.step {
             Step::Join => GroupRequest::Join(JoinRequest {
                 instance_id: self.instance.clone(),
-                rebalance_timeout: Duration::from_millis(15_000),
+                rebalance_timeout: Duration::from_secs(15),
                 ..join(&self.member_id)
             }),
             Step::Sync(members) => GroupRequest::Sync(SyncRequest {

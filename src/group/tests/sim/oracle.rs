@@ -14,7 +14,7 @@ const PARTITIONS: u8 = 7;
 pub(super) fn assign(members: &[String]) -> Vec<(String, Bytes)> {
     let share = |(index, member): (usize, &String)| {
         let mine = (0..PARTITIONS).filter(|p| usize::from(*p) % members.len() == index);
-        (member.clone(), Bytes::from_iter(mine))
+        (member.clone(), mine.collect())
     };
     members.iter().enumerate().map(share).collect()
 }
