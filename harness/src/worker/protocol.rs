@@ -55,10 +55,6 @@ pub struct Request {
 }
 
 /// What the harness can ask for.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one line of a protocol, never stored"
-)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
 pub enum Command {
