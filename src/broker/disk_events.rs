@@ -31,6 +31,7 @@ pub(super) enum DiskPurpose {
     /// Done for a replica, which does not wait for it.
     Unwatched(PartitionKey),
     Retained(PartitionKey),
+    Compacted(PartitionKey),
     /// A part of a fetch.
     Read {
         fetch: u64,
@@ -127,6 +128,9 @@ impl Broker {
                     replica.handle_log_start_advanced(now, log_start_offset);
                     replica.handle_producer_expiration(now, expiration);
                 });
+            }
+            (DiskPurpose::Compacted(key), Ok(DiskReply::Compacted { more: true })) => {
+                self.compact(now, &key);
             }
             (DiskPurpose::Read { fetch, item }, result) => {
                 self.handle_read(now, fetch, item, result);

@@ -134,7 +134,27 @@ impl Broker {
             })
             .collect();
         for (directory, key, request) in requests {
-            self.disk(directory, request, DiskPurpose::Retained(key));
+            self.disk(directory, request, DiskPurpose::Retained(key.clone()));
+            self.compact(now, &key);
         }
+    }
+
+    /// Compacts the next bit of a log, if its topic is compacted. One request at a time, so that
+    /// appends come between.
+    pub(super) fn compact(&mut self, now: Now, key: &PartitionKey) {
+        let partition = self.partitions.get(&key.name);
+        let Some(partition) = partition.filter(|partition| {
+            partition.config.is_compacted && partition.generation == key.generation
+        }) else {
+            return;
+        };
+        let directory = partition.directory;
+        let request = DiskRequest::Compact {
+            log: key.name.clone(),
+            delete_retention: partition.config.delete_retention,
+            high_watermark: partition.replica.high_watermark(),
+            wall_millis: now.wall_millis,
+        };
+        self.disk(directory, request, DiskPurpose::Compacted(key.clone()));
     }
 }

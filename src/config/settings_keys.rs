@@ -88,6 +88,8 @@ pub const SETTINGS_KEYS: &[Key] = &[
         "Size of a partition above which old segments go; -1 is no limit."),
     key("log.retention.check.interval.ms", POSITIVE_MS, "300000",
         "Time between checks of retention."),
+    key("log.cleaner.delete.retention.ms", MS, "86400000",
+        "How long compacted topics keep tombstones."),
     key("log.segment.delete.delay.ms", MS, "60000",
         "Time before a removed segment's files go."),
     key("log.cleanup.policy", Kind::OneOf(&["delete", "compact"]), "delete",

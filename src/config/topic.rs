@@ -51,6 +51,8 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         "What happens to old segments: they go by age and size, or keep each key's last value."),
     row("compression.type", Kind::OneOf(&["producer"]), "producer", "compression.type",
         "The compression of stored batches: the producer's."),
+    row("delete.retention.ms", MS, "86400000", "log.cleaner.delete.retention.ms",
+        "How long a compacted topic keeps tombstones."),
     row("file.delete.delay.ms", MS, "60000", "log.segment.delete.delay.ms",
         "Time before a removed segment's files go."),
     row("flush.messages", POSITIVE, "9223372036854775807", "log.flush.interval.messages",
@@ -87,6 +89,8 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
 pub struct TopicConfig {
     /// `cleanup.policy` is `compact`: no record goes by age or size.
     pub is_compacted: bool,
+    /// `delete.retention.ms`.
+    pub delete_retention: Duration,
     /// `file.delete.delay.ms`.
     pub file_delete_delay: Duration,
     /// `flush.messages`: records after which a flush is due; `u64::MAX` is never.
@@ -169,6 +173,7 @@ impl TopicConfig {
         let millis = |name: &str| Duration::from_millis(non_negative(name).unwrap_or(0));
         Self {
             is_compacted: text("cleanup.policy") == "compact",
+            delete_retention: millis("delete.retention.ms"),
             file_delete_delay: millis("file.delete.delay.ms"),
             flush_messages: match long("flush.messages") {
                 i64::MAX => u64::MAX,

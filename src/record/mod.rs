@@ -14,6 +14,7 @@ mod header;
 mod reader;
 mod records;
 mod stamp;
+mod thin;
 mod validate;
 
 pub use batches::{Batches, RecordBatch};
@@ -26,6 +27,7 @@ pub use header::{
 };
 pub use records::{Header, Record, Records};
 pub use stamp::{stamp, stamp_in_place, stamp_log_append_time, stamp_producer};
+pub use thin::merged_empty;
 pub use validate::{ProduceRules, Rejection, validate_produce};
 
 #[cfg(test)]

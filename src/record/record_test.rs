@@ -358,3 +358,22 @@ fn old_timestamps_are_refused_only_where_the_topic_says_so() {
     rules.timestamp_type = TimestampType::LogAppendTime;
     validate_produce(&batch, &rules, late).unwrap();
 }
+
+#[test]
+fn a_compacted_topic_refuses_records_without_a_key() {
+    let rules = ProduceRules {
+        keys_required: true,
+        ..ProduceRules::default()
+    };
+    let check = |key: Option<&[u8]>| {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.append(5, Some(b"k"), Some(b"v"), &[]);
+        builder.append(5, key, None, &[]);
+        validate_produce(&builder.build(), &rules, 5).map_err(|rejection| rejection.code)
+    };
+    assert!(check(Some(b"")).is_ok());
+    assert_eq!(
+        check(None).unwrap_err(),
+        crate::error::ErrorCode::InvalidRecord
+    );
+}

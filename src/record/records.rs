@@ -98,7 +98,7 @@ pub(super) struct RawRecord<'a> {
     index: i32,
     pub(super) timestamp_delta: i64,
     pub(super) offset_delta: i32,
-    key: Option<&'a [u8]>,
+    pub(super) key: Option<&'a [u8]>,
     value: Option<&'a [u8]>,
     header_count: i32,
     headers: &'a [u8],
@@ -152,7 +152,11 @@ impl<'a> RawRecord<'a> {
         }
     }
 
-    fn into_record(self, batch: &BatchHeader, payload: &Bytes) -> Result<Record, BatchError> {
+    pub(super) fn into_record(
+        self,
+        batch: &BatchHeader,
+        payload: &Bytes,
+    ) -> Result<Record, BatchError> {
         let mut headers = Vec::new();
         self.each_header(|key, value| {
             headers.push(Header {

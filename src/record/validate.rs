@@ -32,6 +32,8 @@ pub struct ProduceRules {
     pub timestamp_after_max_ms: i64,
     /// `message.timestamp.type`: with `LogAppendTime` the producer's timestamps do not matter.
     pub timestamp_type: TimestampType,
+    /// `cleanup.policy=compact`: a record without a key could never be replaced.
+    pub keys_required: bool,
     /// Whether the request's version (7 or later) allows zstd.
     pub zstd_allowed: bool,
 }
@@ -46,6 +48,7 @@ impl Default for ProduceRules {
             timestamp_before_max_ms: i64::MAX,
             timestamp_after_max_ms: 3_600_000,
             timestamp_type: TimestampType::CreateTime,
+            keys_required: false,
             zstd_allowed: true,
         }
     }
@@ -174,6 +177,10 @@ fn check_records(
         if record.offset_delta != index {
             let what = "offset delta";
             return Err(Rejection::from(BatchError::Record { index, what }));
+        }
+        if rules.keys_required && record.key.is_none() {
+            let message = format!("record {index} has no key, a compacted topic needs one");
+            return Err(Rejection::new(ErrorCode::InvalidRecord, message));
         }
         let timestamp = header.base_timestamp.checked_add(record.timestamp_delta);
         let timestamp = timestamp.ok_or(BatchError::Record {

@@ -180,5 +180,9 @@ impl<D: Disk> LogDirectory<D> {
 mod tests;
 
 #[cfg(test)]
+#[path = "directory_compact_test.rs"]
+mod compact_tests;
+
+#[cfg(test)]
 #[path = "directory_model_test.rs"]
 mod model_tests;

@@ -12,7 +12,7 @@ use crate::storage::identity::DirectoryIdentity;
 use crate::storage::memory_disk::{MemoryDisk, Survival};
 use crate::storage::request::{DiskReply, DiskRequest, LogOptions, Retention, TimestampOffset};
 
-type Directory = LogDirectory<MemoryDisk>;
+pub(super) type Directory = LogDirectory<MemoryDisk>;
 
 const TOPIC: TopicId = TopicId(Uuid::from_u128(7));
 const SMALL: LogOptions = LogOptions {
@@ -22,7 +22,7 @@ const SMALL: LogOptions = LogOptions {
     index_bytes: 1000,
 };
 
-fn log() -> TopicPartition {
+pub(super) fn log() -> TopicPartition {
     TopicPartition::new("t", 0)
 }
 
@@ -35,14 +35,14 @@ fn try_open(disk: &MemoryDisk) -> Result<(Directory, RecoveredDirectory), OpenEr
     LogDirectory::open(disk.clone(), PathBuf::from("data"), &identity)
 }
 
-fn open(disk: &MemoryDisk) -> (Directory, RecoveredDirectory) {
+pub(super) fn open(disk: &MemoryDisk) -> (Directory, RecoveredDirectory) {
     let opened = try_open(disk).unwrap();
     disk.sync_dir(Path::new("")).unwrap();
     opened
 }
 
 /// A fresh disk with one log of small segments.
-fn fresh() -> (MemoryDisk, Directory) {
+pub(super) fn fresh() -> (MemoryDisk, Directory) {
     let disk = MemoryDisk::default();
     let (mut directory, recovered) = open(&disk);
     assert!(recovered.logs.is_empty());
@@ -50,7 +50,7 @@ fn fresh() -> (MemoryDisk, Directory) {
     (disk, directory)
 }
 
-fn create(directory: &mut Directory) -> LogState {
+pub(super) fn create(directory: &mut Directory) -> LogState {
     let request = DiskRequest::CreateLog {
         log: log(),
         topic_id: TOPIC,
@@ -77,7 +77,7 @@ fn batch(base: Offset, epoch: i32) -> Bytes {
     builder.build()
 }
 
-fn append(directory: &mut Directory, batches: &Bytes) -> Offset {
+pub(super) fn append(directory: &mut Directory, batches: &Bytes) -> Offset {
     let request = DiskRequest::Append {
         log: log(),
         batches: batches.clone(),
@@ -95,7 +95,7 @@ fn fill(directory: &mut Directory, from: Offset, to: Offset, epoch: i32) {
     }
 }
 
-fn flush(directory: &mut Directory) -> Offset {
+pub(super) fn flush(directory: &mut Directory) -> Offset {
     match directory.execute(DiskRequest::Flush { log: log() }) {
         Ok(DiskReply::Flushed { upto }) => upto,
         other => panic!("{other:?}"),
@@ -137,14 +137,14 @@ fn lookup(directory: &mut Directory, timestamp: i64, end: Offset) -> Option<Time
     }
 }
 
-fn close(directory: &mut Directory) {
+pub(super) fn close(directory: &mut Directory) {
     let request = DiskRequest::Close {
         broker_epoch: Some(3),
     };
     assert_eq!(directory.execute(request), Ok(DiskReply::Done));
 }
 
-fn only_log(recovered: &RecoveredDirectory) -> &RecoveredLog {
+pub(super) fn only_log(recovered: &RecoveredDirectory) -> &RecoveredLog {
     assert_eq!(recovered.logs.len(), 1);
     &recovered.logs[0]
 }

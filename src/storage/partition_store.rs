@@ -6,11 +6,13 @@
 //! trusts below it (epochs, names) was synced with it. Source: Kafka's `UnifiedLog`, `LocalLog`.
 
 mod append;
+mod compact;
 mod lookup;
 mod read;
 mod retain;
 mod truncate;
 
+pub(super) use compact::Compaction;
 pub(super) use read::ReadRange;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +45,7 @@ pub(super) struct PartitionStore<D: Disk> {
     pub(super) names_unsynced: NamesUnsynced,
     /// The epochs as the checkpoint file has them.
     pub(super) epochs_written: crate::log::EpochCache,
+    pub(super) compaction: Compaction,
 }
 
 /// Which names in directories would be lost at a loss of power.
@@ -80,6 +83,7 @@ impl<D: Disk> PartitionStore<D> {
             recovery_point: 0,
             names_unsynced: NamesUnsynced::Directory,
             epochs_written: crate::log::EpochCache::default(),
+            compaction: Compaction::default(),
         })
     }
 

@@ -17,7 +17,7 @@ use super::checkpoint;
 use super::disk::{Disk, DiskFile, Operation};
 use super::error::{DiskError, IoContext};
 use super::names::{EPOCHS, LOG, OFFSET_INDEX, TEMPORARY_SUFFIX, TIME_INDEX, parse_offset_file};
-use super::partition_store::{NamesUnsynced, PartitionStore, sync_dir};
+use super::partition_store::{Compaction, NamesUnsynced, PartitionStore, sync_dir};
 use super::request::LogOptions;
 use super::scanner::{Depth, Scanner, Step};
 use super::segment::Segment;
@@ -159,6 +159,7 @@ fn trusted<D: Disk>(
         recovery_point: 0,
         names_unsynced: NamesUnsynced::None,
         epochs_written: EpochCache::default(),
+        compaction: Compaction::default(),
     })
 }
 

@@ -99,6 +99,19 @@ pub enum DiskRequest {
         /// The wall clock, in milliseconds since the Unix epoch.
         wall_millis: i64,
     },
+    /// Remove records that later ones with the same key replaced, in at most one segment. Answered
+    /// by `Compacted`.
+    Compact {
+        /// The log.
+        log: TopicPartition,
+        /// `delete.retention.ms`: how long a tombstone stays after the newest record of its
+        /// segment.
+        delete_retention: Duration,
+        /// The high watermark.
+        high_watermark: Offset,
+        /// The wall clock, in milliseconds since the Unix epoch.
+        wall_millis: i64,
+    },
     /// Find the first record below `end` whose timestamp is at least `timestamp`. Answered by
     /// `Timestamp`.
     LookupTimestamp {
@@ -158,6 +171,7 @@ impl DiskRequest {
             | Self::RestartAt { log, .. }
             | Self::AdvanceLogStart { log, .. }
             | Self::Retain { log, .. }
+            | Self::Compact { log, .. }
             | Self::LookupTimestamp { log, .. }
             | Self::DeleteLog { log } => Some(log),
             Self::CheckpointHighWatermarks { .. }
@@ -201,6 +215,11 @@ pub enum DiskReply {
     Retained {
         /// The first offset that can be read.
         log_start_offset: Offset,
+    },
+    /// A log was compacted a little.
+    Compacted {
+        /// Whether there is more to do.
+        more: bool,
     },
     /// The result of a search by timestamp.
     Timestamp {

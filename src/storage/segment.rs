@@ -172,6 +172,23 @@ impl<F: DiskFile> Segment<F> {
         Ok(())
     }
 
+    /// Replaces the content of a closed segment, durably. The old indexes go first.
+    pub(super) fn replace<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+        content: &[u8],
+    ) -> Result<(), DiskError> {
+        self.remove_indexes(disk)?;
+        let directory = super::atomic_file::parent(&self.path);
+        disk.sync_dir(directory)
+            .during(Operation::SyncDirectory, directory)?;
+        self.file = None;
+        self.indexes = None;
+        super::atomic_file::replace(disk, &self.path, content)?;
+        self.size = content.len() as u64;
+        Ok(())
+    }
+
     /// Removes the files; the log's last, so that no index is left without its log.
     pub(super) fn remove<D: Disk>(self, disk: &D) -> Result<(), DiskError> {
         self.remove_indexes(disk)?;

@@ -270,6 +270,7 @@ fn rules(config: &TopicConfig, version: i16) -> ProduceRules {
         timestamp_before_max_ms: config.timestamp_before_max_ms,
         timestamp_after_max_ms: config.timestamp_after_max_ms,
         timestamp_type,
+        keys_required: config.is_compacted,
         zstd_allowed: version >= 7,
     }
 }

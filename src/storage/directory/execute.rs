@@ -106,6 +106,14 @@ impl<D: Disk> LogDirectory<D> {
             } => DiskReply::Retained {
                 log_start_offset: store.retain(disk, retention, high_watermark, wall_millis)?,
             },
+            DiskRequest::Compact {
+                delete_retention,
+                high_watermark,
+                wall_millis,
+                ..
+            } => DiskReply::Compacted {
+                more: store.compact(disk, delete_retention, high_watermark, wall_millis)?,
+            },
             DiskRequest::LookupTimestamp { timestamp, end, .. } => DiskReply::Timestamp {
                 found: store.lookup_timestamp(disk, timestamp, end)?,
             },

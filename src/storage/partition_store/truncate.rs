@@ -9,7 +9,7 @@
 use crate::log::{BatchSummary, LogState, ProducerState};
 use crate::offset::Offset;
 
-use super::{PartitionStore, sync_dir};
+use super::{Compaction, PartitionStore, sync_dir};
 use crate::storage::atomic_file;
 use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::{DiskError, IoContext};
@@ -44,6 +44,7 @@ impl<D: Disk> PartitionStore<D> {
         if to < self.state.log_start_offset {
             return self.restart_at(disk, to);
         }
+        self.compaction = Compaction::default();
         self.recovery_point = self.recovery_point.min(to);
         let kept = self.segment_index(to) + 1;
         self.remove_segments_from(disk, kept)?;
@@ -67,6 +68,7 @@ impl<D: Disk> PartitionStore<D> {
         disk: &D,
         offset: Offset,
     ) -> Result<(), DiskError> {
+        self.compaction = Compaction::default();
         self.recovery_point = 0;
         self.state = LogState::empty_at(offset);
         self.write_epochs(disk)?;
