@@ -372,8 +372,5 @@ fn a_compacted_topic_refuses_records_without_a_key() {
         validate_produce(&builder.build(), &rules, 5).map_err(|rejection| rejection.code)
     };
     assert!(check(Some(b"")).is_ok());
-    assert_eq!(
-        check(None).unwrap_err(),
-        crate::error::ErrorCode::InvalidRecord
-    );
+    assert_eq!(check(None).unwrap_err(), ErrorCode::InvalidRecord);
 }
