@@ -57,6 +57,11 @@ impl Cluster {
         cluster
     }
 
+    /// The log directory of node `id`.
+    pub(crate) fn data_of(&self, id: i32) -> std::path::PathBuf {
+        self.data.path().join((id - 1).to_string())
+    }
+
     fn settings(&self, index: usize) -> Settings {
         let voters: Vec<_> = self
             .addresses

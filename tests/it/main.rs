@@ -12,6 +12,7 @@ mod bad_input;
 mod batches;
 mod clients;
 mod cluster;
+mod compacted;
 mod decoder;
 mod group_admin;
 mod group_requests;

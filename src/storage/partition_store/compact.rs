@@ -87,7 +87,6 @@ impl<D: Disk> PartitionStore<D> {
         if let Some(pass) = self.compaction.pass.take() {
             return Ok(Some(pass));
         }
-        let limit = limit.min(self.recovery_point);
         let done = self.compaction.sources_end;
         let next = self
             .segments
@@ -96,8 +95,13 @@ impl<D: Disk> PartitionStore<D> {
         let Some(index) = next.filter(|index| index + 1 < self.segments.len()) else {
             return Ok(None);
         };
-        if self.closed_end(index) > limit {
+        let end = self.closed_end(index);
+        if end > limit {
             return Ok(None);
+        }
+        if end > self.recovery_point {
+            // Nothing else need ever flush this log, and what hides a record must be durable.
+            self.flush(disk)?;
         }
         let mut last = BTreeMap::new();
         let source = self
