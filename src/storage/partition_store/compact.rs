@@ -158,11 +158,12 @@ impl<D: Disk> PartitionStore<D> {
                 is_last && (record.value.is_some() || !are_old)
             };
             // A batch that cannot be read stays as it is.
-            let thinned = match batch.header().attributes.is_control() {
-                true => None,
-                false => batch
+            let thinned = if batch.header().attributes.is_control() {
+                None
+            } else {
+                batch
                     .thinned(DECOMPRESSED_BYTES_MAX, stays)
-                    .unwrap_or_default(),
+                    .unwrap_or_default()
             };
             changed |= thinned.is_some();
             let bytes = thinned.unwrap_or_else(|| batch.into_bytes());
