@@ -204,12 +204,15 @@ proptest! {
 fn obsolete() -> Vec<Spec> {
     let spec = |index: usize| Spec {
         records: vec![
-            (index as u8 % 3, (index % 5 > 0).then_some(index as u8)),
+            (
+                index as u8 % 3,
+                (!index.is_multiple_of(5)).then_some(index as u8),
+            ),
             (7, Some(1)),
         ],
         codec: Compression::None,
-        new_epoch: index % 11 == 0,
-        produced: index % 13 == 0,
+        new_epoch: index.is_multiple_of(11),
+        produced: index.is_multiple_of(13),
     };
     (0..40).map(spec).collect()
 }

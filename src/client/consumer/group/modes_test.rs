@@ -88,12 +88,15 @@ async fn auto_commits_before_it_revokes() {
     );
 }
 
+/// What the coordinator answers, the attempts, and what the caller is told.
+type Case = (&'static [Option<ErrorCode>], usize, Result<(), ErrorKind>);
+
 /// What a synchronous commit makes of the answers to its attempts; `None` is a lost answer.
 #[tokio::test]
 async fn a_synchronous_commit_tries_until_it_is_known() {
     use ErrorCode::*;
     let refusal = |kind| Err(kind);
-    let cases: [(&[Option<ErrorCode>], usize, Result<(), ErrorKind>); 10] = [
+    let cases: [Case; 10] = [
         (&[], 1, Ok(())),
         (&[Some(NotCoordinator)], 2, Ok(())),
         (&[Some(CoordinatorLoadInProgress); 2], 3, Ok(())),
