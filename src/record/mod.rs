@@ -27,7 +27,7 @@ pub use header::{
 };
 pub use records::{Header, Record, Records};
 pub use stamp::{stamp, stamp_in_place, stamp_log_append_time, stamp_producer};
-pub use thin::merged_empty;
+pub use thin::{empty_from, merged_empty};
 pub use validate::{ProduceRules, Rejection, validate_produce};
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::header::{ATTRIBUTES_AT, BATCH_HEADER_BYTES, CRC_AT, LENGTH_AT, LENGTH
 use super::header::{BatchHeader, MAX_TIMESTAMP_AT, batch_crc};
 use super::reader::Reader;
 use super::records::{RawRecord, Record, plain_payload};
+use crate::offset::Offset;
 
 const LAST_OFFSET_DELTA_AT: usize = 23;
 const RECORD_COUNT_AT: usize = 57;
@@ -83,6 +84,25 @@ pub fn merged_empty(first: &Bytes, second: &Bytes) -> Option<Bytes> {
     put(&mut bytes, LAST_OFFSET_DELTA_AT, &delta.to_be_bytes());
     put(&mut bytes, MAX_TIMESTAMP_AT, &latest.to_be_bytes());
     fit.then(|| sealed(bytes))
+}
+
+/// The rest, from `offset` on, of a batch without records and producer; `None` if it is another
+/// kind, or `offset` is not inside.
+pub fn empty_from(batch: &[u8], offset: Offset) -> Option<Bytes> {
+    let header = BatchHeader::parse(batch).ok()?;
+    let fits = header.record_count == 0
+        && !header.has_producer_id()
+        && !header.attributes.is_control()
+        && header.base_offset < offset
+        && offset <= header.last_offset();
+    if !fits {
+        return None;
+    }
+    let delta = i32::try_from(header.last_offset() - offset).ok()?;
+    let mut bytes = batch.get(..header.size_bytes())?.to_vec();
+    put(&mut bytes, 0, &offset.to_be_bytes());
+    put(&mut bytes, LAST_OFFSET_DELTA_AT, &delta.to_be_bytes());
+    Some(sealed(bytes))
 }
 
 fn put(bytes: &mut [u8], at: usize, field: &[u8]) {

@@ -286,3 +286,28 @@ fn what_is_compacted_was_made_durable_first() {
     assert!(read_all(&mut directory, 0, end).len() < all.len() / 2);
     assert_eq!(directory.logs.get(&log()).unwrap().recovery_point, end);
 }
+
+/// A follower ends where a batch ended when it was appended, and takes only what begins there.
+#[test]
+fn a_follower_that_was_behind_finds_a_batch_that_begins_at_its_end() {
+    let (_disk, mut directory) = fresh();
+    build(&mut directory, &obsolete());
+    let end = state(&directory).log_end_offset;
+    compact(&mut directory, end, LATER);
+    // Each batch of `obsolete` has two records.
+    for follower_end in (0..end).step_by(2) {
+        let request = DiskRequest::Read {
+            log: log(),
+            start: follower_end,
+            end,
+            max_bytes: 1 << 20,
+            minimum_one_batch: true,
+        };
+        let Ok(DiskReply::Read { batches }) = directory.execute(request) else {
+            panic!("no read at {follower_end}");
+        };
+        let first = Batches::new(batches).next().unwrap().unwrap();
+        first.check_crc().unwrap();
+        assert_eq!(first.header().base_offset, follower_end);
+    }
+}

@@ -1,12 +1,13 @@
 //! Reading whole batches.
 //!
-//! Invariant: what is returned begins with the batch that holds the asked offset and ends where a
-//! batch ends; memory is bounded by the limit, or by one batch that really is in the file.
+//! Invariant: what is returned begins with the batch that holds the asked offset, or with the rest
+//! of it if compaction merged it, and ends where a batch ends; memory is bounded by the limit, or
+//! by one batch that really is in the file.
 
 use bytes::Bytes;
 
 use crate::offset::Offset;
-use crate::record::Batches;
+use crate::record::{Batches, empty_from};
 
 use super::PartitionStore;
 use crate::storage::disk::{Disk, Operation, read_range};
@@ -61,7 +62,7 @@ impl<D: Disk> PartitionStore<D> {
         if !is_active {
             segment.close_file();
         }
-        Ok(whole_batches(Bytes::from(bytes), end))
+        Ok(from_offset(whole_batches(Bytes::from(bytes), end), start))
     }
 
     pub(super) fn check_in_range(&self, offset: Offset) -> Result<(), DiskError> {
@@ -82,6 +83,17 @@ impl<D: Disk> PartitionStore<D> {
             .segments
             .partition_point(|segment| segment.base_offset <= offset);
         after.saturating_sub(1)
+    }
+}
+
+/// A follower takes only a batch that begins at its end, which may lie inside what compaction
+/// merged since: of such a batch it gets the rest.
+fn from_offset(batches: Bytes, start: Offset) -> Bytes {
+    match empty_from(&batches, start) {
+        Some(rest) => [&rest, batches.get(rest.len()..).unwrap_or_default()]
+            .concat()
+            .into(),
+        None => batches,
     }
 }
 
