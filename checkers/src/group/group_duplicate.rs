@@ -22,13 +22,18 @@ pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
     }
 }
 
-/// Whether a commit in doubt may have set the group back to the record, after it was processed.
+/// Whether a commit in doubt may have set the group back to the record, after it was processed:
+/// somebody has to have started there since, or the commit changed nothing for anybody.
 fn set_back(rows: &Rows, first: &ProcessRow, again: &ProcessRow) -> bool {
     rows.commits.iter().any(|commit| {
         !commit.is_acked
             && commit.offset <= first.offset
             && commit.invoked < again.invoked
             && commit.effect_by > first.invoked
+            && rows.resumes.iter().any(|resume| {
+                let since = commit.invoked < resume.at && resume.at < again.invoked;
+                since && resume.offset <= first.offset
+            })
     })
 }
 

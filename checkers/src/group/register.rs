@@ -99,6 +99,9 @@ impl<'a> Register<'a> {
     /// The read before this one that saw a greater offset, if nothing in between may have set the
     /// offset back.
     pub(crate) fn went_back(&self, read: &Read) -> Option<&Read> {
+        if !read.is_current {
+            return None;
+        }
         let earlier = self.reads.partition_point(|other| other.until < read.since);
         let before = self
             .reads
@@ -109,7 +112,7 @@ impl<'a> Register<'a> {
         let is_older = self
             .writer(read)
             .is_none_or(|(_, effect_by)| effect_by < before.since);
-        (read.is_current && is_older && before.value > read.value).then_some(before)
+        (is_older && before.value > read.value).then_some(before)
     }
 }
 

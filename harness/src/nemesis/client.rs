@@ -118,7 +118,7 @@ impl Fault for ClientFault {
             let what = match self.act {
                 Act::Kill => "process gone",
                 Act::Pause => "state T in /proc",
-                Act::Leave => "no member of the group any more",
+                Act::Leave => "left its group in order, as its client tells",
             };
             if self.seen.is_empty() {
                 let clients = short_names(&self.endpoints()).join(", ");
