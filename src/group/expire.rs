@@ -23,7 +23,9 @@ impl Coordinator {
             let Some(group) = self.groups.get(&group_id) else {
                 continue;
             };
-            let expired = expired(group, now.wall_millis, retention);
+            let mut expired = expired(group, now.wall_millis, retention);
+            // A tombstone behind a commit that is on its way would delete what is acknowledged.
+            expired.retain(|name| !self.is_being_committed(&group_id, name));
             let is_idle = group.state == State::Empty && group.pending_members.is_empty();
             if is_idle && expired.len() == group.offsets.len() && !self.is_written(&group_id) {
                 self.write_group_deletion(&group_id, None);
@@ -36,15 +38,22 @@ impl Coordinator {
     /// The topics are gone, and with them all offsets committed for them: a topic that gets the
     /// name again begins without (KAFKA-19154).
     pub fn topics_deleted(&mut self, topics: &[&str]) {
-        for group_id in self.groups.keys().cloned().collect::<Vec<_>>() {
-            let mut gone = self.partitions_in_log(&group_id);
-            gone.retain(|name| topics.contains(&&*name.topic));
-            self.drop_offsets(&group_id, gone.into_iter().collect());
-        }
+        self.drop_topics(None, topics);
         let loading = self.shards.values_mut();
         for loading in loading.filter_map(|shard| shard.loading.as_mut()) {
             let topics = topics.iter().map(|topic| (*topic).to_owned());
             loading.deleted_topics.extend(topics);
+        }
+    }
+
+    /// Drops the offsets of `topics` in the groups of one partition, or of all.
+    pub(super) fn drop_topics(&mut self, partition: Option<i32>, topics: &[&str]) {
+        let groups = self.groups.values();
+        let groups = groups.filter(|group| partition.is_none_or(|only| only == group.partition));
+        for group_id in groups.map(|group| group.id.clone()).collect::<Vec<_>>() {
+            let mut gone = self.partitions_in_log(&group_id);
+            gone.retain(|name| topics.contains(&&*name.topic));
+            self.drop_offsets(&group_id, gone.into_iter().collect());
         }
     }
 
@@ -78,6 +87,14 @@ impl Coordinator {
             }
         }
         partitions
+    }
+
+    fn is_being_committed(&self, group_id: &str, name: &TopicPartition) -> bool {
+        let of_group = |pending: &&Pending| pending.group_id == group_id;
+        self.writes.values().filter(of_group).any(|pending| {
+            matches!(&pending.purpose, Purpose::Commit { offsets, .. }
+                if offsets.iter().any(|(committed, _)| committed == name))
+        })
     }
 
     /// Whether something of the group is on its way to the log.

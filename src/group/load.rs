@@ -128,7 +128,9 @@ impl Coordinator {
             self.note_alarm(&group_id);
         }
         let deleted: Vec<_> = deleted_topics.iter().map(String::as_str).collect();
-        self.topics_deleted(&deleted);
+        // Only here: other partitions have heard of it when it happened, and their groups may have
+        // committed offsets of a topic that has the name again.
+        self.drop_topics(Some(partition), &deleted);
     }
 
     /// This broker leads `partition` no more, or not in `leader_epoch`: whoever waits must look

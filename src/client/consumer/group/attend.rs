@@ -32,10 +32,14 @@ impl Consumer {
         let Some(group) = self.group.as_ref().filter(|group| !group.topics.is_empty()) else {
             return Ok(true);
         };
+        if group.is_fenced {
+            return Err(fenced());
+        }
         group.shared().note_poll();
         match group.shared().alarm() {
             Some(Alarm::Fenced) => {
                 self.lose(true).await;
+                self.stay_fenced();
                 return Err(fenced());
             }
             Some(alarm @ (Alarm::Lost | Alarm::Forgotten)) => {
@@ -85,6 +89,9 @@ impl Consumer {
                 Err(error) => {
                     let is_fenced = error.kind == ErrorKind::Fenced;
                     self.lose(is_fenced).await;
+                    if is_fenced {
+                        self.stay_fenced();
+                    }
                     return Err(error);
                 }
             }
@@ -114,7 +121,6 @@ impl Consumer {
         let must_join_again = joined.must_join_again();
         group.last = Some((joined.own.clone(), joined.identity.generation_id));
         group.shared().enter(joined.identity);
-        group.assignor = Some(joined.assignor);
         group.joined_topics = joined.topics;
         group.watched = joined.watched;
         group.compared = 0;
@@ -168,9 +174,15 @@ impl Consumer {
         }
         self.drop_partitions(&all);
         if let Some(group) = &mut self.group {
-            group.assignor = None;
             group.watched = None;
             group.shared().reset(forget_member);
+        }
+    }
+
+    /// Until the application subscribes anew: joining by itself would fence the other in turn.
+    fn stay_fenced(&mut self) {
+        if let Some(group) = &mut self.group {
+            group.is_fenced = true;
         }
     }
 

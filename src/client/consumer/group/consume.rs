@@ -33,6 +33,7 @@ impl Consumer {
         let group = self.group.as_mut().ok_or_else(no_group)?;
         group.topics = topics;
         group.listener = Some(listener);
+        group.is_fenced = false;
         Ok(())
     }
 

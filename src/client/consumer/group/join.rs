@@ -54,7 +54,6 @@ pub(super) struct Joined {
     pub(super) own: Vec<TopicPartition>,
     /// What it said it owned when it joined.
     pub(super) claimed: Vec<TopicPartition>,
-    pub(super) assignor: AssignorKind,
     /// What it wanted when it joined.
     pub(super) topics: Vec<String>,
     /// If it leads: what it has based the assignment on.
@@ -185,7 +184,6 @@ impl Join {
             identity,
             own,
             claimed: self.owned.clone(),
-            assignor,
             topics: self.topics.clone(),
             watched,
         })))
@@ -344,7 +342,6 @@ mod tests {
                 },
                 own: names(own),
                 claimed: names(claimed),
-                assignor: AssignorKind::CooperativeSticky,
                 topics: vec!["t".to_owned()],
                 watched: None,
             };

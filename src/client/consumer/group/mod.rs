@@ -106,8 +106,8 @@ pub(super) struct Membership {
     /// Empty before `subscribe` and after `unsubscribe`.
     topics: Vec<String>,
     listener: Option<Box<dyn RebalanceListener>>,
-    /// The assignor of the present generation.
-    assignor: Option<AssignorKind>,
+    /// Another instance has taken this one's place: it must not take it back.
+    is_fenced: bool,
     /// The last assignment and its generation.
     last: Option<(Vec<TopicPartition>, i32)>,
     /// At most one.
@@ -156,7 +156,7 @@ impl Membership {
             committer,
             topics: Vec::new(),
             listener: None,
-            assignor: None,
+            is_fenced: false,
             last: None,
             joining: JoinSet::new(),
             joined_topics: Vec::new(),
@@ -179,10 +179,7 @@ impl Membership {
     /// Whether members keep their partitions while they join: only if every assignor that the
     /// group may choose says so.
     fn is_cooperative(&self) -> bool {
-        match self.assignor {
-            Some(assignor) => assignor.is_cooperative(),
-            None => self.config.assignors.iter().all(|a| a.is_cooperative()),
-        }
+        self.config.assignors.iter().all(|a| a.is_cooperative())
     }
 
     /// Begins to beat; once.
