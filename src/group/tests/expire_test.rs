@@ -125,3 +125,42 @@ fn kafka19154_a_topic_that_goes_during_a_load_takes_its_offsets_along() {
     desk.settle_all();
     assert_eq!(desk.committed(&t0()), None);
 }
+
+#[test]
+fn a_load_that_ends_leaves_the_offsets_of_other_partitions_alone() {
+    let mut desk = Desk::new();
+    let now = desk.now();
+    desk.coordinator.begin_load(1, 0);
+    desk.coordinator.topics_deleted(&["t"]);
+    // The topic is there again by the time of this commit.
+    desk.commit("", -1, 9);
+    desk.settle_all();
+    desk.coordinator.finish_load(now, 1, 0);
+    desk.pump();
+    assert!(desk.writes.is_empty(), "nothing of partition 0 is dropped");
+    assert_eq!(desk.committed(&t0()), Some(9));
+}
+
+#[test]
+fn what_is_being_committed_does_not_expire() {
+    let mut desk = desk();
+    let a = desk.stable(1).remove(0);
+    let other = TopicPartition::new("other", 0);
+    let commit_other = |offset| {
+        let mut request = commit(member(&a, 1), offset);
+        request.offsets[0].0 = other.clone();
+        GroupRequest::Commit(request)
+    };
+    desk.send(commit_other(7));
+    desk.settle(Ok(()));
+    let steps = RETENTION / 5_000;
+    for step in 0..=steps {
+        if step == steps {
+            desk.send(commit_other(8));
+        }
+        desk.pass(5_000);
+        desk.heartbeat(&a, 1);
+    }
+    desk.settle_all();
+    assert_eq!(desk.committed(&other), Some(8));
+}
