@@ -24,8 +24,9 @@ use crate::workload::session::Session;
 const GROUP: &str = "verdict-clerk-164";
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(150);
-/// Questions between two deletions.
-const QUESTIONS: usize = 10;
+/// Questions between two deletions: enough that some come after a fault is over. While one acts,
+/// an answer of the past is no proof.
+const QUESTIONS: usize = 40;
 
 /// Sets, deletes and asks until the group's work is over.
 pub async fn work(session: Arc<Session>) {
