@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod disk;
 pub mod doctor;
 pub mod link;
 pub mod nemesis;
