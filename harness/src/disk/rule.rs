@@ -120,7 +120,7 @@ pub enum DiskAction {
         jitter_ms: u64,
     },
     /// It is refused and nothing happens. A failed fsync makes nothing durable, and what it would
-    /// have made durable counts as clean afterwards, as Linux does: a later fsync does not write it.
+    /// have made durable counts as clean afterwards, as on Linux: no later fsync writes it.
     Error {
         /// The system's answer.
         errno: DiskErrno,
