@@ -14,6 +14,7 @@ mod groups;
 mod links;
 mod nemesis;
 mod planted_groups;
+mod planted_logs;
 mod runs;
 mod sandbox;
 mod support;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
                 links::trials(),
                 nemesis::trials(),
                 planted_groups::trials(),
+                planted_logs::trials(),
                 runs::trials(),
                 sandbox::trials(),
             ]

@@ -3,25 +3,16 @@
 //! Each has a plan of its own, the incident that shows it, because a mix of faults finds one or
 //! the other only on some seeds; `results/README.md` has those.
 
-use std::sync::Arc;
-
 use broker::config::sabotage::Sabotage;
 use checkers::anomaly::Kind;
 use checkers::history::CommitMode;
-use harness::cli::Keep;
-use harness::cli::exit::Exit;
 use harness::plan::script::Script;
 use harness::plan::{Plan, profile};
-use harness::run::status::Status;
-use harness::run::{RunRequest, launch};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::support::{Outcome, ensure};
-
-/// Seeds that are tried: the moment in which a bug shows is met by most incidents, not by all.
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=5;
+use crate::support::planted;
 
 /// A planted bug, and the incident that shows it.
 struct Planted {
@@ -79,32 +70,16 @@ pub(crate) fn trials() -> Vec<Trial> {
         return Vec::new();
     }
     let trial = |planted: &'static Planted| {
-        let name = planted.bug.name().replace('-', "_");
-        Trial::test(format!("planted_groups::{name}_is_found"), || {
-            is_found(planted)
-        })
+        let draw = |seed| plan(planted, seed);
+        planted::trial("planted_groups", planted.bug, planted.anomalies, draw)
     };
     PLANTED.iter().map(trial).collect()
-}
-
-fn is_found(planted: &Planted) -> Outcome {
-    let mut ends = Vec::new();
-    for seed in SEEDS {
-        let (exit, found) = run(plan(planted, seed))?;
-        if exit == Exit::Broken && found.iter().any(|kind| planted.anomalies.contains(kind)) {
-            return Ok(());
-        }
-        ends.push(format!("seed {seed}: {exit:?} {found:?}"));
-    }
-    let wanted = planted.anomalies;
-    ensure(false, format!("none of {wanted:?} was found: {ends:?}"))
 }
 
 fn plan(planted: &Planted, seed: u64) -> Plan {
     let profile = profile::find("group-none").expect("a profile");
     let mut plan = Plan::draw_with(seed, profile, planted.workload_ms);
     plan.time.recovery_deadline_ms = 8_000;
-    plan.cluster.sabotage = Some(planted.bug.name().to_owned());
     plan.workload.consumers = 3;
     plan.workload.sends_per_second = 300;
     let members = plan.workload.group.as_mut().expect("a group");
@@ -117,19 +92,4 @@ fn plan(planted: &Planted, seed: u64) -> Plan {
     let scene = planted.script.draw(&mut rng, &plan.cluster, 1_200, end_ms);
     plan.faults = scene.expect("the workload is long enough for its incident");
     plan
-}
-
-/// How the run ended, and what it broke.
-fn run(plan: Plan) -> Result<(Exit, Vec<Kind>), Failed> {
-    let results = tempfile::tempdir()?;
-    let request = RunRequest {
-        plan,
-        results: results.path().to_owned(),
-        keep: Keep::Never,
-    };
-    let end = launch(&request, &Arc::new(Status::default()))?;
-    let summary = end.summary.map_err(|failure| failure.to_string())?;
-    let checks = summary.verdict.checks.iter();
-    let broken = checks.filter(|check| check.count > 0 && check.promise.forbidden);
-    Ok((summary.exit(), broken.map(|check| check.anomaly).collect()))
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use broker::config::sabotage::Sabotage;
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::plan::Plan;
@@ -17,19 +16,11 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::{Outcome, ensure};
 
-/// The planted bugs that the default profile finds.
-const LOG_BUGS: [Sabotage; 4] = [
-    Sabotage::AckBeforeReplication,
-    Sabotage::TruncateToHighWatermarkOnRestart,
-    Sabotage::IgnoreLeaderEpochInFetch,
-    Sabotage::NoDuplicateWindowAfterFailover,
-];
-
 /// Long enough for a fault and its aftermath.
 const WORKLOAD_MS: u64 = 3_000;
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = vec![
+    vec![
         Trial::test("runs::without_faults_every_promise_is_kept", || {
             keeps("none", 1)
         }),
@@ -37,14 +28,7 @@ pub(crate) fn trials() -> Vec<Trial> {
             keeps("default", 7)
         }),
         Trial::test("runs::a_stored_run_replays_and_is_judged_again", replays),
-    ];
-    if cfg!(feature = "sabotage") {
-        trials.extend(LOG_BUGS.iter().map(|bug| {
-            let name = format!("runs::planted_{}_is_found", bug.name().replace('-', "_"));
-            Trial::test(name, || finds_planted(*bug))
-        }));
-    }
-    trials
+    ]
 }
 
 fn keeps(profile: &str, seed: u64) -> Outcome {
@@ -76,22 +60,6 @@ fn replays() -> Outcome {
         runs == 3,
         format!("two directories and the link to the newest, not {runs}"),
     )
-}
-
-/// Three seeds, because a fault has to hit the moment in which the bug shows.
-fn finds_planted(bug: Sabotage) -> Outcome {
-    let results = tempfile::tempdir()?;
-    let mut sentences = Vec::new();
-    for seed in 1..=3 {
-        let mut plan = Plan::draw(seed, named("default"));
-        plan.cluster.sabotage = Some(bug.name().to_owned());
-        let summary = run(plan, results.path())?.1;
-        if summary.exit() == Exit::Broken {
-            return Ok(());
-        }
-        sentences.push(summary.sentence);
-    }
-    Err(format!("not found by three seeds: {sentences:?}").into())
 }
 
 fn named(name: &str) -> &'static Profile {

@@ -1,6 +1,7 @@
 //! What the scenarios share: runtimes, waiting, sandboxes with stand-in nodes, Kafka frames.
 
 pub(crate) mod node;
+pub(crate) mod planted;
 
 use std::future::Future;
 use std::path::Path;
