@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker::id::BrokerId;
@@ -31,10 +32,14 @@ pub fn prepare(
     let Some(id) = endpoint.broker() else {
         return Err(RunFailure::Harness(format!("{endpoint} is no node")));
     };
-    let data = store.node_data(id.0).display().to_string();
+    let of_disk = |disk| match plan.cluster.disk {
+        Some(_) => store.mount_point(disk),
+        None => store.backing(disk),
+    };
+    let log_dirs: Vec<PathBuf> = plan.cluster.disks_of(id.0).map(of_disk).collect();
     let config = store.node_config(id.0).join(CONFIG_FILE);
     store
-        .write(&config, &properties(plan, id, &data))
+        .write(&config, &properties(plan, id, &log_dirs))
         .map_err(RunFailure::harness)?;
     let namespace = sandbox.namespace(endpoint).map_err(RunFailure::harness)?;
     let mut spec = ProcessSpec::new(Program::Role(Role::Node), Some(Arc::clone(namespace)))
@@ -48,17 +53,22 @@ pub fn prepare(
     Ok(spec)
 }
 
-/// The text of the configuration file of node `id`.
-pub fn properties(plan: &Plan, id: BrokerId, data: &str) -> String {
+/// The text of the configuration file of node `id`, whose logs are in `log_dirs`.
+pub fn properties(plan: &Plan, id: BrokerId, log_dirs: &[PathBuf]) -> String {
     let address = node_address(id);
     let voters: Vec<String> = (1..=plan.cluster.nodes as i32)
         .map(|voter| format!("{voter}@{}", node_address(BrokerId(voter))))
         .collect();
+    let log_dirs: Vec<String> = log_dirs
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
     let mut text = format!(
         "node.id={id}\ncluster.id={CLUSTER_ID}\nlisteners=PLAINTEXT://{address}\n\
          advertised.listeners=PLAINTEXT://{address}\ncontroller.quorum.voters={}\n\
-         log.dirs={data}\n",
-        voters.join(",")
+         log.dirs={}\n",
+        voters.join(","),
+        log_dirs.join(",")
     );
     for (key, value) in &plan.cluster.broker_settings {
         writeln!(text, "{key}={value}").expect("invariant: writing to a string succeeds");
@@ -87,7 +97,7 @@ mod tests {
         for seed in 0..20 {
             let plan = Plan::draw(seed, &crate::plan::profile::PROFILES[0]);
             for id in 1..=3 {
-                let text = properties(&plan, BrokerId(id), "/tmp/data");
+                let text = properties(&plan, BrokerId(id), &["/a".into(), "/b".into()]);
                 Settings::parse::<&str>(&text, &[]).expect("the broker takes it");
             }
         }

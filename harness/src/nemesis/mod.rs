@@ -11,6 +11,7 @@ use broker::id::BrokerId;
 use serde::{Deserialize, Serialize};
 use tokio::time::{sleep, timeout};
 
+use crate::disk::Disks;
 use crate::link::{Links, Probe, probe_locally};
 use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
 use crate::workload::group::Roster;
@@ -50,6 +51,8 @@ pub struct Arena {
     pub sandbox: Sandbox,
     /// Who is who.
     pub view: Arc<dyn ClusterView>,
+    /// The faulty log directories; none when the plan keeps the machine's own disk.
+    pub disks: Disks,
     /// The members of the run's group.
     pub roster: Roster,
 }

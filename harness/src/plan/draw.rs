@@ -64,6 +64,8 @@ fn draw_cluster(rng: &mut impl Rng) -> ClusterPlan {
         replication_factor: 3,
         min_insync_replicas: 2,
         broker_settings: draw_broker_settings(rng),
+        log_dirs: 1,
+        disk: None,
         sabotage: None,
     }
 }

@@ -147,6 +147,21 @@ fn an_invalid_plan_is_refused_in_one_line_with_file_field_and_remedy() {
             "cluster.broker_settings.log.dirs is /tmp; the harness decides",
         ),
         (
+            "\"log_dirs\": 1",
+            "\"log_dirs\": 9",
+            "cluster.log_dirs is 9; it must be 1 to 8",
+        ),
+        (
+            "\"log_dirs\": 1",
+            "\"disk\": {\"fsync_ms\": 2000}",
+            "cluster.disk.fsync_ms is 2000; it must be 0 to 1000",
+        ),
+        (
+            "\"log_dirs\": 1",
+            "\"disk\": {\"fsync_ms\": 0, \"quota_mib\": 0}",
+            "cluster.disk.quota_mib is 0; it must be 1 to",
+        ),
+        (
             "\"nodes\": 3",
             "\"sabotage\": \"none\", \"nodes\": 3",
             "cluster.sabotage is \"none\"; `verdict list sabotage`",
@@ -231,4 +246,15 @@ fn the_scripts_come_up_in_nearly_every_default_run() {
         returns >= 95 && downs >= 95,
         "{returns} returns to lead, {downs} times all down"
     );
+}
+
+#[test]
+fn a_plan_from_before_there_were_disks_has_one_directory_on_the_native_disk() {
+    let text = Plan::draw(7, &PROFILES[0]).to_json();
+    let old = text
+        .replace("    \"log_dirs\": 1,\n", "")
+        .replace(",\n    \"log_dirs\": 1", "");
+    assert!(!old.contains("log_dirs"), "{old}");
+    let plan = Plan::parse(&old, Path::new("p.json")).expect("it loads");
+    assert_eq!((plan.cluster.log_dirs, plan.cluster.disk), (1, None));
 }

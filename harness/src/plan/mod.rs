@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::rule::DiskId;
 use crate::nemesis::FaultSpec;
 use crate::worker::protocol::{ConsumerOptions, ProducerOptions};
 
@@ -65,9 +66,27 @@ pub struct ClusterPlan {
     pub min_insync_replicas: i16,
     /// Settings of every broker beyond its identity and addresses, by Kafka's names.
     pub broker_settings: BTreeMap<String, String>,
+    /// Log directories of each node; the first also holds the metadata log.
+    #[serde(default = "one")]
+    pub log_dirs: u32,
+    /// Puts the log directories on faulty disks; without it they are on the machine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskPlan>,
     /// The planted bug that every broker runs with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sabotage: Option<String>,
+}
+
+/// The faulty disks, one for each log directory of each node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskPlan {
+    /// How long an fsync takes, in milliseconds. What it makes durable is durable against the
+    /// power losses of the run, which need no fsync of the machine's own disk.
+    pub fsync_ms: u64,
+    /// The size of each disk, in MiB; without it that of the machine's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota_mib: Option<u64>,
 }
 
 /// What the clients do.
@@ -128,6 +147,22 @@ pub struct ScheduledFault {
     pub draw: u32,
     /// What it does, to whom.
     pub what: FaultSpec,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl ClusterPlan {
+    /// The log directories of node `node`, in the order of `log.dirs`.
+    pub fn disks_of(&self, node: i32) -> impl Iterator<Item = DiskId> + use<> {
+        (0..self.log_dirs).map(move |directory| DiskId { node, directory })
+    }
+
+    /// The log directories of all nodes.
+    pub fn disks(&self) -> impl Iterator<Item = DiskId> + '_ {
+        (1..=self.nodes as i32).flat_map(|node| self.disks_of(node))
+    }
 }
 
 impl Plan {

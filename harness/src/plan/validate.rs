@@ -18,6 +18,10 @@ use crate::worker::protocol::Acks;
 const DAY_MS: u64 = 86_400_000;
 /// One minute: longer timeouts outlive every run.
 const MINUTE_MS: u64 = 60_000;
+/// Log directories of a node: each may be a mount with a thread of its own.
+const LOG_DIRS_MAX: u32 = 8;
+/// The smallest faulty disk, in MiB.
+const QUOTA_MIB_MIN: u64 = 1;
 /// Settings that the harness decides for each node.
 const OWN_SETTINGS: [&str; 7] = [
     "node.id",
@@ -53,6 +57,7 @@ impl Complaint {
 pub(super) fn complaint(plan: &Plan) -> Option<Complaint> {
     let ranges = cluster_ranges(plan)
         .into_iter()
+        .chain(disk_ranges(plan))
         .chain(workload_ranges(plan))
         .chain(client_ranges(plan))
         .chain(time_ranges(plan));
@@ -93,6 +98,7 @@ fn cluster_ranges(plan: &Plan) -> Vec<Range> {
         ),
         range("cluster.nodes", cluster.nodes, 1, 9),
         range("cluster.partitions", cluster.partitions, 1, 1000),
+        range("cluster.log_dirs", cluster.log_dirs, 1, LOG_DIRS_MAX.into()),
         range(
             "cluster.replication_factor",
             cluster.replication_factor,
@@ -105,6 +111,18 @@ fn cluster_ranges(plan: &Plan) -> Vec<Range> {
             1,
             replicas,
         ),
+    ]
+}
+
+fn disk_ranges(plan: &Plan) -> Vec<Range> {
+    let Some(disk) = &plan.cluster.disk else {
+        return vec![];
+    };
+    // Below this a node has no room for the logs of an idle cluster.
+    let quota = disk.quota_mib.unwrap_or(QUOTA_MIB_MIN);
+    vec![
+        range("cluster.disk.fsync_ms", disk.fsync_ms, 0, 1_000),
+        range("cluster.disk.quota_mib", quota, QUOTA_MIB_MIN, 1 << 20),
     ]
 }
 
@@ -271,7 +289,7 @@ fn own_setting(plan: &Plan) -> Option<Complaint> {
 
 /// What the broker itself would say about its settings.
 fn broker_refusal(plan: &Plan) -> Option<Complaint> {
-    let text = properties(plan, BrokerId(1), "/data");
+    let text = properties(plan, BrokerId(1), &["/data".into()]);
     let refusal = Settings::parse::<&str>(&text, &[]).err()?;
     let (field, value) = ("cluster.broker_settings", "refused by the broker");
     Some(Complaint::new(field, value, refusal.to_string()))

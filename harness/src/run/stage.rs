@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::cluster::observer::Observer;
+use crate::disk::Disks;
 use crate::link::Links;
 use crate::nemesis::{Arena, FaultReport};
 use crate::plan::{Plan, ScheduledFault};
@@ -62,6 +63,9 @@ impl Stage {
     ) -> Result<Self, RunFailure> {
         let clock = Clock::start();
         store
+            .create_log_dirs(&plan.cluster)
+            .map_err(RunFailure::harness)?;
+        store
             .write(&store.plan(), &plan.to_json())
             .map_err(RunFailure::harness)?;
         let (recorder, history) =
@@ -79,6 +83,7 @@ impl Stage {
             links,
             sandbox: sandbox.clone(),
             view: Arc::new(observer.clone()),
+            disks: Disks::default(),
             roster: session.roster.clone(),
         };
         let nemesis = Faults::new(arena, &session, &events, status);

@@ -8,7 +8,8 @@
 //!   verdict.json    how the run ended, and every anomaly with its witness (`run::summary`)
 //!   report.html     the page for people
 //!   nodes/n1/log/   what the node printed      nodes/n1/config/  its configuration
-//!   nodes/n1/data/  its log directories        clients/          what the workers printed
+//!   nodes/n1/data/  its log directories, d0 …  clients/          what the workers printed
+//!   nodes/n1/disk/  where they are mounted while the run lasts, if its disks are faulty ones
 //! results/latest    a symbolic link to the newest
 //! ```
 //! Invariant: a directory belongs to one run and is never reused.
@@ -18,6 +19,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+
+use crate::disk::rule::DiskId;
+use crate::plan::ClusterPlan;
 
 /// The result directory cannot be made or written.
 #[derive(Debug, Error)]
@@ -121,9 +125,32 @@ impl Store {
         self.node(id).join("config")
     }
 
-    /// The log directories of node `id`.
+    /// The folder of the log directories of node `id`.
     pub fn node_data(&self, id: i32) -> PathBuf {
         self.node(id).join("data")
+    }
+
+    /// Where the files of log directory `disk` lie. The harness may read them at any time, and
+    /// change them while the node is down.
+    pub fn backing(&self, disk: DiskId) -> PathBuf {
+        self.node_data(disk.node).join(directory_name(disk))
+    }
+
+    /// Where the node finds log directory `disk` when it is a faulty one. The harness must never
+    /// touch a file below: it would wait for itself.
+    pub fn mount_point(&self, disk: DiskId) -> PathBuf {
+        self.node(disk.node).join("disk").join(directory_name(disk))
+    }
+
+    /// Makes the folders of the log directories of `cluster`.
+    pub fn create_log_dirs(&self, cluster: &ClusterPlan) -> Result<(), StoreError> {
+        let faulty = cluster.disk.is_some();
+        let mount_points = cluster.disks().filter(|_| faulty);
+        let backings = cluster.disks().map(|disk| self.backing(disk));
+        for path in backings.chain(mount_points.map(|disk| self.mount_point(disk))) {
+            fs::create_dir_all(&path).map_err(|source| StoreError { path, source })?;
+        }
+        Ok(())
     }
 
     fn node(&self, id: i32) -> PathBuf {
@@ -137,6 +164,10 @@ impl Store {
             source,
         })
     }
+}
+
+fn directory_name(disk: DiskId) -> String {
+    format!("d{}", disk.directory)
 }
 
 /// Two runs of the same second get different directories.
@@ -170,6 +201,8 @@ fn point_latest(results: &Path, root: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::profile::PROFILES;
+    use crate::plan::{DiskPlan, Plan};
 
     #[test]
     fn every_run_gets_its_own_directory_and_latest_is_the_newest() {
@@ -181,6 +214,28 @@ mod tests {
         assert!(second.node_data(3).is_dir());
         let latest = results.join("latest").canonicalize().expect("a link");
         assert_eq!(latest, second.root().canonicalize().expect("exists"));
+    }
+
+    #[test]
+    fn the_folders_that_the_harness_reads_are_not_those_that_it_serves() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(dir.path());
+        let mut cluster = Plan::draw(7, &PROFILES[0]).cluster;
+        cluster.log_dirs = 2;
+        let disk = DiskId {
+            node: 3,
+            directory: 1,
+        };
+        store.create_log_dirs(&cluster).expect("made");
+        assert!(store.backing(disk).ends_with("nodes/n3/data/d1"));
+        assert!(store.backing(disk).is_dir() && !store.mount_point(disk).exists());
+        cluster.disk = Some(DiskPlan {
+            fsync_ms: 0,
+            quota_mib: None,
+        });
+        store.create_log_dirs(&cluster).expect("made");
+        assert!(!store.mount_point(disk).starts_with(store.node_data(3)));
+        assert!(store.mount_point(disk).is_dir());
     }
 
     #[test]

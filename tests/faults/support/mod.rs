@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::id::BrokerId;
+use harness::disk::Disks;
 use harness::link::Links;
 use harness::nemesis::{Arena, BoxFuture, ClusterState, ClusterView};
 use harness::roles::Role;
@@ -186,6 +187,7 @@ impl Cluster {
             links,
             sandbox,
             view: Arc::new(NoView),
+            disks: Disks::default(),
             roster: Roster::nobody(),
         };
         harness::nemesis::heal_everything(&arena).await?;
