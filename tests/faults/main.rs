@@ -10,11 +10,13 @@
 )]
 
 mod brokers;
+mod damage;
 mod groups;
 mod links;
 mod nemesis;
 mod planted_groups;
 mod planted_logs;
+mod resources;
 mod runs;
 mod sandbox;
 mod support;
@@ -44,11 +46,13 @@ fn main() -> ExitCode {
         (Place::Sandbox, _) => {
             let trials = [
                 brokers::trials(),
+                damage::trials(),
                 groups::trials(),
                 links::trials(),
                 nemesis::trials(),
                 planted_groups::trials(),
                 planted_logs::trials(),
+                resources::trials(),
                 runs::trials(),
                 sandbox::trials(),
             ]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::nemesis::client::{Act, ClientFault};
 use crate::nemesis::crash::Crash;
+use crate::nemesis::damage::Unbuilt;
 use crate::nemesis::frame::Frame;
 use crate::nemesis::kill::Kill;
 use crate::nemesis::link_faults::{Kind, LinkFault};
@@ -64,10 +65,26 @@ pub const FAULTS: &[(&str, &str)] = &[
         "frame",
         "one kind of Kafka frame is dropped, held, delayed or answered with a reset",
     ),
+    (
+        "damage",
+        "stopped, its files flipped, cut, deleted, rolled back, wiped or exchanged, and restarted",
+    ),
+    (
+        "file-limit",
+        "the running process may open few more files and connections",
+    ),
+    (
+        "address-space",
+        "the running process may map little more memory",
+    ),
+    (
+        "cpu",
+        "SIGSTOP and SIGCONT by turns: the process runs a part of the time",
+    ),
 ];
 
-/// The fault that a spec describes.
-pub fn build(spec: &FaultSpec) -> Box<dyn Fault> {
+/// The fault that a spec describes; `draw` decides what the spec leaves open.
+pub fn build(spec: &FaultSpec, _draw: u64) -> Box<dyn Fault> {
     let link = |kind| Box::new(LinkFault::new(kind));
     let ms = Duration::from_millis;
     match spec {
@@ -95,6 +112,10 @@ pub fn build(spec: &FaultSpec) -> Box<dyn Fault> {
         FaultSpec::ClientPause { .. } => Box::new(ClientFault::new(Act::Pause)),
         FaultSpec::ClientLeave { .. } => Box::new(ClientFault::new(Act::Leave)),
         FaultSpec::Frame { rule, .. } => Box::new(Frame::new(rule.clone())),
+        FaultSpec::Damage { .. }
+        | FaultSpec::FileLimit { .. }
+        | FaultSpec::AddressSpace { .. }
+        | FaultSpec::Cpu { .. } => Box::new(Unbuilt),
     }
 }
 

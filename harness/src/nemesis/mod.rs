@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use broker::id::BrokerId;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
 
 use crate::disk::Disks;
@@ -19,6 +20,8 @@ use crate::workload::group::Roster;
 pub mod catalogue;
 mod client;
 mod crash;
+pub mod damage;
+pub mod directory;
 mod frame;
 mod kill;
 mod link_faults;
@@ -28,6 +31,8 @@ pub mod spec;
 pub mod target;
 mod terminate;
 
+pub use damage::{Damage, FileKind, Place};
+pub use directory::DirectoryPick;
 pub use spec::{FaultSpec, PartitionShape};
 pub use target::{BoxFuture, ClusterState, ClusterView, PartitionState, Target};
 
@@ -79,6 +84,11 @@ pub trait Fault: Send {
     fn heal<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>>;
     /// Waits for evidence that nothing of it is left.
     fn prove_recovered<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>>;
+    /// What checkers and reports want to know of it beyond its evidence, as the fields of an
+    /// object; called whenever it has come further.
+    fn detail(&self) -> Map<String, Value> {
+        Map::new()
+    }
 }
 
 /// What became of one fault of the plan.
@@ -99,10 +109,10 @@ pub struct FaultReport {
 pub enum Step {
     /// It acts now, on these nodes or clients.
     Injected(Vec<Endpoint>),
-    /// It acts no longer.
-    Healed(Effect),
+    /// It acts no longer; what it did, as [`Fault::detail`] tells.
+    Healed(Effect, Map<String, Value>),
     /// Its trace is gone, or why not.
-    Recovered(Result<(), String>),
+    Recovered(Result<(), String>, Map<String, Value>),
 }
 
 /// Lets one fault act for `hold` and heals it. `draw` picks among several possible targets.
@@ -123,7 +133,7 @@ pub async fn run_fault(
         Ok(targets) => targets,
         Err(reason) => return report(&[], Effect::Vacuous(reason), None),
     };
-    let mut fault = catalogue::build(spec);
+    let mut fault = catalogue::build(spec, draw);
     fault.setup(arena, &targets);
     let injected = fault.inject(arena).await;
     on_step(Step::Injected(targets.clone()));
@@ -135,12 +145,12 @@ pub async fn run_fault(
         Err(reason) => Effect::Vacuous(reason),
     };
     let healed = fault.heal(arena).await;
-    on_step(Step::Healed(effect.clone()));
+    on_step(Step::Healed(effect.clone(), fault.detail()));
     let recovered = match healed {
         Ok(()) => fault.prove_recovered(arena).await,
         Err(reason) => Err(reason),
     };
-    on_step(Step::Recovered(recovered.clone()));
+    on_step(Step::Recovered(recovered.clone(), fault.detail()));
     report(&targets, effect, recovered.err())
 }
 

@@ -21,6 +21,7 @@ pub mod profile;
 pub mod schedule;
 pub mod script;
 mod validate;
+mod validate_damage;
 
 #[cfg(test)]
 mod draw_test;

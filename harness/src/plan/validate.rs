@@ -11,7 +11,7 @@ use broker::id::BrokerId;
 use crate::cluster::node::properties;
 use crate::link::{FrameAction, FramePick, FrameRule};
 use crate::nemesis::{FaultSpec, Target};
-use crate::plan::{PLAN_FORMAT, Plan, ScheduledFault};
+use crate::plan::{PLAN_FORMAT, Plan, ScheduledFault, validate_damage};
 use crate::worker::protocol::Acks;
 
 /// One day: longer waits are typing errors.
@@ -44,7 +44,11 @@ pub(super) struct Complaint {
 }
 
 impl Complaint {
-    fn new(field: impl Into<String>, value: impl ToString, remedy: impl Into<String>) -> Self {
+    pub(super) fn new(
+        field: impl Into<String>,
+        value: impl ToString,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self {
             field: field.into(),
             value: value.to_string(),
@@ -72,13 +76,13 @@ pub(super) fn complaint(plan: &Plan) -> Option<Complaint> {
 }
 
 /// A field, its value, and the least and greatest that make sense.
-type Range = (&'static str, i128, i128, i128);
+pub(super) type Range = (&'static str, i128, i128, i128);
 
-fn range(field: &'static str, value: impl Into<i128>, low: u64, high: u64) -> Range {
+pub(super) fn range(field: &'static str, value: impl Into<i128>, low: u64, high: u64) -> Range {
     (field, value.into(), low.into(), high.into())
 }
 
-fn out_of_range(ranges: impl Iterator<Item = Range>) -> Option<Complaint> {
+pub(super) fn out_of_range(ranges: impl Iterator<Item = Range>) -> Option<Complaint> {
     let (field, value, low, high) = ranges
         .into_iter()
         .find(|(_, value, low, high)| !(low..=high).contains(&value))?;
@@ -316,6 +320,7 @@ fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Comp
     }
     target_complaint(plan, fault.what.target())
         .or_else(|| parameter_complaint(&fault.what))
+        .or_else(|| validate_damage::complaint(plan, fault))
         .map(|complaint| Complaint {
             field: format!("faults[{i}].what.{}", complaint.field),
             ..complaint

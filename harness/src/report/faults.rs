@@ -76,13 +76,18 @@ fn take_in(row: &mut FaultRow, time: u64, fault: &NemesisEvent) {
         }
         Phase::Prove => {
             row.is_effective = true;
-            row.proof = plain(&fault.detail);
+            row.proof = evidence(fault);
         }
         Phase::Vacuous => {
             row.is_effective = false;
-            row.proof = format!("vacuous: {}", plain(&fault.detail));
+            row.proof = format!("vacuous: {}", evidence(fault));
         }
         Phase::Heal => row.until = Some(time),
         Phase::Recovered => row.recovery = format!("recovered at {}", seconds(time)),
     }
+}
+
+/// The sentence among what a fault tells.
+fn evidence(fault: &NemesisEvent) -> String {
+    plain(fault.detail.get("evidence").unwrap_or(&fault.detail))
 }

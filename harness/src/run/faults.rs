@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use checkers::history::{Action, FaultClass, NemesisEvent, OpType, Phase as FaultPhase};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -154,7 +154,7 @@ async fn act(arena: &Arena, log: &FaultLog, number: usize, fault: &ScheduledFaul
             &fault.what,
             FaultPhase::Vacuous,
             Value::Null,
-            detail(&report.effect),
+            detail(&report.effect, Map::new()),
         );
         log.ended(number);
     }
@@ -178,13 +178,13 @@ impl FaultLog {
                     detail,
                 );
             }
-            Step::Healed(effect) => {
+            Step::Healed(effect, more) => {
                 let phase = match effect {
                     Effect::Seen(_) => FaultPhase::Prove,
                     Effect::Vacuous(_) => FaultPhase::Vacuous,
                 };
                 let target = json!(short_names(&nodes));
-                self.record(number, spec, phase, target.clone(), detail(&effect));
+                self.record(number, spec, phase, target.clone(), detail(&effect, more));
                 self.record(number, spec, FaultPhase::Heal, target, Value::Null);
                 let report = FaultReport {
                     fault: spec.clone(),
@@ -195,11 +195,15 @@ impl FaultLog {
                 self.report(number, report);
                 self.ended(number);
             }
-            Step::Recovered(Ok(())) => {
+            Step::Recovered(Ok(()), more) => {
                 let target = json!(short_names(&nodes));
-                self.record(number, spec, FaultPhase::Recovered, target, Value::Null);
+                let did = Some(more)
+                    .filter(|more| !more.is_empty())
+                    .map(Value::Object);
+                let did = did.unwrap_or_default();
+                self.record(number, spec, FaultPhase::Recovered, target, did);
             }
-            Step::Recovered(Err(reason)) => {
+            Step::Recovered(Err(reason), _) => {
                 self.events
                     .note(format!("fault {number} ({}): {reason}", spec.name()));
             }
@@ -247,10 +251,14 @@ impl FaultLog {
     }
 }
 
-fn detail(effect: &Effect) -> Value {
-    match effect {
-        Effect::Seen(evidence) | Effect::Vacuous(evidence) => json!(evidence),
+/// The evidence alone, or with what else is known.
+fn detail(effect: &Effect, mut more: Map<String, Value>) -> Value {
+    let (Effect::Seen(evidence) | Effect::Vacuous(evidence)) = effect;
+    if more.is_empty() {
+        return json!(evidence);
     }
+    more.insert("evidence".to_owned(), json!(evidence));
+    Value::Object(more)
 }
 
 /// What a fault can do to the promises.
@@ -262,6 +270,11 @@ fn class(spec: &FaultSpec) -> FaultClass {
         | FaultSpec::ClientPause { .. }
         | FaultSpec::ClientLeave { .. } => FaultClass::Client,
         FaultSpec::Pause { .. } => FaultClass::Pause,
+        FaultSpec::Damage { .. } => FaultClass::Corruption,
+        // It is slow or dies, and loses nothing that it had written.
+        FaultSpec::FileLimit { .. } | FaultSpec::AddressSpace { .. } | FaultSpec::Cpu { .. } => {
+            FaultClass::ProcessCrash
+        }
         FaultSpec::Partition { .. }
         | FaultSpec::Delay { .. }
         | FaultSpec::Bandwidth { .. }
