@@ -66,11 +66,13 @@ impl View {
             leader: partition.leader,
             replicas: partition.replicas.clone(),
             isr: partition.isr.clone(),
+            offline: partition.offline.clone(),
         };
         let partitions = self.partitions.iter().map(partition).collect();
         ClusterState {
             nodes,
             controller: self.controller,
+            registered: self.brokers.clone(),
             partitions,
         }
     }

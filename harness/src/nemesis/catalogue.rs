@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::nemesis::client::{Act, ClientFault};
 use crate::nemesis::crash::Crash;
-use crate::nemesis::damage::Unbuilt;
+use crate::nemesis::disk::DiskFault;
 use crate::nemesis::frame::Frame;
 use crate::nemesis::kill::Kill;
 use crate::nemesis::link_faults::{Kind, LinkFault};
 use crate::nemesis::partition::Partition;
 use crate::nemesis::pause::Pause;
+use crate::nemesis::power_loss::PowerLoss;
 use crate::nemesis::terminate::Terminate;
 use crate::nemesis::{Fault, FaultSpec};
 
@@ -66,25 +67,17 @@ pub const FAULTS: &[(&str, &str)] = &[
         "one kind of Kafka frame is dropped, held, delayed or answered with a reset",
     ),
     (
-        "damage",
-        "stopped, its files flipped, cut, deleted, rolled back, wiped or exchanged, and restarted",
+        "disk",
+        "operations on a log directory stall, are slow, fail, fill up, tear, lie or flip bits",
     ),
     (
-        "file-limit",
-        "the running process may open few more files and connections",
-    ),
-    (
-        "address-space",
-        "the running process may map little more memory",
-    ),
-    (
-        "cpu",
-        "SIGSTOP and SIGCONT by turns: the process runs a part of the time",
+        "power-loss",
+        "as crash, and what was not fsynced is gone: on one node, or on all at once",
     ),
 ];
 
 /// The fault that a spec describes; `draw` decides what the spec leaves open.
-pub fn build(spec: &FaultSpec, _draw: u64) -> Box<dyn Fault> {
+pub fn build(spec: &FaultSpec, draw: u64) -> Box<dyn Fault> {
     let link = |kind| Box::new(LinkFault::new(kind));
     let ms = Duration::from_millis;
     match spec {
@@ -112,10 +105,14 @@ pub fn build(spec: &FaultSpec, _draw: u64) -> Box<dyn Fault> {
         FaultSpec::ClientPause { .. } => Box::new(ClientFault::new(Act::Pause)),
         FaultSpec::ClientLeave { .. } => Box::new(ClientFault::new(Act::Leave)),
         FaultSpec::Frame { rule, .. } => Box::new(Frame::new(rule.clone())),
-        FaultSpec::Damage { .. }
-        | FaultSpec::FileLimit { .. }
-        | FaultSpec::AddressSpace { .. }
-        | FaultSpec::Cpu { .. } => Box::new(Unbuilt),
+        FaultSpec::Disk {
+            directory, rule, ..
+        } => Box::new(DiskFault::new(directory.clone(), rule.clone(), draw)),
+        FaultSpec::PowerLoss {
+            survival,
+            stagger_ms,
+            ..
+        } => Box::new(PowerLoss::new(*survival, ms(*stagger_ms), draw)),
     }
 }
 

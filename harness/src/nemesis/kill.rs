@@ -85,10 +85,11 @@ pub(crate) fn restart_all(arena: &Arena, killed: &[BrokerId]) -> Result<(), Stri
         .try_for_each(|node| start_again(arena, Endpoint::of(*node)))
 }
 
-/// Starts a node again unless it runs; healing everything may do so at the same moment.
+/// Starts a node again unless it runs; healing everything may do so at the same moment. A node
+/// that another fault holds down is started by that one.
 pub(crate) fn start_again(arena: &Arena, endpoint: Endpoint) -> Result<(), String> {
     match arena.supervisor.restart(endpoint) {
-        Ok(_) | Err(ProcessError::Running(_)) => Ok(()),
+        Ok(_) | Err(ProcessError::Running(_) | ProcessError::HeldDown(_)) => Ok(()),
         Err(error) => Err(error.to_string()),
     }
 }

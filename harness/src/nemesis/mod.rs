@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
 
-use crate::disk::Disks;
+use crate::disk::{DiskError, Disks};
 use crate::link::{Links, Probe, probe_locally};
 use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
 use crate::workload::group::Roster;
@@ -20,18 +20,19 @@ use crate::workload::group::Roster;
 pub mod catalogue;
 mod client;
 mod crash;
-pub mod damage;
 pub mod directory;
+mod disk;
 mod frame;
 mod kill;
 mod link_faults;
 mod partition;
 mod pause;
+mod power_loss;
+mod repair;
 pub mod spec;
 pub mod target;
 mod terminate;
 
-pub use damage::{Damage, FileKind, Place};
 pub use directory::DirectoryPick;
 pub use spec::{FaultSpec, PartitionShape};
 pub use target::{BoxFuture, ClusterState, ClusterView, PartitionState, Target};
@@ -154,18 +155,23 @@ pub async fn run_fault(
     report(&targets, effect, recovered.err())
 }
 
-/// Whatever any fault did: opens every link, resumes paused nodes, restarts those that ended.
+/// Whatever any fault did: opens every link, mends every disk, resumes paused nodes, restarts
+/// those that ended.
 ///
 /// # Errors
 /// The first node that could not be started; the others are.
 pub fn undo_everything(arena: &Arena) -> Result<(), String> {
     arena.links.heal_all();
+    arena.disks.lift_all();
     let undo = |node: BrokerId| {
         let endpoint = Endpoint::of(node);
         match arena.supervisor.status(endpoint) {
             // A node that was killed in the meantime is not there to be resumed.
             Some(Status::Paused(_)) => drop(arena.supervisor.resume(endpoint)),
-            Some(Status::Exited(_)) => return kill::start_again(arena, endpoint),
+            Some(Status::Exited(_)) => {
+                power_on(arena, node)?;
+                return kill::start_again(arena, endpoint);
+            }
             Some(Status::Running(_)) | None => {}
         }
         Ok(())
@@ -183,6 +189,17 @@ pub async fn heal_everything(arena: &Arena) -> Result<(), String> {
     undo_everything(arena)?;
     for node in nodes(arena) {
         wait_until_it_answers(arena, node).await?;
+    }
+    Ok(())
+}
+
+/// Mounts those disks of `node` again that have no power.
+fn power_on(arena: &Arena, node: BrokerId) -> Result<(), String> {
+    for disk in arena.disks.of(node.0) {
+        match arena.disks.power_on(disk) {
+            Ok(()) | Err(DiskError::State { .. }) => {}
+            Err(error) => return Err(error.to_string()),
+        }
     }
     Ok(())
 }

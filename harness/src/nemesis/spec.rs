@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::rule::{DiskRule, Survival};
 use crate::link::FrameRule;
-use crate::nemesis::damage::Damage;
 use crate::nemesis::directory::DirectoryPick;
 use crate::nemesis::target::Target;
 
@@ -99,40 +99,23 @@ pub enum FaultSpec {
         /// Which frames, and what happens to them.
         rule: FrameRule,
     },
-    /// The node is stopped and its files change. Healed by a restart on what is left; a directory
-    /// that the node refuses is first made its own again.
-    Damage {
+    /// Some operations on some files of a log directory stall, fail, fill up, tear or lie.
+    Disk {
         /// Whom.
         target: Target,
         /// Which of its log directories.
         directory: DirectoryPick,
-        /// What happens to the files.
-        damage: Damage,
-        /// Whether it is stopped by SIGTERM, so that recovery trusts its files; else by SIGKILL.
-        #[serde(default)]
-        clean: bool,
+        /// Which operations on which files, and what happens to them.
+        rule: DiskRule,
     },
-    /// The running process may open few more files and connections.
-    FileLimit {
-        /// Whom.
+    /// The links go silent, then SIGKILL, and what was not fsynced is gone. Healed by a restart.
+    PowerLoss {
+        /// Whom; all nodes lose their power at the same moment.
         target: Target,
-        /// How many descriptors it may open beyond those that it has when the fault fires.
-        files: u32,
-    },
-    /// The running process may map little more memory. It may abort when an allocation fails,
-    /// which is then proven to be the reason; healed by a restart if it did.
-    AddressSpace {
-        /// Whom.
-        target: Target,
-        /// How much it may map beyond what it has when the fault fires.
-        mebibytes: u64,
-    },
-    /// The process runs a part of the time only: SIGSTOP and SIGCONT by turns, 50 ms a turn.
-    Cpu {
-        /// Whom.
-        target: Target,
-        /// The share of the time in which it runs.
-        percent: u8,
+        /// What survives of the writes and names that were not fsynced.
+        survival: Survival,
+        /// Between one node and the next; 0 is all at once.
+        stagger_ms: u64,
     },
 }
 
@@ -178,10 +161,8 @@ impl FaultSpec {
             Self::ClientPause { .. } => "client-pause",
             Self::ClientLeave { .. } => "client-leave",
             Self::Frame { .. } => "frame",
-            Self::Damage { .. } => "damage",
-            Self::FileLimit { .. } => "file-limit",
-            Self::AddressSpace { .. } => "address-space",
-            Self::Cpu { .. } => "cpu",
+            Self::Disk { .. } => "disk",
+            Self::PowerLoss { .. } => "power-loss",
         }
     }
 
@@ -211,17 +192,21 @@ impl FaultSpec {
             | Self::ClientPause { target }
             | Self::ClientLeave { target }
             | Self::Frame { target, .. }
-            | Self::Damage { target, .. }
-            | Self::FileLimit { target, .. }
-            | Self::AddressSpace { target, .. }
-            | Self::Cpu { target, .. } => target,
+            | Self::Disk { target, .. }
+            | Self::PowerLoss { target, .. } => target,
         }
+    }
+
+    /// Whether it acts only on log directories that are faulty disks.
+    pub fn needs_disks(&self) -> bool {
+        matches!(self, Self::Disk { .. } | Self::PowerLoss { .. })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::rule::{DiskAction, DiskErrno, DiskPick, FileClass, OperationClass};
     use crate::link::{FrameAction, FramePick, FrameSide};
 
     #[test]
@@ -255,6 +240,26 @@ mod tests {
             FaultSpec::Frame {
                 target: Target::Controller,
                 rule,
+            },
+            FaultSpec::Disk {
+                target: Target::Random,
+                directory: DirectoryPick::Holding {
+                    topic: "t".into(),
+                    partition: 3,
+                },
+                rule: DiskRule {
+                    operations: vec![OperationClass::Sync],
+                    files: vec![FileClass::QuorumState],
+                    pick: DiskPick::From(2),
+                    action: DiskAction::Error {
+                        errno: DiskErrno::Eio,
+                    },
+                },
+            },
+            FaultSpec::PowerLoss {
+                target: Target::All,
+                survival: Survival::Subset(500),
+                stagger_ms: 20,
             },
         ] {
             let text = serde_json::to_string(&spec).unwrap();

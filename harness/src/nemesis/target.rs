@@ -75,6 +75,8 @@ pub struct ClusterState {
     pub nodes: Vec<BrokerId>,
     /// The active controller, if one is known.
     pub controller: Option<BrokerId>,
+    /// The nodes that are registered and not fenced.
+    pub registered: Vec<BrokerId>,
     /// The partitions of the topics under test.
     pub partitions: Vec<PartitionState>,
 }
@@ -92,6 +94,8 @@ pub struct PartitionState {
     pub replicas: Vec<BrokerId>,
     /// Those in sync.
     pub isr: Vec<BrokerId>,
+    /// Those that are offline: their broker is, or the log directory that holds them.
+    pub offline: Vec<BrokerId>,
 }
 
 /// Looks at the cluster from outside, as a client.
@@ -179,6 +183,12 @@ impl ClusterState {
         Ok(self.partition(OFFSETS_TOPIC, index)?.leader)
     }
 
+    /// Whether `node` takes part although one of its log directories is offline.
+    pub fn has_offline_directory(&self, node: BrokerId) -> bool {
+        let mut partitions = self.partitions.iter();
+        self.registered.contains(&node) && partitions.any(|held| held.offline.contains(&node))
+    }
+
     fn partition(&self, topic: &str, index: i32) -> Result<&PartitionState, String> {
         let wanted = |held: &&PartitionState| held.topic == topic && held.partition == index;
         let missing = || format!("the cluster does not know partition {topic}-{index}");
@@ -235,10 +245,12 @@ mod tests {
             leader: leader.map(BrokerId),
             replicas: ids(&[1, 2, 3]),
             isr: ids(isr),
+            offline: vec![],
         };
         let state = ClusterState {
             nodes: ids(&[1, 2, 3]),
             controller: Some(BrokerId(2)),
+            registered: ids(&[1, 2, 3]),
             partitions: vec![held(0, Some(1), &[1, 2, 3]), held(1, None, &[3])],
         };
         let leader = |partition| Target::Leader {

@@ -21,7 +21,7 @@ pub mod profile;
 pub mod schedule;
 pub mod script;
 mod validate;
-mod validate_damage;
+mod validate_disk;
 
 #[cfg(test)]
 mod draw_test;

@@ -11,13 +11,13 @@ use broker::id::BrokerId;
 use crate::cluster::node::properties;
 use crate::link::{FrameAction, FramePick, FrameRule};
 use crate::nemesis::{FaultSpec, Target};
-use crate::plan::{PLAN_FORMAT, Plan, ScheduledFault, validate_damage};
+use crate::plan::{PLAN_FORMAT, Plan, ScheduledFault, validate_disk};
 use crate::worker::protocol::Acks;
 
 /// One day: longer waits are typing errors.
 const DAY_MS: u64 = 86_400_000;
 /// One minute: longer timeouts outlive every run.
-const MINUTE_MS: u64 = 60_000;
+pub(super) const MINUTE_MS: u64 = 60_000;
 /// Log directories of a node: each may be a mount with a thread of its own.
 const LOG_DIRS_MAX: u32 = 8;
 /// The smallest faulty disk, in MiB.
@@ -320,7 +320,7 @@ fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Comp
     }
     target_complaint(plan, fault.what.target())
         .or_else(|| parameter_complaint(&fault.what))
-        .or_else(|| validate_damage::complaint(plan, fault))
+        .or_else(|| validate_disk::complaint(plan, &fault.what))
         .map(|complaint| Complaint {
             field: format!("faults[{i}].what.{}", complaint.field),
             ..complaint

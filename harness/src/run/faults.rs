@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::disk::rule::DiskAction;
 use crate::nemesis::{
     Arena, Effect, FaultReport, FaultSpec, Step, run_fault, short_names, undo_everything,
 };
@@ -270,11 +271,6 @@ fn class(spec: &FaultSpec) -> FaultClass {
         | FaultSpec::ClientPause { .. }
         | FaultSpec::ClientLeave { .. } => FaultClass::Client,
         FaultSpec::Pause { .. } => FaultClass::Pause,
-        FaultSpec::Damage { .. } => FaultClass::Corruption,
-        // It is slow or dies, and loses nothing that it had written.
-        FaultSpec::FileLimit { .. } | FaultSpec::AddressSpace { .. } | FaultSpec::Cpu { .. } => {
-            FaultClass::ProcessCrash
-        }
         FaultSpec::Partition { .. }
         | FaultSpec::Delay { .. }
         | FaultSpec::Bandwidth { .. }
@@ -283,5 +279,12 @@ fn class(spec: &FaultSpec) -> FaultClass {
         | FaultSpec::Mute { .. }
         | FaultSpec::Hold { .. }
         | FaultSpec::Frame { .. } => FaultClass::Network,
+        FaultSpec::Disk { rule, .. } => match rule.action {
+            DiskAction::FlipOnRead => FaultClass::Corruption,
+            // What an fsync lied about is lost with the power at the latest.
+            DiskAction::Lie => FaultClass::PowerLoss,
+            _ => FaultClass::Disk,
+        },
+        FaultSpec::PowerLoss { .. } => FaultClass::PowerLoss,
     }
 }

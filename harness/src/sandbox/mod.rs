@@ -12,12 +12,14 @@ use std::sync::Arc;
 pub mod endpoint;
 pub mod enter;
 mod init;
+pub mod lease;
 pub mod netns;
 pub mod process;
 pub mod supervisor;
 pub(crate) mod sys;
 
 pub use endpoint::{Endpoint, node_address};
+pub use lease::{Down, Excused};
 pub use netns::NetNs;
 pub use process::{Output, Pipes, ProcessSpec, Program};
 pub use supervisor::{Exit, ProcessError, Status, Supervisor};

@@ -2,7 +2,8 @@
 //!
 //! In: start, signal, wait. Out: the status of each slot, also as a watch channel.
 //! Keeps: an exit counts as *asked* only after this supervisor sent a fatal signal to that very
-//! process or was told that it will end; every other exit is listed as unexpected.
+//! process, was told that it will end, or holds an excuse for just this way to end; every other
+//! exit is listed as unexpected.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::sandbox::endpoint::Endpoint;
+use crate::sandbox::lease::{Down, Excuse, Excused, Leases};
 use crate::sandbox::process::{Pipes, ProcessSpec};
 
 /// How long the kernel may take to end a process after SIGKILL, on a loaded machine.
@@ -34,6 +36,7 @@ struct Slot {
     spec: ProcessSpec,
     status: watch::Sender<Status>,
     exit_is_asked: Arc<Mutex<bool>>,
+    leases: Leases,
 }
 
 /// What a slot's process does.
@@ -54,7 +57,7 @@ pub struct Exit {
     pub code: Option<i32>,
     /// The signal that killed it, if one did.
     pub signal: Option<i32>,
-    /// True if the harness sent a fatal signal first or expected the end.
+    /// True if the harness sent a fatal signal first, expected the end, or excuses it.
     pub asked: bool,
 }
 
@@ -70,6 +73,9 @@ pub enum ProcessError {
     /// It runs already.
     #[error("{0} is running already")]
     Running(Endpoint),
+    /// A fault that still acts keeps it from being started.
+    #[error("{0} is held down by a fault")]
+    HeldDown(Endpoint),
     /// It did not end in time.
     #[error("{endpoint} did not end within {limit:?}")]
     Timeout {
@@ -103,6 +109,11 @@ impl Supervisor {
         {
             return Err(ProcessError::Running(endpoint));
         }
+        let known = slots.get(&endpoint).map(|slot| slot.leases.clone());
+        let leases = known.unwrap_or_default();
+        if leases.refuses_start() {
+            return Err(ProcessError::HeldDown(endpoint));
+        }
         let (child, pipes) = spec
             .spawn()
             .map_err(|error| ProcessError::Os { endpoint, error })?;
@@ -113,13 +124,18 @@ impl Supervisor {
             None => watch::Sender::new(status),
         };
         sender.send_replace(status);
-        tokio::spawn(reap(child, sender.clone(), Arc::clone(&exit_is_asked)));
+        let asked = Asked {
+            exit_is_asked: Arc::clone(&exit_is_asked),
+            leases: leases.clone(),
+        };
+        tokio::spawn(reap(child, sender.clone(), asked));
         slots.insert(
             endpoint,
             Slot {
                 spec,
                 status: sender,
                 exit_is_asked,
+                leases,
             },
         );
         Ok(pipes)
@@ -184,6 +200,16 @@ impl Supervisor {
     /// From now on the end of the running process counts as asked for.
     pub fn expect_exit(&self, endpoint: Endpoint) -> Result<(), ProcessError> {
         self.slot(endpoint, |slot| *lock(&slot.exit_is_asked) = true)
+    }
+
+    /// Keeps the process of `endpoint`, once it has ended, from being started.
+    pub fn hold_down(&self, endpoint: Endpoint) -> Result<Down, ProcessError> {
+        self.slot(endpoint, |slot| slot.leases.hold_down())
+    }
+
+    /// Exits of `endpoint`'s processes that `excuse` covers count as asked for.
+    pub fn excuse(&self, endpoint: Endpoint, excuse: Excuse) -> Result<Excused, ProcessError> {
+        self.slot(endpoint, |slot| slot.leases.excuse(excuse))
     }
 
     /// Waits for the end of the process.
@@ -301,10 +327,17 @@ impl Exit {
     }
 }
 
-async fn reap(mut child: Child, status: watch::Sender<Status>, exit_is_asked: Arc<Mutex<bool>>) {
+/// Whether the end of one process was asked for, which is known when it ends.
+struct Asked {
+    exit_is_asked: Arc<Mutex<bool>>,
+    leases: Leases,
+}
+
+async fn reap(mut child: Child, status: watch::Sender<Status>, asked: Asked) {
     let ended = child.wait().await.ok();
-    let asked = *lock(&exit_is_asked);
-    status.send_replace(Status::Exited(Exit::new(ended, asked)));
+    let mut exit = Exit::new(ended, *lock(&asked.exit_is_asked));
+    exit.asked |= asked.leases.covers(&exit);
+    status.send_replace(Status::Exited(exit));
 }
 
 /// A panic elsewhere must not turn the cleaning up into a second panic.

@@ -1,0 +1,215 @@
+//! A loss of power: the links go silent, then SIGKILL, and what was not fsynced is gone.
+//!
+//! In: what survives of the un-synced writes and names. Effect: the processes are gone, no peer
+//! heard a goodbye, and what the roll-back took. Healing: the disks are mounted again, the links
+//! open and reset what was connected, and the nodes start.
+//! Keeps: between SIGKILL and healing nobody can start the node over a disk without power.
+//! Source: `sandbox.md` §3 and §4; `faults.md` D1, D2.
+
+use std::time::Duration;
+
+use broker::id::BrokerId;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::disk::rule::{DiskId, PowerLossEffect, Survival};
+use crate::link::{AtHeal, Count, Cut, Layer, LinkCounts, LinkId, Policy};
+use crate::nemesis::kill::{kill_all, names, prove_gone, prove_serving, start_again};
+use crate::nemesis::{Arena, BoxFuture, Effect, Fault, brokers, power_on};
+use crate::sandbox::{Down, Endpoint};
+
+/// The fault `power-loss`.
+#[derive(Debug)]
+pub(crate) struct PowerLoss {
+    survival: Survival,
+    stagger: Duration,
+    draw: u64,
+    targets: Vec<BrokerId>,
+    down: Vec<(BrokerId, Down)>,
+    layer: Option<Layer>,
+    silenced: Vec<(LinkId, LinkCounts)>,
+    killed: Vec<BrokerId>,
+    lost: Vec<Lost>,
+}
+
+/// What one disk lost.
+#[derive(Clone, Debug, Serialize)]
+struct Lost {
+    #[serde(flatten)]
+    disk: DiskId,
+    #[serde(flatten)]
+    effect: PowerLossEffect,
+}
+
+impl PowerLoss {
+    pub(crate) fn new(survival: Survival, stagger: Duration, draw: u64) -> Self {
+        Self {
+            survival,
+            stagger,
+            draw,
+            targets: Vec::new(),
+            down: Vec::new(),
+            layer: None,
+            silenced: Vec::new(),
+            killed: Vec::new(),
+            lost: Vec::new(),
+        }
+    }
+
+    /// The nodes that lose their power together, one group after the other.
+    fn groups(&self) -> Vec<Vec<BrokerId>> {
+        if self.stagger.is_zero() {
+            vec![self.targets.clone()]
+        } else {
+            self.targets.iter().map(|node| vec![*node]).collect()
+        }
+    }
+
+    async fn cut_power(&mut self, arena: &Arena, nodes: &[BrokerId]) -> Result<(), String> {
+        let runs = |node: &BrokerId| arena.supervisor.pid(Endpoint::of(*node)).is_ok();
+        let running: Vec<BrokerId> = nodes.iter().copied().filter(runs).collect();
+        for node in &running {
+            let down = arena.supervisor.hold_down(Endpoint::of(*node));
+            let down = down.map_err(|error| error.to_string())?;
+            self.down.push((*node, down));
+            self.silence(arena, *node);
+        }
+        if running.is_empty() {
+            return Ok(());
+        }
+        self.killed.extend(kill_all(arena, &running).await?);
+        let mut losses = JoinSet::new();
+        for disk in running.iter().flat_map(|node| arena.disks.of(node.0)) {
+            let (disks, survival, draw) = (arena.disks.clone(), self.survival, self.draw_of(disk));
+            losses.spawn(async move { (disk, disks.power_off(disk, survival, draw).await) });
+        }
+        let mut failed = None;
+        while let Some(lost) = losses.join_next().await {
+            match lost.map_err(|error| error.to_string())? {
+                (disk, Ok(effect)) => self.lost.push(Lost { disk, effect }),
+                (_, Err(error)) => failed = failed.or(Some(error.to_string())),
+            }
+        }
+        self.lost.sort_by_key(|lost| lost.disk);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn silence(&mut self, arena: &Arena, node: BrokerId) {
+        let layer = *self.layer.get_or_insert_with(|| arena.links.layer());
+        for link in arena.links.of(Endpoint::of(node)) {
+            let cut = Policy::Cut(Cut::BOTH, AtHeal::Reset);
+            arena.links.impose(layer, link, cut);
+            if self.silenced.iter().all(|(known, _)| *known != link) {
+                self.silenced.push((link, arena.links.counts(link)));
+            }
+        }
+    }
+
+    /// Another draw for each disk, the same in every run of the plan.
+    fn draw_of(&self, disk: DiskId) -> u64 {
+        let number = u64::from(disk.node.unsigned_abs()) << 32 | u64::from(disk.directory);
+        self.draw
+            .wrapping_add(number.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// Ends of connections that were reset on the silent links: goodbyes that somebody heard.
+    fn goodbyes(&self, arena: &Arena) -> u64 {
+        let heard = |(link, before): &(LinkId, LinkCounts)| {
+            arena.links.counts(*link).since(before).get(Count::Reset)
+        };
+        self.silenced.iter().map(heard).sum()
+    }
+
+    fn tell(&self) -> String {
+        let told = |Lost { disk, effect }: &Lost| {
+            format!(
+                "d{} of node {} lost {} of {} operations and {} bytes that were not fsynced",
+                disk.directory, disk.node, effect.lost, effect.unsynced, effect.lost_bytes
+            )
+        };
+        if self.lost.iter().all(|lost| lost.effect.unsynced == 0) {
+            // The machine was lost all the same, so that promises have to bear it; but of what
+            // becomes of un-synced writes it says nothing, and `detail` lets readers see that.
+            return "everything was fsynced: it was no more than a crash".to_owned();
+        }
+        self.lost.iter().map(told).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl Fault for PowerLoss {
+    fn setup(&mut self, _arena: &Arena, targets: &[Endpoint]) {
+        self.targets = brokers(targets);
+    }
+
+    fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async {
+            for node in &self.targets {
+                if arena.disks.of(node.0).is_empty() {
+                    return Err(format!(
+                        "node {node} has no faulty disk, so nothing of it would be lost; the plan \
+                         needs `cluster.disk`"
+                    ));
+                }
+            }
+            for (number, nodes) in self.groups().into_iter().enumerate() {
+                if number > 0 {
+                    sleep(self.stagger).await;
+                }
+                self.cut_power(arena, &nodes).await?;
+            }
+            if self.killed.is_empty() {
+                return Err("none of the targets was running".into());
+            }
+            Ok(())
+        })
+    }
+
+    fn prove_effect<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Effect> {
+        Box::pin(async {
+            let gone = match prove_gone(arena, &self.killed).await {
+                Effect::Seen(gone) => gone,
+                vacuous @ Effect::Vacuous(_) => return vacuous,
+            };
+            match self.goodbyes(arena) {
+                0 => Effect::Seen(format!("{gone}; no peer heard a goodbye; {}", self.tell())),
+                heard => Effect::Vacuous(format!(
+                    "{heard} ends of connections of {} were reset: peers heard a goodbye",
+                    names(&self.killed)
+                )),
+            }
+        })
+    }
+
+    fn heal<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async {
+            let powered: Vec<_> = self
+                .killed
+                .iter()
+                .map(|node| power_on(arena, *node))
+                .collect();
+            self.down.clear();
+            if let Some(layer) = self.layer.take() {
+                arena.links.lift(layer);
+            }
+            for (node, powered) in self.killed.iter().zip(&powered) {
+                if powered.is_ok() {
+                    start_again(arena, Endpoint::of(*node))?;
+                }
+            }
+            powered.into_iter().collect()
+        })
+    }
+
+    fn prove_recovered<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(prove_serving(arena, &self.killed))
+    }
+
+    fn detail(&self) -> Map<String, Value> {
+        Map::from_iter([
+            ("survival".to_owned(), json!(self.survival)),
+            ("disks".to_owned(), json!(self.lost)),
+        ])
+    }
+}

@@ -1,0 +1,163 @@
+//! What an operator does when a disk is well again: nodes that it drove out are started again.
+//!
+//! In: a node whose disk was faulty and is not any longer. Out: what had to be done, told for the
+//! evidence, or why the node is not back.
+//! Keeps: a node is left alone as long as it comes back by itself; Kafka's does not after a failed
+//! write, because it may not trust what the disk then holds, and has to be restarted.
+
+use std::time::Duration;
+
+use broker::id::BrokerId;
+use tokio::time::{Instant, sleep};
+
+use crate::disk::rule::{DiskAction, DiskErrno, DiskRule};
+use crate::nemesis::kill::start_again;
+use crate::nemesis::{Arena, OBSERVE_LIMIT, PROBE_PAUSE, RECOVERY_LIMIT, answers_locally};
+use crate::sandbox::{Endpoint, ProcessError, Status};
+
+/// How long a node that was driven out may take until the cluster tells so.
+const SIGN_LIMIT: Duration = Duration::from_secs(3);
+/// How long a directory that was only slow may take to come back without help.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a controlled shutdown of a node with a failed directory may take.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+/// A node that ends more often than this after its disk is well does not recover.
+const RESTARTS_MAX: usize = 2;
+
+/// What had to be done for the nodes of one fault.
+#[derive(Debug, Default)]
+pub(crate) struct Repair {
+    told: Vec<String>,
+}
+
+/// What a directory's node has to do with it after the fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aftermath {
+    /// A write or fsync failed: the directory is out of service until a restart.
+    Poisoned,
+    /// Operations took long: the directory may have been given up, and comes back by itself.
+    GivenUp,
+    /// Nothing.
+    None,
+}
+
+impl Repair {
+    /// What was done, a sentence each.
+    pub(crate) fn told(&self) -> &[String] {
+        &self.told
+    }
+
+    /// Starts those of `nodes` that have ended by themselves.
+    pub(crate) fn restart_ended(
+        &mut self,
+        arena: &Arena,
+        nodes: &[BrokerId],
+    ) -> Result<(), String> {
+        for node in nodes {
+            let endpoint = Endpoint::of(*node);
+            if let Some(Status::Exited(exit)) = arena.supervisor.status(endpoint) {
+                start_again(arena, endpoint)?;
+                let code = exit
+                    .code
+                    .map_or("a signal".to_owned(), |code| format!("code {code}"));
+                self.told.push(format!(
+                    "node {node} had ended with {code} and was started again"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until `node` answers and all its log directories serve, and restarts it if it has
+    /// ended, or takes part without a directory that needs a restart.
+    pub(crate) async fn until_whole(
+        &mut self,
+        arena: &Arena,
+        node: BrokerId,
+        rule: &DiskRule,
+    ) -> Result<(), String> {
+        let begin = Instant::now();
+        let (mut healed, aftermath) = (begin, aftermath(&rule.action));
+        loop {
+            self.restart_ended(arena, &[node])?;
+            if self.told.len() > RESTARTS_MAX {
+                return Err(format!(
+                    "{} although its disk is well",
+                    self.told.join("; ")
+                ));
+            }
+            let answers = answers_locally(arena, node).await;
+            match (has_offline_directory(arena, node).await, aftermath) {
+                (true, aftermath) => {
+                    if aftermath == Aftermath::Poisoned || healed.elapsed() > PATIENCE {
+                        self.restart(arena, node).await?;
+                        healed = Instant::now();
+                    }
+                }
+                // Only the first word may be late: after a restart there is nothing to wait for.
+                (false, Aftermath::Poisoned)
+                    if self.told.is_empty() && healed.elapsed() < SIGN_LIMIT => {}
+                (false, _) if answers || is_somebody_elses(arena, node) => return Ok(()),
+                (false, _) => {}
+            }
+            if begin.elapsed() > RECOVERY_LIMIT {
+                return Err(format!(
+                    "node {node} is not whole {RECOVERY_LIMIT:?} after the fault"
+                ));
+            }
+            sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    async fn restart(&mut self, arena: &Arena, node: BrokerId) -> Result<(), String> {
+        let endpoint = Endpoint::of(node);
+        let how = match arena.supervisor.terminate(endpoint, SHUTDOWN_LIMIT).await {
+            Ok(_) => "SIGTERM",
+            Err(ProcessError::Timeout { .. }) => {
+                let killed = arena.supervisor.kill(endpoint).await;
+                killed.map_err(|error| error.to_string())?;
+                "SIGKILL"
+            }
+            // It has ended by itself or by another fault; whoever did that starts it.
+            Err(_) => return Ok(()),
+        };
+        let told = format!("node {node} had a directory offline and was restarted by {how}");
+        self.told.push(told);
+        start_again(arena, endpoint)
+    }
+}
+
+/// Whether a node may end by itself because of what happens to its log directory.
+pub(crate) fn may_end_node(action: &DiskAction) -> bool {
+    // A short write is legal, and an fsync that lies is not noticed: neither excuses an end.
+    !matches!(action, DiskAction::Short | DiskAction::Lie)
+}
+
+fn aftermath(action: &DiskAction) -> Aftermath {
+    match action {
+        DiskAction::Error {
+            errno: DiskErrno::Eio | DiskErrno::Erofs,
+        }
+        | DiskAction::Torn { .. } => Aftermath::Poisoned,
+        DiskAction::Stall | DiskAction::OnOff { .. } | DiskAction::Slow { .. } => {
+            Aftermath::GivenUp
+        }
+        DiskAction::Error { .. }
+        | DiskAction::Full { .. }
+        | DiskAction::Short
+        | DiskAction::Lie
+        | DiskAction::FlipOnRead => Aftermath::None,
+    }
+}
+
+/// Whether the cluster says that `node` takes part without one of its log directories.
+async fn has_offline_directory(arena: &Arena, node: BrokerId) -> bool {
+    let look = tokio::time::timeout(OBSERVE_LIMIT, arena.view.observe()).await;
+    matches!(look, Ok(Ok(state)) if state.has_offline_directory(node))
+}
+
+/// Paused or held down by another fault, which will show that the node is back.
+fn is_somebody_elses(arena: &Arena, node: BrokerId) -> bool {
+    let status = arena.supervisor.status(Endpoint::of(node));
+    !matches!(status, Some(Status::Running(_)))
+}
