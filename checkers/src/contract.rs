@@ -4,6 +4,7 @@
 //! allowed, and the sentence that says why. The words are those of the report.
 //! Source: Kafka's replication protocol as in KIP-98, KIP-101, KIP-966.
 
+mod disk;
 mod group;
 
 use std::collections::BTreeSet;
@@ -11,6 +12,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Kind;
+use crate::contract::disk::{Durability, Struck};
 use crate::history::{Acks, Action, FaultClass, GroupSettings, History, Phase, Settings};
 use crate::log::Rules;
 
@@ -21,8 +23,8 @@ pub struct Contract {
     pub settings: Settings,
     /// What happened to it.
     pub faults: BTreeSet<FaultClass>,
-    /// How many nodes lost power at some time.
-    power_losses: usize,
+    /// Which nodes they struck.
+    struck: Struck,
     /// What the members of groups were configured with.
     pub(crate) group: GroupSettings,
     pub(crate) rules: Rules,
@@ -66,7 +68,7 @@ impl Contract {
         Self {
             settings,
             faults: BTreeSet::new(),
-            power_losses: 0,
+            struck: Struck::default(),
             group,
             rules,
         }
@@ -75,23 +77,19 @@ impl Contract {
     /// The contract of a recorded run: its settings, and the faults that its nemesis injected.
     pub fn of(history: &History) -> Self {
         let mut contract = Self::new(history.header.settings.clone());
-        let mut without_power = BTreeSet::new();
+        contract.struck = Struck::of(history);
         for (position, op) in history.ops.iter().enumerate() {
             let Action::Nemesis(event) = &op.action else {
                 continue;
             };
             if event.phase == Phase::Inject {
                 contract.faults.insert(event.class);
-                if event.class == FaultClass::PowerLoss {
-                    without_power.insert(event.target.to_string());
-                }
             }
             if event.class != FaultClass::Client {
                 // Until the last fault is over, a leader may not yet know of its successor.
                 contract.rules.ends_strict_from = position as u32;
             }
         }
-        contract.power_losses = without_power.len();
         contract
     }
 
@@ -148,25 +146,20 @@ impl Contract {
         Promise::forbidden("all faults are healed and every copy can be in sync again")
     }
 
-    /// Whether a record that some reader has seen may vanish.
+    /// Whether a record of the run's topic that some reader has seen may vanish.
     fn committed(&self) -> Promise {
-        let needed = self
-            .settings
-            .min_insync_replicas
-            .min(self.settings.replication_factor);
+        self.committed_to(Durability::of(&self.settings))
+    }
+
+    /// The same of a topic with these settings.
+    fn committed_to(&self, log: Durability) -> Promise {
         if self.settings.unclean_leader_election && self.disturbed() {
             return Promise::allowed(
                 "unclean.leader.election.enable=true lets a replica lead that lacks records",
             );
         }
-        if self.power_losses >= needed as usize && self.power_losses > 0 {
-            return Promise::allowed(format!(
-                "{} node(s) lost what they had not flushed, and {needed} copies were enough to \
-                 acknowledge",
-                self.power_losses
-            ));
-        }
-        Promise::forbidden("a record that a reader may see is on every in-sync replica")
+        let kept = "a record that a reader may see is on every in-sync replica";
+        self.struck.promise(log, kept)
     }
 
     /// Whether an acknowledged record may vanish.
@@ -180,10 +173,13 @@ impl Contract {
                 "acks=1 does not wait for the followers, and leaders were disturbed",
             ),
             Acks::One => Promise::forbidden("no leader with an acknowledged record was replaced"),
-            Acks::All => Promise::forbidden(format!(
-                "acks=all waits for all in-sync replicas, at least {} of {copies}",
-                self.settings.min_insync_replicas
-            )),
+            Acks::All => {
+                let kept = format!(
+                    "acks=all waits for all in-sync replicas, at least {} of {copies}",
+                    self.settings.min_insync_replicas
+                );
+                self.struck.promise(Durability::of(&self.settings), &kept)
+            }
         }
     }
 
@@ -230,10 +226,13 @@ impl Contract {
 mod tests {
     use super::*;
 
-    fn forbidden(settings: &Settings, faults: &[FaultClass], power_losses: usize) -> Vec<Kind> {
+    fn forbidden(settings: &Settings, faults: &[FaultClass], nodes: usize) -> Vec<Kind> {
         let mut contract = Contract::new(settings.clone());
         contract.faults.extend(faults);
-        contract.power_losses = power_losses;
+        for class in faults {
+            let names = (1..=nodes).map(|id| format!("n{id}"));
+            contract.struck.add(*class, names);
+        }
         let promised = |kind: &Kind| contract.promise(*kind).forbidden;
         let of_logs = Kind::ALL.into_iter().filter(|kind| !kind.is_of_groups());
         of_logs.filter(promised).collect()

@@ -2,9 +2,12 @@
 //!
 //! Delivery: at least once where an offset is committed after processing, at most once where it is
 //! committed before, neither where another task processes. The rest is the same in every mode, and
-//! stands on the log of `__consumer_offsets`: it holds as long as that log loses nothing.
+//! stands on two logs: that of the records, and that of `__consumer_offsets`. It holds as long as
+//! neither loses anything: a commit is as durable as its topic, by its own min.insync.replicas and
+//! flush.messages.
 
 use crate::anomaly::Kind;
+use crate::contract::disk::Durability;
 use crate::contract::{Contract, Promise};
 use crate::history::CommitMode;
 
@@ -94,16 +97,35 @@ impl Contract {
         }
     }
 
-    /// A promise that holds while the log of `__consumer_offsets` loses nothing.
+    /// A promise that holds while neither the log of the records nor that of the commits loses
+    /// anything that was seen.
     fn given_kept(&self, kept: &str) -> Promise {
-        let committed = self.committed();
-        if committed.forbidden {
-            return Promise::forbidden(kept);
+        let offsets = self.committed_to(self.offsets_topic());
+        if !offsets.forbidden {
+            return Promise::allowed(format!(
+                "the offsets topic may have lost commits ({})",
+                offsets.because
+            ));
         }
-        Promise::allowed(format!(
-            "the offsets topic may have lost commits ({})",
-            committed.because
-        ))
+        let records = self.committed();
+        if !records.forbidden {
+            return Promise::allowed(format!(
+                "the log may have lost records that were processed ({})",
+                records.because
+            ));
+        }
+        Promise::forbidden(kept)
+    }
+
+    fn offsets_topic(&self) -> Durability {
+        let Some(topic) = &self.group.offsets_topic else {
+            return Durability::of(&self.settings);
+        };
+        Durability {
+            replication_factor: topic.replication_factor,
+            min_insync_replicas: topic.min_insync_replicas,
+            flush_every_message: topic.flush_every_message,
+        }
     }
 
     fn availability_of_group(&self) -> Promise {
@@ -118,7 +140,7 @@ impl Contract {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{GroupSettings, Settings};
+    use crate::history::{FaultClass, GroupSettings, OffsetsTopic, Settings};
 
     #[test]
     fn each_mode_allows_what_it_must() {
@@ -145,17 +167,42 @@ mod tests {
         }
     }
 
-    #[test]
-    fn without_durable_offsets_only_assignments_are_promised() {
-        let mut contract = Contract::new(Settings::default());
-        contract.power_losses = 2;
+    const ASSIGNMENTS_ONLY: [Kind; 3] =
+        [Kind::UnownedPartition, Kind::SurplusOwner, Kind::StuckGroup];
+
+    /// The promises of groups that hold after all three nodes lost power.
+    fn after_power_loss(topic_flushes: bool, offsets_flush: bool) -> Vec<Kind> {
+        let offsets_topic = Some(OffsetsTopic {
+            replication_factor: 3,
+            min_insync_replicas: 2,
+            flush_every_message: offsets_flush,
+        });
+        let mut contract = Contract::new(Settings {
+            flush_every_message: topic_flushes,
+            group: Some(GroupSettings {
+                offsets_topic,
+                ..GroupSettings::default()
+            }),
+            ..Settings::default()
+        });
+        let nodes = (1..=3).map(|id| format!("n{id}"));
+        contract.struck.add(FaultClass::PowerLoss, nodes);
         let groups = Kind::ALL.into_iter().filter(|kind| kind.is_of_groups());
-        let forbidden: Vec<Kind> = groups
+        groups
             .filter(|kind| contract.promise(*kind).forbidden)
-            .collect();
-        assert_eq!(
-            forbidden,
-            [Kind::UnownedPartition, Kind::SurplusOwner, Kind::StuckGroup]
-        );
+            .collect()
+    }
+
+    #[test]
+    fn commits_are_as_durable_as_the_topic_that_stores_them() {
+        for (topic_flushes, offsets_flush) in [(false, false), (true, false), (false, true)] {
+            assert_eq!(
+                after_power_loss(topic_flushes, offsets_flush),
+                ASSIGNMENTS_ONLY,
+                "topic {topic_flushes}, offsets {offsets_flush}"
+            );
+        }
+        let kept = after_power_loss(true, true);
+        assert!(kept.contains(&Kind::CommitLost) && kept.contains(&Kind::ZombieCommit));
     }
 }

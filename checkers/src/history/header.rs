@@ -78,6 +78,14 @@ pub struct Settings {
     /// `unclean.leader.election.enable` of the topic.
     #[serde(rename = "unclean.leader.election.enable")]
     pub unclean_leader_election: bool,
+    /// Whether `flush.messages` of the topic is 1: acknowledged is what was fsynced. Otherwise
+    /// (`flush.messages` at its default) nothing is, until the system does it by itself.
+    #[serde(
+        rename = "flush.messages",
+        with = "flush_messages",
+        skip_serializing_if = "is_false"
+    )]
+    pub flush_every_message: bool,
     /// Whether offsets of a partition may be missing: transactions, compaction, retention.
     #[serde(rename = "offset-gaps")]
     pub offset_gaps: bool,
@@ -106,6 +114,49 @@ pub struct GroupSettings {
     pub max_poll_interval_ms: u64,
     /// `partition.assignment.strategy`, by the names on the wire.
     pub assignors: Vec<String>,
+    /// The topic that commits are stored in; as the topic of the run if it is not named.
+    #[serde(rename = "__consumer_offsets", skip_serializing_if = "Option::is_none")]
+    pub offsets_topic: Option<OffsetsTopic>,
+}
+
+/// What the durability of `__consumer_offsets` depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OffsetsTopic {
+    /// `offsets.topic.replication.factor`.
+    #[serde(rename = "replication.factor")]
+    pub replication_factor: u32,
+    /// `min.insync.replicas` of the topic.
+    #[serde(rename = "min.insync.replicas")]
+    pub min_insync_replicas: u32,
+    /// Whether `flush.messages` of the topic is 1.
+    #[serde(
+        default,
+        rename = "flush.messages",
+        with = "flush_messages",
+        skip_serializing_if = "is_false"
+    )]
+    pub flush_every_message: bool,
+}
+
+/// `flush.messages` as Kafka writes it: how many records may wait for an fsync.
+mod flush_messages {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Kafka's default: never.
+    const NEVER: u64 = i64::MAX as u64;
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that serde calls"
+    )]
+    pub(super) fn serialize<S: Serializer>(every: &bool, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(if *every { 1 } else { NEVER })
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+        Ok(u64::deserialize(from)? == 1)
+    }
 }
 
 impl Default for GroupSettings {
@@ -117,6 +168,7 @@ impl Default for GroupSettings {
             session_timeout_ms: 45_000,
             max_poll_interval_ms: 300_000,
             assignors: vec!["range".into(), "cooperative-sticky".into()],
+            offsets_topic: None,
         }
     }
 }
@@ -142,6 +194,7 @@ impl Default for Settings {
             replication_factor: 3,
             min_insync_replicas: 2,
             unclean_leader_election: false,
+            flush_every_message: false,
             offset_gaps: false,
             group: None,
         }
@@ -160,4 +213,28 @@ pub enum Acks {
     /// As soon as every in-sync replica has it.
     #[serde(rename = "all")]
     All,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flush_messages_is_written_as_kafka_does_and_older_histories_read() {
+        let read = |text: &str| serde_json::from_str::<Settings>(text).expect(text);
+        assert!(!read("{}").flush_every_message, "an older history");
+        let every = read(r#"{"flush.messages":1}"#);
+        assert!(every.flush_every_message);
+        let text = serde_json::to_string(&every).expect("writes");
+        assert!(text.contains(r#""flush.messages":1,"#), "{text}");
+        assert_eq!(read(&text), every);
+        assert!(
+            !read(r#"{"flush.messages":100}"#).flush_every_message,
+            "99 acknowledged records may wait for their fsync"
+        );
+        let group = r#"{"group":{"__consumer_offsets":
+            {"replication.factor":3,"min.insync.replicas":2,"flush.messages":1}}}"#;
+        let topic = read(group).group.and_then(|group| group.offsets_topic);
+        assert!(topic.is_some_and(|topic| topic.flush_every_message));
+    }
 }

@@ -23,7 +23,8 @@ pub use group::{
     RebalanceEvent, Resume, ResumeSource, Subscribe,
 };
 pub use header::{
-    Acks, FINAL_READS, FORMAT_VERSION, GROUP_DRAIN, GroupSettings, Header, OffsetReset, Settings,
+    Acks, FINAL_READS, FORMAT_VERSION, GROUP_DRAIN, GroupSettings, Header, OffsetReset,
+    OffsetsTopic, Settings,
 };
 pub use key::Key;
 pub use nemesis::{FaultClass, NemesisEvent, Phase};

@@ -23,6 +23,29 @@ pub struct NemesisEvent {
     pub detail: Value,
 }
 
+impl NemesisEvent {
+    /// The nodes that it was aimed at: `n1` of `"n1"`, of `["n1","c4"]` and of `"n1/d0"`.
+    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+        let names: Vec<&Value> = match &self.target {
+            Value::Array(names) => names.iter().collect(),
+            name => vec![name],
+        };
+        let is_node = |name: &&str| {
+            let id = name.strip_prefix('n').unwrap_or_default();
+            !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let names = names.into_iter().filter_map(Value::as_str);
+        names
+            .map(|name| name.split('/').next().unwrap_or_default())
+            .filter(is_node)
+    }
+
+    /// Whether it says that a good copy of everything acknowledged was left.
+    pub fn is_atlas(&self) -> bool {
+        self.detail.get("atlas") == Some(&Value::Bool(true))
+    }
+}
+
 /// What a fault can do to the promises of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -37,10 +60,18 @@ pub enum FaultClass {
     Network,
     /// Disk operations are slow or fail, without loss of what was flushed.
     Disk,
+    /// A disk has no space left; what was written stays.
+    DiskFull,
+    /// An fsync says that it succeeded and makes nothing durable; shows when the power goes.
+    LyingDisk,
     /// A node loses what it had not flushed.
     PowerLoss,
     /// Stored or transmitted bytes change.
     Corruption,
+    /// A log directory is emptied, or replaced by an older or another one.
+    Wipe,
+    /// A process gets less of the machine: file descriptors, memory, processor time.
+    Resource,
     /// A client dies or freezes.
     Client,
     /// Membership or placement changes.
@@ -61,4 +92,31 @@ pub enum Phase {
     Heal,
     /// The cluster was observed to have recovered from it.
     Recovered,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn targets_name_nodes_in_every_form() {
+        for (target, wanted) in [
+            (json!("n1"), vec!["n1"]),
+            (json!(["n1", "c4", "n12"]), vec!["n1", "n12"]),
+            (json!("n2/d1"), vec!["n2"]),
+            (json!("n1->n2"), vec![]),
+            (json!("node"), vec![]),
+            (Value::Null, vec![]),
+        ] {
+            let event = NemesisEvent {
+                fault: "power-loss".into(),
+                class: FaultClass::PowerLoss,
+                phase: Phase::Inject,
+                target,
+                detail: Value::Null,
+            };
+            assert_eq!(event.nodes().collect::<Vec<_>>(), wanted, "{event:?}");
+        }
+    }
 }

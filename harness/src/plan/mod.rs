@@ -18,6 +18,7 @@ pub mod draw;
 pub mod group;
 pub mod load;
 pub mod profile;
+mod promised;
 pub mod schedule;
 pub mod script;
 mod validate;

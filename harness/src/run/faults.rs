@@ -281,8 +281,8 @@ fn class(spec: &FaultSpec) -> FaultClass {
         | FaultSpec::Frame { .. } => FaultClass::Network,
         FaultSpec::Disk { rule, .. } => match rule.action {
             DiskAction::FlipOnRead => FaultClass::Corruption,
-            // What an fsync lied about is lost with the power at the latest.
-            DiskAction::Lie => FaultClass::PowerLoss,
+            DiskAction::Lie => FaultClass::LyingDisk,
+            DiskAction::Full { .. } => FaultClass::DiskFull,
             _ => FaultClass::Disk,
         },
         FaultSpec::PowerLoss { .. } => FaultClass::PowerLoss,

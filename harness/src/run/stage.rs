@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use checkers::history::{Acks as HistoryAcks, Action, FINAL_READS, Header, OpType, Settings};
+use checkers::history::{Action, FINAL_READS, Header, OpType};
 use serde_json::json;
 
 use crate::cluster::Cluster;
@@ -22,8 +22,6 @@ use crate::run::status::Status;
 use crate::run::store::Store;
 use crate::run::summary::{FaultSummary, Liveness, Parts, Summary};
 use crate::sandbox::{Sandbox, Supervisor};
-use crate::worker::protocol::Acks;
-use crate::workload::group;
 use crate::workload::session::{HARNESS_PROCESS, Session};
 
 /// What a run holds while it acts.
@@ -198,28 +196,9 @@ impl Stage {
 
 /// The first line of the history: what contracts depend on, and what people want to know.
 fn header(plan: &Plan) -> Header {
-    let producer = &plan.workload.producer;
-    let unclean = plan
-        .cluster
-        .broker_settings
-        .get("unclean.leader.election.enable");
-    let settings = Settings {
-        acks: match producer.acks {
-            Acks::Zero => HistoryAcks::Zero,
-            Acks::One => HistoryAcks::One,
-            Acks::All => HistoryAcks::All,
-        },
-        idempotence: producer.idempotence,
-        max_in_flight: producer.max_in_flight as u32,
-        replication_factor: plan.cluster.replication_factor as u32,
-        min_insync_replicas: plan.cluster.min_insync_replicas as u32,
-        unclean_leader_election: unclean.is_some_and(|value| value == "true"),
-        offset_gaps: false,
-        group: plan.workload.group.as_ref().map(group::settings),
-    };
     let run =
         json!({ "seed": plan.seed, "profile": plan.profile, "sabotage": plan.cluster.sabotage });
-    let mut header = Header::new(settings, run);
+    let mut header = Header::new(plan.settings(), run);
     header.final_reads = true;
     header
 }

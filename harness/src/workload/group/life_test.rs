@@ -6,9 +6,7 @@ use std::fs::File;
 use std::io::BufReader as FileReader;
 use std::sync::Arc;
 
-use checkers::history::{
-    Action, CommitMode, Header, History, OffsetReset, Op, OpType, Settings as HistorySettings,
-};
+use checkers::history::{Action, CommitMode, Header, History, OffsetReset, Op, OpType};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, duplex, split};
 
 use crate::plan::profile::PROFILES;
@@ -18,7 +16,6 @@ use crate::worker::driver::{Driver, Listener};
 use crate::worker::protocol::{Ack, Command, Request};
 use crate::workload::group::ledger::{Identity, Ledger};
 use crate::workload::group::life::{Life, LifeEnd};
-use crate::workload::group::settings;
 use crate::workload::session::Session;
 
 /// The polls of the fake that have a record; the others are empty.
@@ -155,11 +152,7 @@ async fn live(mode: CommitMode, kind: Fake) -> (LifeEnd, History) {
     plan.workload.producers = 3;
     plan.workload.consumers = 1;
     plan.workload.group = Some(group(mode));
-    let header_settings = HistorySettings {
-        group: Some(settings(&group(mode))),
-        ..HistorySettings::default()
-    };
-    let header = Header::new(header_settings, serde_json::Value::Null);
+    let header = Header::new(plan.settings(), serde_json::Value::Null);
     let (recorder, writer) = Recorder::create(&path, header, Clock::start()).expect("created");
     let session = Arc::new(Session::new(Arc::new(plan), recorder));
     let (ours, theirs) = duplex(4096);

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use checkers::history::{CommitMode, GroupSettings, Key};
+use checkers::history::{CommitMode, Key};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -106,17 +106,5 @@ pub fn options(plan: &GroupPlan, endpoint: Endpoint) -> GroupOptions {
         heartbeat_interval_ms: plan.heartbeat_interval_ms,
         max_poll_interval_ms: plan.max_poll_interval_ms,
         auto_commit_interval_ms: is_auto.then_some(plan.auto_commit_interval_ms),
-    }
-}
-
-/// What the header of the history says of the group.
-pub fn settings(plan: &GroupPlan) -> GroupSettings {
-    GroupSettings {
-        mode: plan.mode,
-        auto_commit_interval_ms: plan.auto_commit_interval_ms,
-        reset: plan.reset,
-        session_timeout_ms: plan.session_timeout_ms,
-        max_poll_interval_ms: plan.max_poll_interval_ms,
-        assignors: plan.assignors.clone(),
     }
 }

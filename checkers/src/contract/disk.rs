@@ -1,0 +1,238 @@
+//! What power, disks and emptied directories may take from a log, as a table.
+//!
+//! In: the faults of a run, and what the durability of one topic depends on. Out: whether records
+//! that were committed may be gone, and the sentence that says why.
+//! Invariant: a node counts only for what was really done to it; what is counted is never more
+//! than what a correct broker may lose. Source: KIP-966. A commit needs min.insync.replicas
+//! copies, a node that stopped uncleanly leads again only if nobody else may, so committed records
+//! survive as long as fewer nodes stop uncleanly; and only stored records can be taken away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::contract::Promise;
+use crate::history::{Action, FaultClass, History, NemesisEvent, Phase, Settings};
+
+/// What the durability of one topic's log depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Durability {
+    pub(super) replication_factor: u32,
+    pub(super) min_insync_replicas: u32,
+    pub(super) flush_every_message: bool,
+}
+
+impl Durability {
+    /// That of the topic of the run.
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            replication_factor: settings.replication_factor,
+            min_insync_replicas: settings.min_insync_replicas,
+            flush_every_message: settings.flush_every_message,
+        }
+    }
+
+    /// Copies without which nothing is committed.
+    fn copies(self) -> usize {
+        self.min_insync_replicas.min(self.replication_factor).max(1) as usize
+    }
+}
+
+/// A way in which a node comes back without what it had stored.
+struct Taking {
+    /// The fault that does it.
+    by: FaultClass,
+    /// The fault without which it does nothing, on the same node.
+    once: Option<FaultClass>,
+    /// Whether what was flushed before it was acknowledged is safe from it.
+    stopped_by_flush: bool,
+    /// What it does to a node, as the end of a sentence about nodes.
+    words: &'static str,
+}
+
+/// Every way, the one that explains most first.
+const TAKINGS: [Taking; 4] = [
+    Taking {
+        by: FaultClass::Wipe,
+        once: None,
+        stopped_by_flush: false,
+        words: "lost a log directory",
+    },
+    Taking {
+        by: FaultClass::Corruption,
+        once: None,
+        stopped_by_flush: false,
+        words: "had stored bytes damaged",
+    },
+    Taking {
+        by: FaultClass::LyingDisk,
+        once: Some(FaultClass::PowerLoss),
+        stopped_by_flush: false,
+        words: "lost power after an fsync that lied",
+    },
+    Taking {
+        by: FaultClass::PowerLoss,
+        once: None,
+        stopped_by_flush: true,
+        words: "lost power with what was not flushed",
+    },
+];
+
+/// Faults after which a node may come back without a clean shutdown. It cannot know what it lost,
+/// so it leaves the ISR and the eligible leader replicas, whether it lost anything or not.
+const UNCLEAN: [FaultClass; 7] = [
+    FaultClass::ProcessCrash,
+    FaultClass::Disk,
+    FaultClass::DiskFull,
+    FaultClass::PowerLoss,
+    FaultClass::Corruption,
+    FaultClass::Wipe,
+    FaultClass::Resource,
+];
+
+/// Which nodes each class of fault was injected on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Struck {
+    by: BTreeMap<FaultClass, BTreeSet<String>>,
+    /// Those whose damage left a good copy of everything acknowledged.
+    spared: BTreeSet<String>,
+}
+
+impl Struck {
+    /// What the nemesis of a run did.
+    pub(super) fn of(history: &History) -> Self {
+        let events = history.ops.iter().filter_map(|op| match &op.action {
+            Action::Nemesis(event) => Some(&**event),
+            _ => None,
+        });
+        let events: Vec<&NemesisEvent> = events.collect();
+        let mut struck = Self::default();
+        for (position, event) in events.iter().enumerate() {
+            if event.phase != Phase::Inject {
+                continue;
+            }
+            let nodes = event.nodes().map(str::to_owned);
+            if event.is_atlas() || is_spared(event, events.get(position + 1..)) {
+                struck.spared.extend(nodes);
+            } else {
+                struck.add(event.class, nodes);
+            }
+        }
+        struck
+    }
+
+    /// A fault of this class struck these nodes.
+    pub(super) fn add(&mut self, class: FaultClass, nodes: impl Iterator<Item = String>) {
+        self.by.entry(class).or_default().extend(nodes);
+    }
+
+    fn nodes(&self, class: FaultClass) -> impl Iterator<Item = &str> {
+        self.by
+            .get(&class)
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
+
+    /// Which nodes may have come back with less than they had stored, each with the first reason.
+    fn taken(&self, log: Durability) -> BTreeMap<&str, &'static str> {
+        let mut taken = BTreeMap::new();
+        for taking in &TAKINGS {
+            if taking.stopped_by_flush && log.flush_every_message {
+                continue;
+            }
+            let once: Option<BTreeSet<&str>> = taking.once.map(|class| self.nodes(class).collect());
+            let counts = |node: &&str| once.as_ref().is_none_or(|once| once.contains(node));
+            for node in self.nodes(taking.by).filter(counts) {
+                taken.entry(node).or_insert(taking.words);
+            }
+        }
+        taken
+    }
+
+    /// Whether committed records of this log may be gone; `kept` is why not, if nothing was taken.
+    pub(super) fn promise(&self, log: Durability, kept: &str) -> Promise {
+        let taken = self.taken(log);
+        if taken.is_empty() {
+            return Promise::forbidden(self.nothing_taken(log, kept));
+        }
+        let unclean = UNCLEAN.iter().flat_map(|class| self.nodes(*class));
+        let unclean: BTreeSet<&str> = unclean.filter(|node| !taken.contains_key(node)).collect();
+        let copies = log.copies();
+        if taken.len() + unclean.len() < copies {
+            return Promise::forbidden(format!(
+                "{}, and every committed record was on {copies} nodes",
+                told(&taken)
+            ));
+        }
+        let mut clauses = vec![told(&taken)];
+        if taken.len() < copies {
+            clauses.push(format!(
+                "{} stopped uncleanly and may not lead before (KIP-966)",
+                list(unclean)
+            ));
+        }
+        clauses.push(match copies {
+            1 => "1 copy was enough to acknowledge".to_owned(),
+            copies => format!("{copies} copies were enough to acknowledge"),
+        });
+        Promise::allowed(clauses.join(", and "))
+    }
+
+    /// Why nothing is gone, although nodes may have been struck.
+    fn nothing_taken(&self, log: Durability, kept: &str) -> String {
+        if !self.spared.is_empty() {
+            let nodes = list(self.spared.iter().map(String::as_str).collect());
+            return format!(
+                "{nodes} had stored data damaged, and a good copy of everything acknowledged was \
+                 left"
+            );
+        }
+        let without_power: BTreeSet<&str> = self.nodes(FaultClass::PowerLoss).collect();
+        if without_power.is_empty() {
+            return kept.to_owned();
+        }
+        let copies = log.copies();
+        format!(
+            "{} lost power, and flush.messages=1 acknowledges only what is flushed on {copies} \
+             nodes",
+            list(without_power)
+        )
+    }
+}
+
+/// Whether the fault said later, before it was injected again, that it spared a good copy.
+fn is_spared(fault: &NemesisEvent, later: Option<&[&NemesisEvent]>) -> bool {
+    let same = |event: &&&NemesisEvent| event.fault == fault.fault && event.target == fault.target;
+    let later = later.into_iter().flatten().filter(same);
+    later
+        .take_while(|event| event.phase != Phase::Inject)
+        .any(|event| event.is_atlas())
+}
+
+/// What happened to which nodes: `n1 and n2 lost power with what was not flushed`.
+fn told(taken: &BTreeMap<&str, &'static str>) -> String {
+    let mut by_words: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (node, words) in taken {
+        by_words.entry(words).or_default().insert(node);
+    }
+    let clauses = by_words.into_iter();
+    let clauses: Vec<String> = clauses
+        .map(|(words, nodes)| format!("{} {words}", list(nodes)))
+        .collect();
+    clauses.join(", ")
+}
+
+/// `n1`, `n1 and n2`, `n1, n2 and n3`.
+fn list(nodes: BTreeSet<&str>) -> String {
+    let mut nodes: Vec<&str> = nodes.into_iter().collect();
+    let Some(last) = nodes.pop() else {
+        return "nobody".to_owned();
+    };
+    if nodes.is_empty() {
+        return last.to_owned();
+    }
+    format!("{} and {last}", nodes.join(", "))
+}
+
+#[cfg(test)]
+#[path = "disk_test.rs"]
+mod disk_test;

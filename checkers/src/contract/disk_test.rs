@@ -1,0 +1,199 @@
+//! Each row of the table, and its near miss.
+
+#![allow(clippy::indexing_slicing, reason = "a test may panic")]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::anomaly::Kind;
+use crate::contract::Contract;
+use crate::history::{Acks, Header, Op, OpType};
+use FaultClass::{Corruption, Disk, DiskFull, LyingDisk, PowerLoss, ProcessCrash, Stop, Wipe};
+
+/// One fault: its class, on which nodes.
+type Fault = (FaultClass, &'static [i32]);
+
+fn event(class: FaultClass, phase: Phase, nodes: &[i32], detail: Value) -> NemesisEvent {
+    let names: Vec<String> = nodes.iter().map(|id| format!("n{id}")).collect();
+    NemesisEvent {
+        fault: format!("{class:?}"),
+        class,
+        phase,
+        target: json!(names),
+        detail,
+    }
+}
+
+fn contract_of(settings: &Settings, events: Vec<NemesisEvent>) -> Contract {
+    let ops = events.into_iter().enumerate().map(|(index, event)| Op {
+        index: index as u64,
+        time: 0,
+        process: 0,
+        kind: OpType::Info,
+        action: Action::Nemesis(Box::new(event)),
+        error: None,
+        node: None,
+    });
+    let header = Header::new(settings.clone(), Value::Null);
+    Contract::of(&History::from_ops(header, ops.collect()).expect("a history"))
+}
+
+/// The promise about acknowledged records after these faults.
+fn loss(settings: &Settings, faults: &[Fault]) -> Promise {
+    let inject = |(class, nodes): &Fault| event(*class, Phase::Inject, nodes, Value::Null);
+    contract_of(settings, faults.iter().map(inject).collect()).promise(Kind::LostWrite)
+}
+
+fn never() -> Settings {
+    Settings::default()
+}
+
+fn every() -> Settings {
+    Settings {
+        flush_every_message: true,
+        ..Settings::default()
+    }
+}
+
+fn min_insync(replicas: u32, settings: Settings) -> Settings {
+    Settings {
+        min_insync_replicas: replicas,
+        ..settings
+    }
+}
+
+#[test]
+fn kip966_each_row_of_the_table_and_its_near_miss() {
+    let (kept, may_lose) = (true, false);
+    for (settings, faults, wanted) in [
+        // Power, flush never: as many nodes as copies were needed, or fewer.
+        (never(), &[(PowerLoss, &[1][..])][..], kept),
+        (never(), &[(PowerLoss, &[1]), (PowerLoss, &[1])], kept),
+        (never(), &[(PowerLoss, &[1, 3])], may_lose),
+        (never(), &[(PowerLoss, &[1]), (PowerLoss, &[2])], may_lose),
+        (min_insync(3, never()), &[(PowerLoss, &[1, 2])], kept),
+        (min_insync(1, never()), &[(PowerLoss, &[2])], may_lose),
+        // Power, flush every message.
+        (every(), &[(PowerLoss, &[1, 2, 3])], kept),
+        (min_insync(1, every()), &[(PowerLoss, &[1, 2, 3])], kept),
+        // An fsync that lies takes nothing by itself, and everything with the power.
+        (every(), &[(LyingDisk, &[1, 2, 3])], kept),
+        (
+            every(),
+            &[(LyingDisk, &[1, 2, 3]), (PowerLoss, &[1, 2, 3])],
+            may_lose,
+        ),
+        (
+            every(),
+            &[(LyingDisk, &[1]), (PowerLoss, &[1, 2, 3])],
+            may_lose,
+        ),
+        (every(), &[(LyingDisk, &[1]), (PowerLoss, &[1])], kept),
+        (every(), &[(LyingDisk, &[1, 2]), (PowerLoss, &[3])], kept),
+        // Damage to what is stored; no flush helps.
+        (every(), &[(Corruption, &[1])], kept),
+        (every(), &[(Corruption, &[1, 2])], may_lose),
+        (every(), &[(Wipe, &[3])], kept),
+        (every(), &[(Wipe, &[3]), (Corruption, &[2])], may_lose),
+        // Disks that are slow, fail or are full lose nothing, on however many nodes.
+        (never(), &[(Disk, &[1, 2, 3]), (DiskFull, &[1, 2, 3])], kept),
+        (never(), &[(ProcessCrash, &[1, 2, 3])], kept),
+        // One node lost something, and nobody is left whom the controller may trust.
+        (
+            never(),
+            &[(PowerLoss, &[1]), (ProcessCrash, &[2, 3])],
+            may_lose,
+        ),
+        (every(), &[(PowerLoss, &[1]), (ProcessCrash, &[2, 3])], kept),
+        (never(), &[(PowerLoss, &[1]), (Stop, &[2, 3])], kept),
+        (never(), &[(PowerLoss, &[1]), (ProcessCrash, &[1])], kept),
+    ] {
+        let promise = loss(&settings, faults);
+        assert_eq!(
+            promise.forbidden, wanted,
+            "{faults:?} {settings:?}: {promise:?}"
+        );
+    }
+}
+
+#[test]
+fn one_copy_is_lost_with_its_power_unless_it_is_flushed() {
+    for acks in [Acks::One, Acks::All] {
+        let alone = |settings| Settings {
+            replication_factor: 1,
+            acks,
+            ..settings
+        };
+        assert!(!loss(&alone(never()), &[(PowerLoss, &[1])]).forbidden);
+        assert!(loss(&alone(every()), &[(PowerLoss, &[1])]).forbidden);
+    }
+}
+
+#[test]
+fn damage_that_left_a_good_copy_excuses_nothing() {
+    let nodes = &[1, 2, 3];
+    let atlas = json!({ "atlas": true });
+    let promise = |later: NemesisEvent| {
+        let inject = event(Corruption, Phase::Inject, nodes, Value::Null);
+        contract_of(&never(), vec![inject, later]).promise(Kind::LostWrite)
+    };
+    let kept = promise(event(Corruption, Phase::Heal, nodes, atlas.clone()));
+    assert!(kept.forbidden, "{kept:?}");
+    assert!(kept.because.contains("a good copy"), "{kept:?}");
+    let unrestricted = event(Corruption, Phase::Heal, nodes, json!({ "flipped": 3 }));
+    assert!(!promise(unrestricted).forbidden);
+    let another = event(Corruption, Phase::Heal, &[1], atlas.clone());
+    assert!(!promise(another).forbidden, "a word about another fault");
+    let again = vec![
+        event(Corruption, Phase::Inject, nodes, Value::Null),
+        event(Corruption, Phase::Inject, nodes, Value::Null),
+        event(Corruption, Phase::Heal, nodes, atlas),
+    ];
+    let first = contract_of(&never(), again).promise(Kind::LostWrite);
+    assert!(
+        !first.forbidden,
+        "the first one was never said to be spared"
+    );
+}
+
+#[test]
+fn a_record_that_nobody_sent_is_forbidden_whatever_happened_to_the_disks() {
+    let nodes = &[1, 2, 3];
+    let all = [LyingDisk, PowerLoss, Corruption, Wipe, DiskFull, Disk];
+    let events = all.map(|class| event(class, Phase::Inject, nodes, Value::Null));
+    let contract = contract_of(&never(), events.into());
+    assert!(contract.promise(Kind::Phantom).forbidden);
+    assert!(contract.promise(Kind::FailedSendRead).forbidden);
+    assert!(!contract.promise(Kind::LostWrite).forbidden);
+}
+
+#[test]
+fn the_reason_names_nodes_and_what_was_done_to_them() {
+    for (settings, faults, wanted) in [
+        (
+            never(),
+            &[(PowerLoss, &[1, 2, 3][..])][..],
+            "n1, n2 and n3 lost power with what was not flushed, and 2 copies were enough to \
+             acknowledge",
+        ),
+        (
+            every(),
+            &[(PowerLoss, &[1, 2])],
+            "n1 and n2 lost power, and flush.messages=1 acknowledges only what is flushed on 2 \
+             nodes",
+        ),
+        (
+            never(),
+            &[(PowerLoss, &[2])],
+            "n2 lost power with what was not flushed, and every committed record was on 2 nodes",
+        ),
+        (
+            never(),
+            &[(Wipe, &[1]), (ProcessCrash, &[2])],
+            "n1 lost a log directory, and n2 stopped uncleanly and may not lead before (KIP-966), \
+             and 2 copies were enough to acknowledge",
+        ),
+    ] {
+        assert_eq!(loss(&settings, faults).because, wanted);
+    }
+}
