@@ -34,11 +34,29 @@ pub enum Sabotage {
     OffByOneCommittedOffset,
     /// Auto commit covers the records that this poll is about to return.
     AutoCommitOfCurrentPoll,
+    /// With flush.messages=1, what is written counts as replicated, flushed or not.
+    AckBeforeFsync,
+    /// A failed fsync of a segment is taken for a success.
+    FsyncErrorIgnored,
+    /// Recovery takes batches by their headers; nobody behind it checks them either.
+    RecoverySkipsCrc,
+    /// The stored recovery points are the ends of the logs, flushed or not (KAFKA-10101).
+    RecoveryPointAheadOfFsync,
+    /// The epoch checkpoint is not synced, and an empty one is believed (KAFKA-16541).
+    EpochCheckpointNotFsynced,
+    /// Producer snapshots are not synced, and empty ones are believed (KAFKA-9892).
+    ProducerSnapshotNotFsynced,
+    /// A crash while the logs are recovered passes as a clean shutdown (KAFKA-10471).
+    CrashDuringRecoveryCountedAsClean,
+    /// A vote is answered for before it is durable, and an empty file is no vote.
+    VoteNotFsynced,
+    /// The name of a new segment is never synced.
+    DirectoryEntryNotFsyncedAfterRoll,
 }
 
 impl Sabotage {
     /// Every planted bug.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 23] = [
         Self::AckBeforeReplication,
         Self::TruncateToHighWatermarkOnRestart,
         Self::IgnoreLeaderEpochInFetch,
@@ -53,6 +71,15 @@ impl Sabotage {
         Self::LoadStopsAtHighWatermark,
         Self::OffByOneCommittedOffset,
         Self::AutoCommitOfCurrentPoll,
+        Self::AckBeforeFsync,
+        Self::FsyncErrorIgnored,
+        Self::RecoverySkipsCrc,
+        Self::RecoveryPointAheadOfFsync,
+        Self::EpochCheckpointNotFsynced,
+        Self::ProducerSnapshotNotFsynced,
+        Self::CrashDuringRecoveryCountedAsClean,
+        Self::VoteNotFsynced,
+        Self::DirectoryEntryNotFsyncedAfterRoll,
     ];
 
     /// The name that `--sabotage` takes.
@@ -72,6 +99,15 @@ impl Sabotage {
             Self::LoadStopsAtHighWatermark => "load-stops-at-high-watermark",
             Self::OffByOneCommittedOffset => "off-by-one-committed-offset",
             Self::AutoCommitOfCurrentPoll => "auto-commit-of-current-poll",
+            Self::AckBeforeFsync => "ack-before-fsync",
+            Self::FsyncErrorIgnored => "fsync-error-ignored",
+            Self::RecoverySkipsCrc => "recovery-skips-crc",
+            Self::RecoveryPointAheadOfFsync => "recovery-point-ahead-of-fsync",
+            Self::EpochCheckpointNotFsynced => "epoch-checkpoint-not-fsynced",
+            Self::ProducerSnapshotNotFsynced => "producer-snapshot-not-fsynced",
+            Self::CrashDuringRecoveryCountedAsClean => "crash-during-recovery-counted-as-clean",
+            Self::VoteNotFsynced => "vote-not-fsynced",
+            Self::DirectoryEntryNotFsyncedAfterRoll => "directory-entry-not-fsynced-after-roll",
         }
     }
 
@@ -114,6 +150,27 @@ impl Sabotage {
             Self::OffByOneCommittedOffset => "the client commits one offset too far",
             Self::AutoCommitOfCurrentPoll => {
                 "auto commit covers the records that this poll is about to return"
+            }
+            Self::AckBeforeFsync => "flush.messages=1 acknowledges what no disk has flushed yet",
+            Self::FsyncErrorIgnored => "a failed fsync of a segment is taken for a success",
+            Self::RecoverySkipsCrc => {
+                "recovery, reads and the client take batches without a look at their checksums"
+            }
+            Self::RecoveryPointAheadOfFsync => {
+                "recovery points are stored for records that were never flushed"
+            }
+            Self::EpochCheckpointNotFsynced => {
+                "the epoch checkpoint is not fsynced, and believed if it is empty"
+            }
+            Self::ProducerSnapshotNotFsynced => {
+                "producer snapshots are not fsynced, and believed if they are empty"
+            }
+            Self::CrashDuringRecoveryCountedAsClean => {
+                "a crash while logs are recovered passes as a clean shutdown"
+            }
+            Self::VoteNotFsynced => "a vote is not fsynced, and forgotten at a loss of power",
+            Self::DirectoryEntryNotFsyncedAfterRoll => {
+                "a flush leaves out the names of new segments"
             }
         }
     }

@@ -3,6 +3,7 @@
 //! In: decisions of the roles. Out: effects, and pointers that keep the chain
 //! `log_start_offset <= high_watermark <= log_end_offset`, checked after every move.
 
+use crate::config::sabotage::{Sabotage, planted};
 use crate::log::{LogBatch, LogState, PartitionLog};
 use crate::offset::{NO_LEADER_EPOCH, Offset};
 use crate::replica::{
@@ -45,7 +46,7 @@ impl Core {
     /// The end of what this replica may count as its own: appended, or flushed if the topic says
     /// that an acknowledgement is durable.
     pub(super) fn replicated_offset(&self) -> Offset {
-        if self.settings.counts_flushed() {
+        if self.settings.counts_flushed() && !planted(Sabotage::AckBeforeFsync) {
             self.log.flushed_offset()
         } else {
             self.log.appended_offset()

@@ -33,6 +33,18 @@ pub(super) fn replace_without_directory_sync(
     disk.rename(&aside, path).during(Operation::Rename, path)
 }
 
+/// What planted bugs do instead: the name is there sooner than the content.
+pub(super) fn replace_without_any_sync(
+    disk: &impl Disk,
+    path: &Path,
+    content: &[u8],
+) -> Result<(), DiskError> {
+    let aside = aside(path);
+    let mut file = disk.create(&aside).during(Operation::Open, &aside)?;
+    file.write_at(content, 0).during(Operation::Write, &aside)?;
+    disk.rename(&aside, path).during(Operation::Rename, path)
+}
+
 /// The content of the file at `path`, if there is one.
 pub(super) fn read(disk: &impl Disk, path: &Path) -> Result<Option<Vec<u8>>, DiskError> {
     let file = match disk.open(path) {

@@ -128,7 +128,7 @@ impl<D: Disk> LogDirectory<D> {
     /// Stores how far each log is durable, and the log starts inside segments.
     fn checkpoint_recovery(&mut self) -> Result<(), DiskError> {
         let points = self.logs.iter();
-        let points = points.map(|(log, store)| (log.clone(), store.recovery_point));
+        let points = points.map(|(log, store)| (log.clone(), store.point_to_store()));
         self.write_recovery_points(points.collect())?;
         self.checkpoint_log_starts()
     }
@@ -178,6 +178,10 @@ impl<D: Disk> LogDirectory<D> {
 #[cfg(test)]
 #[path = "directory_test.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "directory_sabotage_test.rs"]
+mod sabotage_tests;
 
 #[cfg(test)]
 #[path = "directory_compact_test.rs"]

@@ -26,7 +26,7 @@ pub(super) fn log() -> TopicPartition {
     TopicPartition::new("t", 0)
 }
 
-fn try_open(disk: &MemoryDisk) -> Result<(Directory, RecoveredDirectory), OpenError> {
+pub(super) fn try_open(disk: &MemoryDisk) -> Result<(Directory, RecoveredDirectory), OpenError> {
     let identity = DirectoryIdentity {
         cluster_id: "c".to_owned(),
         node_id: BrokerId(1),
@@ -63,7 +63,7 @@ pub(super) fn create(directory: &mut Directory) -> LogState {
 }
 
 /// A batch of two records of 20 bytes; offset, sequence and timestamp are all `base`.
-fn batch(base: Offset, epoch: i32) -> Bytes {
+pub(super) fn batch(base: Offset, epoch: i32) -> Bytes {
     let producer = ProducerFields {
         id: 9,
         epoch: 0,
@@ -89,7 +89,7 @@ pub(super) fn append(directory: &mut Directory, batches: &Bytes) -> Offset {
 }
 
 /// Appends batches of two records from `from` to `to`.
-fn fill(directory: &mut Directory, from: Offset, to: Offset, epoch: i32) {
+pub(super) fn fill(directory: &mut Directory, from: Offset, to: Offset, epoch: i32) {
     for base in (from..to).step_by(2) {
         append(directory, &batch(base, epoch));
     }
@@ -102,7 +102,12 @@ pub(super) fn flush(directory: &mut Directory) -> Offset {
     }
 }
 
-fn read(directory: &mut Directory, start: Offset, end: Offset, max_bytes: usize) -> Vec<Offset> {
+pub(super) fn read(
+    directory: &mut Directory,
+    start: Offset,
+    end: Offset,
+    max_bytes: usize,
+) -> Vec<Offset> {
     let request = DiskRequest::Read {
         log: log(),
         start,
@@ -149,7 +154,7 @@ pub(super) fn only_log(recovered: &RecoveredDirectory) -> &RecoveredLog {
     &recovered.logs[0]
 }
 
-fn segments(disk: &MemoryDisk) -> Vec<String> {
+pub(super) fn segments(disk: &MemoryDisk) -> Vec<String> {
     let names = disk.list(Path::new("data/t-0")).unwrap();
     names
         .into_iter()

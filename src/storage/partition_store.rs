@@ -17,6 +17,7 @@ pub(super) use read::ReadRange;
 
 use std::path::{Path, PathBuf};
 
+use crate::config::sabotage::{Sabotage, planted};
 use crate::id::TopicId;
 use crate::log::LogState;
 use crate::offset::Offset;
@@ -113,6 +114,14 @@ impl<D: Disk> PartitionStore<D> {
         Ok(self.recovery_point)
     }
 
+    /// The recovery point for the checkpoint.
+    pub(super) fn point_to_store(&self) -> Offset {
+        if planted(Sabotage::RecoveryPointAheadOfFsync) {
+            return self.state.log_end_offset;
+        }
+        self.recovery_point
+    }
+
     /// Closes the files of all segments but the active one and those that wait for a sync: a log
     /// has one open file, however many segments it has.
     pub(super) fn close_idle_files(&mut self) {
@@ -128,7 +137,12 @@ impl<D: Disk> PartitionStore<D> {
         }
         let content = checkpoint::format_epochs(&self.state.epochs);
         let path = self.directory.join(EPOCHS);
-        atomic_file::replace_without_directory_sync(disk, &path, content.as_bytes())?;
+        let content = content.as_bytes();
+        if planted(Sabotage::EpochCheckpointNotFsynced) {
+            atomic_file::replace_without_any_sync(disk, &path, content)?;
+        } else {
+            atomic_file::replace_without_directory_sync(disk, &path, content)?;
+        }
         self.epochs_written = self.state.epochs.clone();
         self.files_changed();
         Ok(())
@@ -148,7 +162,11 @@ impl<D: Disk> PartitionStore<D> {
         content: &[u8],
     ) -> Result<(), DiskError> {
         let path = offset_file(&self.directory, offset, PRODUCERS);
-        atomic_file::replace_without_directory_sync(disk, &path, content)?;
+        if planted(Sabotage::ProducerSnapshotNotFsynced) {
+            atomic_file::replace_without_any_sync(disk, &path, content)?;
+        } else {
+            atomic_file::replace_without_directory_sync(disk, &path, content)?;
+        }
         self.files_changed();
         Ok(())
     }
@@ -160,6 +178,10 @@ impl<D: Disk> PartitionStore<D> {
 
     /// Makes the names of the log's files, and of the log itself, durable.
     pub(super) fn sync_names(&mut self, disk: &D) -> Result<(), DiskError> {
+        let forgets_files = planted(Sabotage::DirectoryEntryNotFsyncedAfterRoll);
+        if self.names_unsynced == NamesUnsynced::Files && forgets_files {
+            self.names_unsynced = NamesUnsynced::None;
+        }
         if self.names_unsynced >= NamesUnsynced::Files {
             sync_dir(disk, &self.directory)?;
         }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::config::sabotage::{Sabotage, planted};
 use crate::id::BrokerId;
 use crate::offset::{LeaderEpoch, Offset};
 
@@ -54,7 +55,11 @@ pub(super) fn write_election(
 ) -> Result<(), DiskError> {
     let voted = election.voted_for.map_or(-1, |voter| voter.0);
     let text = format!("version=1\nepoch={}\nvoted.id={voted}\n", election.epoch);
-    atomic_file::replace(disk, &directory.join(QUORUM_STATE), text.as_bytes())
+    let path = directory.join(QUORUM_STATE);
+    if planted(Sabotage::VoteNotFsynced) {
+        return atomic_file::replace_without_any_sync(disk, &path, text.as_bytes());
+    }
+    atomic_file::replace(disk, &path, text.as_bytes())
 }
 
 /// The stored election state; that of a new node if there is none.
@@ -66,6 +71,9 @@ pub(super) fn read_election(
     let Some(content) = atomic_file::read(disk, &path)? else {
         return Ok(QuorumElection::default());
     };
+    if content.is_empty() && planted(Sabotage::VoteNotFsynced) {
+        return Ok(QuorumElection::default());
+    }
     parse_election(&content).ok_or_else(|| OpenError::Damaged {
         message: format!(
             "{:?} must be version=1, epoch=, voted.id=, one a line; this node may have voted: \

@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::sabotage::{Sabotage, planted};
 use crate::id::TopicId;
 use crate::log::{BatchSummary, EpochCache, LogState};
 use crate::offset::Offset;
@@ -285,6 +286,9 @@ fn continues(
 fn read_epochs(disk: &impl Disk, directory: &Path) -> Result<Option<EpochCache>, DiskError> {
     let content = atomic_file::read(disk, &directory.join(EPOCHS))?;
     Ok(match content {
+        Some(content) if content.is_empty() && planted(Sabotage::EpochCheckpointNotFsynced) => {
+            Some(EpochCache::default())
+        }
         Some(content) => checkpoint::parse_epochs(&content).ok(),
         None => None,
     })

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::sabotage::{Sabotage, planted};
 use crate::offset::Offset;
 use crate::record::{BATCH_HEADER_BYTES, BatchHeader};
 
@@ -137,7 +138,9 @@ impl<F: DiskFile> Segment<F> {
     /// Makes the file durable.
     pub(super) fn sync<D: Disk<File = F>>(&mut self, disk: &D) -> Result<(), DiskError> {
         let synced = self.file(disk)?.sync();
-        synced.during(Operation::Sync, &self.path)?;
+        if !planted(Sabotage::FsyncErrorIgnored) {
+            synced.during(Operation::Sync, &self.path)?;
+        }
         self.unsynced = false;
         Ok(())
     }

@@ -51,9 +51,11 @@ impl<D: Disk> LogDirectory<D> {
         };
         directory.read_checkpoints()?;
         let is_clean = matches!(last, LastShutdown::Clean(_));
+        directory.plant_shutdown_marker()?;
         for name in directory.sweep()? {
             directory.open_log(name, is_clean)?;
         }
+        directory.remove_planted_marker()?;
         directory.plant_truncation()?;
         directory.checkpoint_recovery()?;
         let recovered = RecoveredDirectory {
@@ -126,6 +128,21 @@ impl<D: Disk> LogDirectory<D> {
         };
         let store = recover(&self.disk, directory, known)?;
         self.logs.insert(log, store);
+        Ok(())
+    }
+
+    /// The planted bug: while the logs are recovered, the directory looks as if it had been closed.
+    fn plant_shutdown_marker(&self) -> Result<(), DiskError> {
+        if planted(Sabotage::CrashDuringRecoveryCountedAsClean) {
+            identity::leave_shutdown_marker(&self.disk, &self.path, None)?;
+        }
+        Ok(())
+    }
+
+    fn remove_planted_marker(&self) -> Result<(), DiskError> {
+        if planted(Sabotage::CrashDuringRecoveryCountedAsClean) {
+            identity::take_shutdown_marker(&self.disk, &self.path)?;
+        }
         Ok(())
     }
 

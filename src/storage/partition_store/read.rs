@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use crate::config::sabotage::{Sabotage, planted};
 use crate::offset::Offset;
 use crate::record::{Batches, empty_from};
 
@@ -40,10 +41,15 @@ impl<D: Disk> PartitionStore<D> {
         }
         let index = self.segment_index(start);
         let is_active = index + 1 == self.segments.len();
+        let next = self.segments.get(index + 1).map(|next| next.base_offset);
         let Some(segment) = self.segments.get_mut(index) else {
             return Ok(Bytes::new());
         };
         let Some((position, first)) = segment.locate(disk, start)? else {
+            if let Some(start) = next.filter(|_| trusts_what_was_not_flushed()) {
+                // As Kafka does, which does not know that there is a gap.
+                return self.read(disk, ReadRange { start, ..range });
+            }
             return Err(DiskError::Damaged {
                 path: segment.path().to_owned(),
                 position: segment.size,
@@ -84,6 +90,12 @@ impl<D: Disk> PartitionStore<D> {
             .partition_point(|segment| segment.base_offset <= offset);
         after.saturating_sub(1)
     }
+}
+
+/// Whether a bug is planted that leaves gaps between segments.
+fn trusts_what_was_not_flushed() -> bool {
+    planted(Sabotage::RecoveryPointAheadOfFsync)
+        || planted(Sabotage::CrashDuringRecoveryCountedAsClean)
 }
 
 /// A follower takes only a batch that begins at its end, which may lie inside what compaction

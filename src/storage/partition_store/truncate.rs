@@ -6,6 +6,7 @@
 //! synced before the epoch checkpoint is replaced. Source: Kafka's `UnifiedLog#truncateTo`,
 //! `truncateFullyAndStartAt`.
 
+use crate::config::sabotage::{Sabotage, planted};
 use crate::log::{BatchSummary, LogState, ProducerState};
 use crate::offset::Offset;
 
@@ -130,6 +131,10 @@ impl<D: Disk> PartitionStore<D> {
     ) -> Result<Option<ProducerState>, DiskError> {
         let path = offset_file(&self.directory, offset, PRODUCERS);
         let content = atomic_file::read(disk, &path)?;
+        let is_empty = content.as_ref().is_some_and(Vec::is_empty);
+        if is_empty && planted(Sabotage::ProducerSnapshotNotFsynced) {
+            return Ok(Some(ProducerState::default()));
+        }
         Ok(content.and_then(|content| producer_snapshot::parse(&content)))
     }
 

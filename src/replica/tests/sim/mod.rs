@@ -423,6 +423,11 @@ fn finds_ack_before_replication() {
 }
 
 #[test]
+fn finds_ack_before_fsync() {
+    finds(Sabotage::AckBeforeFsync);
+}
+
+#[test]
 fn finds_ignored_leader_epochs() {
     finds(Sabotage::IgnoreLeaderEpochInFetch);
 }
