@@ -411,7 +411,13 @@ fn every_anomaly_has_its_testdata() {
 #[test]
 fn every_fault_has_a_test_of_its_effect() {
     let read = |file| fs::read_to_string(root().join("tests/faults").join(file)).unwrap();
-    let files = ["nemesis.rs", "groups.rs", "disks.rs"];
+    let files = [
+        "nemesis.rs",
+        "groups.rs",
+        "disks.rs",
+        "damage.rs",
+        "resources.rs",
+    ];
     let tests: String = files.into_iter().map(read).collect();
     let mut complaints = Vec::new();
     for (fault, _) in harness::nemesis::catalogue::FAULTS {

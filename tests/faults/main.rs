@@ -10,12 +10,14 @@
 )]
 
 mod brokers;
+mod damage;
 mod disks;
 mod groups;
 mod links;
 mod nemesis;
 mod planted_groups;
 mod planted_logs;
+mod resources;
 mod runs;
 mod sandbox;
 mod support;
@@ -45,12 +47,14 @@ fn main() -> ExitCode {
         (Place::Sandbox, _) => {
             let trials = [
                 brokers::trials(),
+                damage::trials(),
                 disks::trials(),
                 groups::trials(),
                 links::trials(),
                 nemesis::trials(),
                 planted_groups::trials(),
                 planted_logs::trials(),
+                resources::trials(),
                 runs::trials(),
                 sandbox::trials(),
             ]

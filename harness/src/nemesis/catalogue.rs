@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::nemesis::client::{Act, ClientFault};
 use crate::nemesis::crash::Crash;
+use crate::nemesis::damage::Unbuilt;
 use crate::nemesis::disk::DiskFault;
 use crate::nemesis::frame::Frame;
 use crate::nemesis::kill::Kill;
@@ -74,6 +75,22 @@ pub const FAULTS: &[(&str, &str)] = &[
         "power-loss",
         "as crash, and what was not fsynced is gone: on one node, or on all at once",
     ),
+    (
+        "damage",
+        "stopped, its files flipped, cut, deleted, rolled back, wiped or exchanged, and restarted",
+    ),
+    (
+        "file-limit",
+        "the running process may open few more files and connections",
+    ),
+    (
+        "address-space",
+        "the running process may map little more memory",
+    ),
+    (
+        "cpu",
+        "SIGSTOP and SIGCONT by turns: the process runs a part of the time",
+    ),
 ];
 
 /// The fault that a spec describes; `draw` decides what the spec leaves open.
@@ -113,6 +130,10 @@ pub fn build(spec: &FaultSpec, draw: u64) -> Box<dyn Fault> {
             stagger_ms,
             ..
         } => Box::new(PowerLoss::new(*survival, ms(*stagger_ms), draw)),
+        FaultSpec::Damage { .. }
+        | FaultSpec::FileLimit { .. }
+        | FaultSpec::AddressSpace { .. }
+        | FaultSpec::Cpu { .. } => Box::new(Unbuilt),
     }
 }
 

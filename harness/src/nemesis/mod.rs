@@ -20,6 +20,7 @@ use crate::workload::group::Roster;
 pub mod catalogue;
 mod client;
 mod crash;
+pub mod damage;
 pub mod directory;
 mod disk;
 mod frame;
@@ -33,6 +34,7 @@ pub mod spec;
 pub mod target;
 mod terminate;
 
+pub use damage::{Damage, FileKind, Place};
 pub use directory::DirectoryPick;
 pub use spec::{FaultSpec, PartitionShape};
 pub use target::{BoxFuture, ClusterState, ClusterView, PartitionState, Target};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::rule::{DiskRule, Survival};
 use crate::link::FrameRule;
+use crate::nemesis::damage::Damage;
 use crate::nemesis::directory::DirectoryPick;
 use crate::nemesis::target::Target;
 
@@ -117,6 +118,41 @@ pub enum FaultSpec {
         /// Between one node and the next; 0 is all at once.
         stagger_ms: u64,
     },
+    /// The node is stopped and its files change. Healed by a restart on what is left; a directory
+    /// that the node refuses is first made its own again.
+    Damage {
+        /// Whom.
+        target: Target,
+        /// Which of its log directories.
+        directory: DirectoryPick,
+        /// What happens to the files.
+        damage: Damage,
+        /// Whether it is stopped by SIGTERM, so that recovery trusts its files; else by SIGKILL.
+        #[serde(default)]
+        clean: bool,
+    },
+    /// The running process may open few more files and connections.
+    FileLimit {
+        /// Whom.
+        target: Target,
+        /// How many descriptors it may open beyond those that it has when the fault fires.
+        files: u32,
+    },
+    /// The running process may map little more memory. It may abort when an allocation fails,
+    /// which is then proven to be the reason; healed by a restart if it did.
+    AddressSpace {
+        /// Whom.
+        target: Target,
+        /// How much it may map beyond what it has when the fault fires.
+        mebibytes: u64,
+    },
+    /// The process runs a part of the time only: SIGSTOP and SIGCONT by turns, 50 ms a turn.
+    Cpu {
+        /// Whom.
+        target: Target,
+        /// The share of the time in which it runs.
+        percent: u8,
+    },
 }
 
 /// Which links a partition cuts. Cut bytes arrive late or never, and nothing says goodbye.
@@ -163,6 +199,10 @@ impl FaultSpec {
             Self::Frame { .. } => "frame",
             Self::Disk { .. } => "disk",
             Self::PowerLoss { .. } => "power-loss",
+            Self::Damage { .. } => "damage",
+            Self::FileLimit { .. } => "file-limit",
+            Self::AddressSpace { .. } => "address-space",
+            Self::Cpu { .. } => "cpu",
         }
     }
 
@@ -193,7 +233,11 @@ impl FaultSpec {
             | Self::ClientLeave { target }
             | Self::Frame { target, .. }
             | Self::Disk { target, .. }
-            | Self::PowerLoss { target, .. } => target,
+            | Self::PowerLoss { target, .. }
+            | Self::Damage { target, .. }
+            | Self::FileLimit { target, .. }
+            | Self::AddressSpace { target, .. }
+            | Self::Cpu { target, .. } => target,
         }
     }
 

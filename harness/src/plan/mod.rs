@@ -22,6 +22,7 @@ mod promised;
 pub mod schedule;
 pub mod script;
 mod validate;
+mod validate_damage;
 mod validate_disk;
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use broker::id::BrokerId;
 use crate::cluster::node::properties;
 use crate::link::{FrameAction, FramePick, FrameRule};
 use crate::nemesis::{FaultSpec, Target};
-use crate::plan::{PLAN_FORMAT, Plan, ScheduledFault, validate_disk};
+use crate::plan::{PLAN_FORMAT, Plan, ScheduledFault, validate_damage, validate_disk};
 use crate::worker::protocol::Acks;
 
 /// One day: longer waits are typing errors.
@@ -321,6 +321,7 @@ fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Comp
     target_complaint(plan, fault.what.target())
         .or_else(|| parameter_complaint(&fault.what))
         .or_else(|| validate_disk::complaint(plan, &fault.what))
+        .or_else(|| validate_damage::complaint(plan, fault))
         .map(|complaint| Complaint {
             field: format!("faults[{i}].what.{}", complaint.field),
             ..complaint

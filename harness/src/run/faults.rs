@@ -271,6 +271,11 @@ fn class(spec: &FaultSpec) -> FaultClass {
         | FaultSpec::ClientPause { .. }
         | FaultSpec::ClientLeave { .. } => FaultClass::Client,
         FaultSpec::Pause { .. } => FaultClass::Pause,
+        FaultSpec::Damage { .. } => FaultClass::Corruption,
+        // It is slow or dies, and loses nothing that it had written.
+        FaultSpec::FileLimit { .. } | FaultSpec::AddressSpace { .. } | FaultSpec::Cpu { .. } => {
+            FaultClass::ProcessCrash
+        }
         FaultSpec::Partition { .. }
         | FaultSpec::Delay { .. }
         | FaultSpec::Bandwidth { .. }

@@ -1,0 +1,214 @@
+//! Which damage at rest and which limits of resources make no sense in a plan.
+//!
+//! In: a fault of a plan. Out: its first field that cannot be carried out, with the remedy.
+//! Invariant: what passes here can have an effect on some cluster of this plan.
+
+use crate::nemesis::{Damage, DirectoryPick, FaultSpec, FileKind, Place};
+use crate::plan::validate::{Complaint, out_of_range, range};
+use crate::plan::{Plan, ScheduledFault};
+
+/// More would make a plan that nobody can read the effect of.
+const FILES_MAX: u64 = 1_000;
+/// Larger than any file of a run.
+const BYTES_MAX: u64 = 1 << 30;
+
+/// The first field that cannot be carried out; its path begins after `what`.
+pub(super) fn complaint(plan: &Plan, fault: &ScheduledFault) -> Option<Complaint> {
+    match &fault.what {
+        FaultSpec::Damage {
+            directory,
+            damage,
+            clean,
+            ..
+        } => amounts(damage)
+            .or_else(|| place(damage))
+            .or_else(|| marker(damage, *clean))
+            .or_else(|| age(plan, fault, damage))
+            .or_else(|| neighbour(plan, damage))
+            .or_else(|| holding(plan, directory)),
+        FaultSpec::FileLimit { files, .. } => {
+            out_of_range([range("files", *files, 0, 1 << 20)].into_iter())
+        }
+        FaultSpec::AddressSpace { mebibytes, .. } => {
+            out_of_range([range("mebibytes", *mebibytes, 0, 1 << 20)].into_iter())
+        }
+        FaultSpec::Cpu { percent, .. } => {
+            out_of_range([range("percent", *percent, 1, 99)].into_iter())
+        }
+        _ => None,
+    }
+}
+
+fn amounts(damage: &Damage) -> Option<Complaint> {
+    let ranges = match damage {
+        Damage::FlipBits {
+            files_max, bits, ..
+        } => vec![
+            range("damage.files_max", *files_max, 1, FILES_MAX),
+            range("damage.bits", *bits, 1, FILES_MAX),
+        ],
+        Damage::Truncate {
+            files_max, bytes, ..
+        }
+        | Damage::ZeroTail {
+            files_max, bytes, ..
+        } => vec![
+            range("damage.files_max", *files_max, 1, FILES_MAX),
+            range("damage.bytes", *bytes, 1, BYTES_MAX),
+        ],
+        _ => vec![],
+    };
+    out_of_range(ranges.into_iter())
+}
+
+fn place(damage: &Damage) -> Option<Complaint> {
+    let Damage::FlipBits { files, place, .. } = damage else {
+        return None;
+    };
+    match place {
+        Place::Anywhere => None,
+        Place::Below(share) | Place::Above(share) => {
+            out_of_range([range("damage.place", *share, 1, 99)].into_iter())
+        }
+        Place::Middle | Place::LastBatch => {
+            let has_batches = matches!(files, FileKind::Segment | FileKind::MetadataLog);
+            let remedy = "only the files segment and metadata-log consist of batches";
+            (!has_batches).then(|| Complaint::new("damage.place", format!("{place:?}"), remedy))
+        }
+    }
+}
+
+fn marker(damage: &Damage, clean: bool) -> Option<Complaint> {
+    let needs_marker = damage.files() == Some(FileKind::ShutdownMarker);
+    let remedy = "without clean: true there is no marker of a clean shutdown to damage";
+    (needs_marker && !clean).then(|| Complaint::new("clean", clean, remedy))
+}
+
+fn age(plan: &Plan, fault: &ScheduledFault, damage: &Damage) -> Option<Complaint> {
+    let end = plan.time.workload_ms;
+    let span = fault.at_ms.checked_add(fault.for_ms);
+    let span = span.and_then(|span| span.checked_add(damage.age_ms()));
+    let remedy =
+        format!("at_ms, age_ms and for_ms together must not exceed time.workload_ms {end}");
+    let is_late = span.is_none_or(|span| span > end);
+    is_late.then(|| Complaint::new("damage.age_ms", damage.age_ms(), remedy))
+}
+
+fn neighbour(plan: &Plan, damage: &Damage) -> Option<Complaint> {
+    let is_alone = plan.cluster.nodes < 2 && matches!(damage, Damage::Swap { .. });
+    let remedy = "a cluster of one node has no other directory to swap with";
+    is_alone.then(|| Complaint::new("damage.do", "swap", remedy))
+}
+
+fn holding(plan: &Plan, directory: &DirectoryPick) -> Option<Complaint> {
+    let DirectoryPick::Holding { topic, partition } = directory else {
+        return None;
+    };
+    let cluster = &plan.cluster;
+    if *topic != cluster.topic {
+        let remedy = format!("the topic of the plan is {:?}", cluster.topic);
+        let value = format!("{topic:?}");
+        return Some(Complaint::new("directory.holding.topic", value, remedy));
+    }
+    let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
+    out_of_range([range("directory.holding.partition", *partition, 0, last)].into_iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nemesis::Target;
+    use crate::plan::profile::PROFILES;
+
+    fn remedy_of(what: FaultSpec) -> Option<String> {
+        let plan = Plan::draw_with(1, &PROFILES[0], 5_000);
+        let fault = ScheduledFault {
+            at_ms: 1_000,
+            for_ms: 1_000,
+            draw: 0,
+            what,
+        };
+        complaint(&plan, &fault)
+            .map(|complaint| format!("{}: {}", complaint.field, complaint.value))
+    }
+
+    fn damage(damage: Damage) -> FaultSpec {
+        FaultSpec::Damage {
+            target: Target::Random,
+            directory: DirectoryPick::Any,
+            damage,
+            clean: false,
+        }
+    }
+
+    fn flips(files: FileKind, place: Place, bits: u32) -> FaultSpec {
+        damage(Damage::FlipBits {
+            files,
+            files_max: 1,
+            bits,
+            place,
+        })
+    }
+
+    #[test]
+    fn what_could_never_act_is_refused_with_its_field() {
+        let target = || Target::Random;
+        let backup = |age_ms| Damage::Backup {
+            age_ms,
+            at_rest: false,
+        };
+        let elsewhere = FaultSpec::Damage {
+            target: target(),
+            directory: DirectoryPick::Holding {
+                topic: "other".into(),
+                partition: 0,
+            },
+            damage: Damage::Wipe,
+            clean: false,
+        };
+        for (what, expected) in [
+            (flips(FileKind::Segment, Place::Middle, 1), None),
+            (
+                flips(FileKind::Index, Place::Middle, 1),
+                Some("damage.place: Middle"),
+            ),
+            (
+                flips(FileKind::Index, Place::Above(100), 1),
+                Some("damage.place: 100"),
+            ),
+            (
+                flips(FileKind::Index, Place::Anywhere, 0),
+                Some("damage.bits: 0"),
+            ),
+            (damage(backup(3_000)), None),
+            (damage(backup(3_001)), Some("damage.age_ms: 3001")),
+            (
+                damage(backup(u64::MAX)),
+                Some("damage.age_ms: 18446744073709551615"),
+            ),
+            (
+                damage(Damage::Delete {
+                    files: FileKind::ShutdownMarker,
+                }),
+                Some("clean: false"),
+            ),
+            (elsewhere, Some("directory.holding.topic: \"other\"")),
+            (
+                FaultSpec::Cpu {
+                    target: target(),
+                    percent: 100,
+                },
+                Some("percent: 100"),
+            ),
+            (
+                FaultSpec::FileLimit {
+                    target: target(),
+                    files: 0,
+                },
+                None,
+            ),
+        ] {
+            assert_eq!(remedy_of(what.clone()).as_deref(), expected, "{what:?}");
+        }
+    }
+}
