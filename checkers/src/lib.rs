@@ -6,6 +6,7 @@
 //! can be judged again at any time, by a better checker.
 
 pub mod anomaly;
+pub mod availability;
 pub mod contract;
 pub mod history;
 pub mod verdict;
