@@ -41,6 +41,7 @@ fn run(place: Place) -> ExitCode {
             Err(exit) => exit,
         },
         Command::Check(arguments) => cli::check::check(&arguments),
+        Command::Compare(arguments) => cli::compare::compare(&arguments),
         Command::List(arguments) => cli::list::list(&arguments),
         Command::Up(arguments) => cli::up::up(&arguments),
     };

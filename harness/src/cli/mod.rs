@@ -12,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::seeds::Seeds;
 
 pub mod check;
+pub mod compare;
 pub mod exit;
 pub mod list;
 pub mod progress;
@@ -40,6 +41,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Check a stored history
     Check(CheckArgs),
+    /// Show finished runs beside each other: who waited how long for an acknowledgement
+    Compare(CompareArgs),
     /// Print the names that other commands take, one a line with a description
     List(ListArgs),
     /// Say which faults this machine can inject, and what would allow the others
@@ -115,6 +118,17 @@ pub struct CheckArgs {
     /// Print the verdict as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `verdict compare`.
+#[derive(Clone, Debug, Args)]
+pub struct CompareArgs {
+    /// Result directories
+    #[arg(value_name = "RUN", required = true, num_args = 2..)]
+    pub runs: Vec<PathBuf>,
+    /// The page [default: compare.html beside the first run]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// Arguments of `verdict list`.
@@ -230,6 +244,7 @@ mod tests {
             (&["lst"], "list"),
             (&["list", "bugs"], "profiles, faults, anomalies, sabotage"),
             (&["check"], "<HISTORY>"),
+            (&["compare", "one"], "2 values required"),
             (&["up", "--nodes", "0"], "1..=9"),
             (&["replay", "r", "--times", "0"], "1..=10000"),
         ] {

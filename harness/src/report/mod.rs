@@ -6,6 +6,7 @@
 //! answers is its heading.
 
 mod anomaly;
+pub mod compare;
 mod faults;
 mod group;
 mod promises;

@@ -23,15 +23,19 @@ pub struct Unreadable {
 
 /// Judges the history at `path` by its own settings, or by `settings` instead.
 pub fn judge(path: &Path, settings: Option<Settings>) -> Result<Verdict, Unreadable> {
+    let mut history = read_history(path)?;
+    if let Some(settings) = settings {
+        history.header.settings = settings;
+    }
+    Ok(checkers::check(&history, &Contract::of(&history)))
+}
+
+/// Reads the history at `path`.
+pub fn read_history(path: &Path) -> Result<History, Unreadable> {
     let fail = |problem: String| Unreadable {
         path: path.display().to_string(),
         problem,
     };
     let file = File::open(path).map_err(|error| fail(format!("cannot be opened: {error}")))?;
-    let mut history =
-        History::read(BufReader::new(file)).map_err(|error| fail(error.to_string()))?;
-    if let Some(settings) = settings {
-        history.header.settings = settings;
-    }
-    Ok(checkers::check(&history, &Contract::of(&history)))
+    History::read(BufReader::new(file)).map_err(|error| fail(error.to_string()))
 }

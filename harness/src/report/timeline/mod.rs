@@ -7,7 +7,13 @@
 
 mod curves;
 mod lanes;
+mod silences;
 mod svg;
+
+use std::collections::BTreeMap;
+
+use checkers::availability::Availability;
+use checkers::history::Key;
 
 use crate::plan::Plan;
 use crate::report::FaultRow;
@@ -34,7 +40,31 @@ pub(super) fn draw(plan: &Plan, events: &[Event], faults: &[FaultRow]) -> String
     curves::throughput(&mut canvas, events);
     curves::latency(&mut canvas, events);
     lanes::bands(&mut canvas, faults, lanes_from);
-    canvas.finish()
+    canvas.finish("phases, faults, nodes, throughput and latency over time")
+}
+
+/// Draws when each partition was silent for longer than a patience, beside phases, faults and
+/// throughput; patience and the end of the time axis in nanoseconds.
+pub(super) fn silences(
+    plan: &Plan,
+    events: &[Event],
+    faults: &[FaultRow],
+    partitions: &BTreeMap<Key, Availability>,
+    (patience, end): (u64, u64),
+) -> String {
+    let mut canvas = Canvas::new(Axis::new(end.max(1)));
+    lanes::phases(&mut canvas, events);
+    lanes::faults(&mut canvas, faults);
+    let lanes_from = canvas.bottom();
+    for (key, found) in partitions {
+        silences::partition(&mut canvas, key, found, patience);
+    }
+    for node in nodes(events) {
+        lanes::node(&mut canvas, node, plan.cluster.partitions, events);
+    }
+    curves::throughput(&mut canvas, events);
+    lanes::bands(&mut canvas, faults, lanes_from);
+    canvas.finish("when each partition waited for an acknowledgement, beside the faults")
 }
 
 /// The nodes that were sampled.

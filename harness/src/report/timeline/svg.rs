@@ -126,8 +126,8 @@ impl Canvas {
         self.body.push('\n');
     }
 
-    /// Closes the picture with its axis.
-    pub(super) fn finish(mut self) -> String {
+    /// Closes the picture with its axis; `label` is what it shows, for those who do not see it.
+    pub(super) fn finish(mut self, label: &str) -> String {
         let bottom = self.bottom;
         let mut grid = String::new();
         for second in self.axis.ticks() {
@@ -141,8 +141,9 @@ impl Canvas {
         let height = bottom + AXIS_HEIGHT;
         format!(
             "<svg viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" \
-             aria-label=\"phases, faults, nodes, throughput and latency over time\">\n\
+             aria-label=\"{}\">\n\
              {PATTERNS}\n{grid}{}</svg>",
+            escape(label),
             self.body
         )
     }
@@ -188,6 +189,6 @@ mod tests {
     fn text_cannot_break_out_of_the_picture() {
         let mut canvas = Canvas::new(Axis::new(1));
         canvas.text("soft", 0.0, 0.0, "<script>&");
-        assert!(canvas.finish().contains("&lt;script&gt;&amp;"));
+        assert!(canvas.finish("").contains("&lt;script&gt;&amp;"));
     }
 }
