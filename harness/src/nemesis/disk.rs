@@ -11,11 +11,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::disk::RuleId;
-use crate::disk::rule::{DiskId, DiskRule, RuleEffect};
+use crate::disk::rule::{DiskAction, DiskId, DiskRule, RuleEffect};
 use crate::nemesis::directory::DirectoryPick;
 use crate::nemesis::kill::prove_serving;
 use crate::nemesis::repair::{Repair, may_end_node};
-use crate::nemesis::{Arena, BoxFuture, Effect, Fault, brokers};
+use crate::nemesis::{Arena, BoxFuture, DiskSample, Effect, Fault, brokers};
 use crate::sandbox::{Endpoint, Excused, Exit};
 
 /// The exit code of a node that halted by itself, as it says in its last words.
@@ -92,12 +92,6 @@ impl DiskFault {
         self.excused.extend(excused);
     }
 
-    fn look(&mut self, arena: &Arena) {
-        for on in &mut self.imposed {
-            on.effect = arena.disks.effect(on.disk, on.rule);
-        }
-    }
-
     /// The nodes on whose disks the rule acts.
     fn nodes(&self) -> Vec<BrokerId> {
         let mut nodes: Vec<_> = self
@@ -128,9 +122,23 @@ impl Fault for DiskFault {
         })
     }
 
+    fn look(&mut self, arena: &Arena) -> Vec<DiskSample> {
+        let sample = |on: &mut Imposed| {
+            on.effect = arena.disks.effect(on.disk, on.rule);
+            DiskSample {
+                disk: on.disk,
+                matched: on.effect.matched,
+                hits: on.effect.hits,
+                held: on.effect.held,
+            }
+        };
+        self.imposed.iter_mut().map(sample).collect()
+    }
+
     fn prove_effect<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Effect> {
         self.look(arena);
-        let told: Vec<_> = self.imposed.iter().map(tell).collect();
+        let verb = verb(&self.rule.action);
+        let told: Vec<_> = self.imposed.iter().map(|on| tell(on, verb)).collect();
         let told = told.join("; ");
         let is_seen = self.imposed.iter().any(|on| on.effect.hits > 0);
         let effect = if is_seen {
@@ -175,34 +183,39 @@ impl Fault for DiskFault {
 }
 
 /// What a rule did, or why it did nothing.
-fn tell(on: &Imposed) -> String {
-    let RuleEffect {
-        matched,
-        hits,
-        bytes,
-        held,
-        held_ms_max,
-        first,
-    } = &on.effect;
+fn tell(on: &Imposed, verb: &str) -> String {
+    let did = &on.effect;
     let at = format!("d{} of node {}", on.disk.directory, on.disk.node);
-    match (matched, hits) {
-        (0, 0) => format!("{at}: no operation on such a file came"),
-        (_, 0) => format!("{at}: {matched} operations came, none was to be hit"),
-        _ => {
-            let mut told = format!("{at}: {hits} of {matched} operations hit");
-            let mut add = |is_so: bool, text: String| {
-                if is_so {
-                    told.push_str(&text);
-                }
-            };
-            add(*bytes > 0, format!(", {bytes} bytes"));
-            add(*held > 0, format!(", {held} held now"));
-            add(*held_ms_max > 0, format!(", longest {held_ms_max} ms"));
-            add(
-                first.is_some(),
-                format!(", first {}", first.as_deref().unwrap_or_default()),
-            );
-            told
-        }
+    let matched = did.matched;
+    if matched == 0 {
+        return format!("{at}: no such operation on such a file came");
+    }
+    if did.hits == 0 {
+        return format!("{at}: none of {matched} operations was {verb}");
+    }
+    let mut told = vec![format!("{at}: {} of {matched} operations {verb}", did.hits)];
+    let parts = [
+        (did.bytes, "bytes"),
+        (did.held, "held now"),
+        (did.held_ms_max, "ms the longest"),
+    ];
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    told.extend(parts.map(|(number, what)| format!("{number} {what}")));
+    told.extend(did.first.as_ref().map(|first| format!("first {first}")));
+    told.join(", ")
+}
+
+/// What the action does to an operation, as a participle.
+fn verb(action: &DiskAction) -> &'static str {
+    match action {
+        DiskAction::Stall => "held",
+        DiskAction::OnOff { .. } => "held while the disk was off",
+        DiskAction::Slow { .. } => "slowed down",
+        DiskAction::Error { .. } => "refused",
+        DiskAction::Full { .. } => "refused for want of space",
+        DiskAction::Short => "cut short",
+        DiskAction::Torn { .. } => "torn",
+        DiskAction::Lie => "lied about",
+        DiskAction::FlipOnRead => "answered with a flipped bit",
     }
 }

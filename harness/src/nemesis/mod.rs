@@ -10,8 +10,9 @@ use std::time::Duration;
 use broker::id::BrokerId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::disk::rule::DiskId;
 use crate::disk::{DiskError, Disks};
 use crate::link::{Links, Probe, probe_locally};
 use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
@@ -43,6 +44,8 @@ pub use target::{BoxFuture, ClusterState, ClusterView, PartitionState, Target};
 const OBSERVE_LIMIT: Duration = Duration::from_secs(3);
 /// How long a healed fault may take to show it.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(15);
+/// Between two looks at what a fault does to disks.
+const LOOK_PERIOD: Duration = Duration::from_millis(250);
 /// One try of a question to a node.
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 /// Between two tries.
@@ -81,6 +84,10 @@ pub trait Fault: Send {
     fn setup(&mut self, arena: &Arena, targets: &[Endpoint]);
     /// Breaks things.
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>>;
+    /// What it has done to disks so far, if it acts on disks.
+    fn look(&mut self, _arena: &Arena) -> Vec<DiskSample> {
+        Vec::new()
+    }
     /// Looks for evidence, at the end of the time that the fault acts.
     fn prove_effect<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Effect>;
     /// Undoes what `inject` did; called after a failed injection, too.
@@ -107,11 +114,27 @@ pub struct FaultReport {
     pub not_recovered: Option<String>,
 }
 
+/// What a fault has done to one disk so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskSample {
+    /// The disk.
+    #[serde(flatten)]
+    pub disk: DiskId,
+    /// Operations that the fault looked at.
+    pub matched: u64,
+    /// Operations that it hit.
+    pub hits: u64,
+    /// Operations that it holds at this moment.
+    pub held: u64,
+}
+
 /// A step of a fault, for the history and the progress line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// It acts now, on these nodes or clients.
     Injected(Vec<Endpoint>),
+    /// What it does to disks; every 250 ms while it acts on any, and when it is healed.
+    Acts(Vec<DiskSample>),
     /// It acts no longer; what it did, as [`Fault::detail`] tells.
     Healed(Effect, Map<String, Value>),
     /// Its trace is gone, or why not.
@@ -142,12 +165,13 @@ pub async fn run_fault(
     on_step(Step::Injected(targets.clone()));
     let effect = match injected {
         Ok(()) => {
-            sleep(hold).await;
+            act(fault.as_mut(), arena, hold, on_step).await;
             fault.prove_effect(arena).await
         }
         Err(reason) => Effect::Vacuous(reason),
     };
     let healed = fault.heal(arena).await;
+    tell_disks(fault.as_mut(), arena, on_step);
     on_step(Step::Healed(effect.clone(), fault.detail()));
     let recovered = match healed {
         Ok(()) => fault.prove_recovered(arena).await,
@@ -155,6 +179,31 @@ pub async fn run_fault(
     };
     on_step(Step::Recovered(recovered.clone(), fault.detail()));
     report(&targets, effect, recovered.err())
+}
+
+/// Lets a fault act for `hold`, and tells what it does to disks meanwhile.
+async fn act(
+    fault: &mut dyn Fault,
+    arena: &Arena,
+    hold: Duration,
+    on_step: &(dyn Fn(Step) + Sync),
+) {
+    let end = Instant::now() + hold;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(LOOK_PERIOD)).await;
+        tell_disks(fault, arena, on_step);
+    }
+}
+
+fn tell_disks(fault: &mut dyn Fault, arena: &Arena, on_step: &(dyn Fn(Step) + Sync)) {
+    let disks = fault.look(arena);
+    if !disks.is_empty() {
+        on_step(Step::Acts(disks));
+    }
 }
 
 /// Whatever any fault did: opens every link, mends every disk, resumes paused nodes, restarts

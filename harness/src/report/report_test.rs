@@ -4,6 +4,8 @@ use checkers::contract::Contract;
 use checkers::history::{FaultClass, History, NemesisEvent, Phase as FaultPhase};
 use serde_json::{Value, json};
 
+use crate::disk::rule::DiskId;
+use crate::nemesis::DiskSample;
 use crate::plan::Plan;
 use crate::plan::profile;
 use crate::report::{Input, render};
@@ -120,6 +122,24 @@ fn events() -> Vec<Event> {
             text: "a <note>".to_owned(),
         },
     });
+    for (quarter, hits, held) in [(17, 3, 2), (18, 9, 0)] {
+        let sample = DiskSample {
+            disk: DiskId {
+                node: 2,
+                directory: 1,
+            },
+            matched: 20,
+            hits,
+            held,
+        };
+        events.push(Event {
+            time: quarter * SECOND / 4,
+            what: What::Disks {
+                number: 0,
+                disks: vec![sample],
+            },
+        });
+    }
     events.sort_by_key(|event| event.time);
     events
 }
@@ -166,6 +186,7 @@ fn the_page_opens_on_the_verdict_and_proves_it() {
         "0.4 s after",
         "n2",
         "--plan",
+        "n2/d1",
     ] {
         assert!(page.contains(wanted), "{wanted} is missing");
     }

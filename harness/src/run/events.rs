@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::nemesis::DiskSample;
 use crate::recorder::{Clock, LineSender};
 use crate::workload::stats::{Counts, Latency};
 
@@ -40,6 +41,13 @@ pub enum What {
     Nodes {
         /// One entry for each node, by id.
         nodes: Vec<NodeSample>,
+    },
+    /// What a fault has done so far to the disks it acts on; every 250 ms and when it is healed.
+    Disks {
+        /// The position in the plan's list of faults, from 0.
+        number: usize,
+        /// One entry for each disk, with counts since the fault was injected.
+        disks: Vec<DiskSample>,
     },
     /// Operations in the bucket of time that ends here; every 250 ms.
     Throughput {
@@ -152,6 +160,7 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::rule::DiskId;
     use checkers::history::{FaultClass, NemesisEvent};
 
     #[test]
@@ -176,6 +185,18 @@ mod tests {
             },
             What::Fault { number: 3, fault },
             What::Nodes { nodes: vec![node] },
+            What::Disks {
+                number: 3,
+                disks: vec![DiskSample {
+                    disk: DiskId {
+                        node: 2,
+                        directory: 1,
+                    },
+                    matched: 9,
+                    hits: 8,
+                    held: 7,
+                }],
+            },
             What::Throughput {
                 bucket: 250_000_000,
                 counts: Counts::default(),

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::disk::rule::DiskAction;
+use crate::disk::rule::{DiskAction, DiskErrno};
 use crate::nemesis::{
     Arena, Effect, FaultReport, FaultSpec, Step, run_fault, short_names, undo_everything,
 };
@@ -179,6 +179,7 @@ impl FaultLog {
                     detail,
                 );
             }
+            Step::Acts(disks) => self.events.append(What::Disks { number, disks }),
             Step::Healed(effect, more) => {
                 let phase = match effect {
                     Effect::Seen(_) => FaultPhase::Prove,
@@ -287,7 +288,10 @@ fn class(spec: &FaultSpec) -> FaultClass {
         FaultSpec::Disk { rule, .. } => match rule.action {
             DiskAction::FlipOnRead => FaultClass::Corruption,
             DiskAction::Lie => FaultClass::LyingDisk,
-            DiskAction::Full { .. } => FaultClass::DiskFull,
+            DiskAction::Full { .. }
+            | DiskAction::Error {
+                errno: DiskErrno::Enospc | DiskErrno::Edquot,
+            } => FaultClass::DiskFull,
             _ => FaultClass::Disk,
         },
         FaultSpec::PowerLoss { .. } => FaultClass::PowerLoss,

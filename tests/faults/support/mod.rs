@@ -2,6 +2,7 @@
 
 pub(crate) mod node;
 pub(crate) mod planted;
+pub(crate) mod writer;
 
 use std::future::Future;
 use std::path::Path;

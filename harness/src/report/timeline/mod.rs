@@ -1,4 +1,4 @@
-//! The picture of a run: phases, faults, nodes, throughput and latency on one time axis.
+//! The picture of a run: phases, faults, nodes, disks, throughput and latency on one time axis.
 //!
 //! In: the plan, the events, the faults. Out: an SVG whose colours come from the page's style and
 //! whose meaning never hangs on colour: paused is hatched, dead is crossed, faults carry numbers.
@@ -6,6 +6,7 @@
 //! page follows the reader's light or dark.
 
 mod curves;
+mod disks;
 mod lanes;
 mod silences;
 mod svg;
@@ -37,6 +38,7 @@ pub(super) fn draw(plan: &Plan, events: &[Event], faults: &[FaultRow]) -> String
     for node in nodes(events) {
         lanes::node(&mut canvas, node, plan.cluster.partitions, events);
     }
+    disks::lanes(&mut canvas, plan, events);
     curves::throughput(&mut canvas, events);
     curves::latency(&mut canvas, events);
     lanes::bands(&mut canvas, faults, lanes_from);
