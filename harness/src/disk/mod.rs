@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+pub mod journal;
 pub mod rule;
 
 use rule::{DiskId, DiskRule, PowerLossEffect, RuleEffect, Survival};
