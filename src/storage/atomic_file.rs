@@ -2,7 +2,8 @@
 //!
 //! In: a path and its new content. Out: after `replace` the content is durable. Invariant: at any
 //! moment, crashes included, the path holds the whole old or the whole new content: the new one is
-//! written aside, synced, renamed over the old one, and the directory synced.
+//! written aside, synced, renamed over the old one, and the directory synced. Without space the old
+//! content stays.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,10 +28,21 @@ pub(super) fn replace_without_directory_sync(
     content: &[u8],
 ) -> Result<(), DiskError> {
     let aside = aside(path);
-    let mut file = disk.create(&aside).during(Operation::Open, &aside)?;
-    file.write_at(content, 0).during(Operation::Write, &aside)?;
-    file.sync().during(Operation::Sync, &aside)?;
-    disk.rename(&aside, path).during(Operation::Rename, path)
+    let replaced = write_aside(disk, &aside, content).and_then(|()| {
+        let renamed = disk.rename(&aside, path);
+        renamed.during(Operation::Rename, path)
+    });
+    if replaced.as_ref().is_err_and(DiskError::is_no_space) {
+        // What was written of it would only take more space.
+        let _ = disk.remove_file(&aside);
+    }
+    replaced
+}
+
+fn write_aside(disk: &impl Disk, aside: &Path, content: &[u8]) -> Result<(), DiskError> {
+    let mut file = disk.create(aside).during(Operation::Open, aside)?;
+    file.write_at(content, 0).during(Operation::Write, aside)?;
+    file.sync().during(Operation::Sync, aside)
 }
 
 /// What planted bugs do instead: the name is there sooner than the content.

@@ -1,8 +1,9 @@
 //! The checkpoint files: offsets of partitions and leader epochs, as text.
 //!
 //! In: values; out: Kafka's format: a line with the version 0, a line with the number of entries,
-//! one entry a line. Invariant: parsing is strict, so a torn or foreign file is noticed. Source:
-//! Kafka's `CheckpointFile`, `OffsetCheckpointFile`, `LeaderEpochCheckpointFile`.
+//! one entry a line; then a line with a checksum, which Kafka's has not. Invariant: parsing is
+//! strict, so a torn, flipped or foreign file is noticed. Source: Kafka's `CheckpointFile`,
+//! `OffsetCheckpointFile`, `LeaderEpochCheckpointFile`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,6 +13,8 @@ use crate::id::TopicPartition;
 use crate::log::{EpochCache, EpochEntry};
 use crate::offset::Offset;
 
+use super::sealed_text::{seal, unseal};
+
 /// An offset for each log of a directory.
 pub(super) type Offsets = BTreeMap<TopicPartition, Offset>;
 
@@ -19,7 +22,7 @@ pub(super) type Offsets = BTreeMap<TopicPartition, Offset>;
 pub(super) const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// The offsets below which logs are known to be durable.
 pub(super) const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
-/// The first offsets that can be read, where they are not a segment's first.
+/// The first offset of each log that can be read.
 pub(super) const LOG_STARTS: &str = "log-start-offset-checkpoint";
 
 pub(super) fn format_offsets(offsets: &Offsets) -> String {
@@ -27,7 +30,7 @@ pub(super) fn format_offsets(offsets: &Offsets) -> String {
     for (log, offset) in offsets {
         let _ = writeln!(text, "{} {} {offset}", log.topic, log.partition);
     }
-    text
+    seal(&text)
 }
 
 pub(super) fn parse_offsets(content: &[u8]) -> Result<Offsets, String> {
@@ -49,7 +52,7 @@ pub(super) fn format_epochs(epochs: &EpochCache) -> String {
     for entry in epochs.entries() {
         let _ = writeln!(text, "{} {}", entry.epoch, entry.start_offset);
     }
-    text
+    seal(&text)
 }
 
 pub(super) fn parse_epochs(content: &[u8]) -> Result<EpochCache, String> {
@@ -75,7 +78,7 @@ pub(super) fn parse_epochs(content: &[u8]) -> Result<EpochCache, String> {
 }
 
 fn entries(content: &[u8]) -> Result<Vec<&str>, String> {
-    let text = str::from_utf8(content).map_err(|_| "not text".to_owned())?;
+    let text = unseal(content)?;
     let body = text.strip_suffix('\n').ok_or("the last line is cut off")?;
     let mut lines = body.split('\n');
     if lines.next() != Some("0") {
@@ -117,14 +120,14 @@ mod tests {
         offsets.insert(TopicPartition::new("a", 0), 5);
         offsets.insert(TopicPartition::new("b-1", 11), 0);
         let text = format_offsets(&offsets);
-        assert_eq!(text, "0\n2\na 0 5\nb-1 11 0\n");
+        assert_eq!(text, seal("0\n2\na 0 5\nb-1 11 0\n"));
         assert_eq!(parse_offsets(text.as_bytes()), Ok(offsets));
-        assert_eq!(parse_offsets(b"0\n0\n"), Ok(Offsets::new()));
+        assert_eq!(parse_offsets(seal("0\n0\n").as_bytes()), Ok(Offsets::new()));
     }
 
     #[test]
     fn every_cut_of_a_file_is_noticed() {
-        let whole = "0\n2\n3 10\n7 25\n";
+        let whole = seal("0\n2\n3 10\n7 25\n");
         parse_epochs(whole.as_bytes()).unwrap();
         for length in 0..whole.len() {
             assert!(
@@ -144,10 +147,10 @@ mod tests {
             "0\n1\na 1 2 3\n",
             "0\n1\n 1 2\n",
         ] {
-            assert!(parse_offsets(text.as_bytes()).is_err(), "{text:?}");
+            assert!(parse_offsets(seal(text).as_bytes()).is_err(), "{text:?}");
         }
         for text in ["0\n2\n3 10\n3 11\n", "0\n2\n3 10\n4 10\n", "0\n1\n-1 0\n"] {
-            assert!(parse_epochs(text.as_bytes()).is_err(), "{text:?}");
+            assert!(parse_epochs(seal(text).as_bytes()).is_err(), "{text:?}");
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::record::RecordBatch;
 
 use super::atomic_file;
 use super::checkpoint::{HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, format_offsets};
+use super::damage::LogDamage;
 use super::disk::Disk;
 use super::error::DiskError;
 use super::partition_store::PartitionStore;
@@ -34,6 +35,8 @@ pub struct LogDirectory<D: Disk> {
     path: PathBuf,
     logs: BTreeMap<TopicPartition, PartitionStore<D>>,
     checkpoints: Checkpoints,
+    /// Logs that had durable records and have no usable files any more.
+    missing: BTreeMap<TopicPartition, LogDamage>,
     /// The first failure; nothing is done after it.
     offline: Option<String>,
 }
@@ -58,6 +61,9 @@ pub struct RecoveredDirectory {
 }
 
 /// A log that recovery found. All of it is durable.
+///
+/// A log whose files are gone although they held durable records is found, too: empty, damaged, and
+/// with [`TopicId::ZERO`], for only its name is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredLog {
     /// Whose log it is, by name.
@@ -68,6 +74,11 @@ pub struct RecoveredLog {
     pub state: LogState,
     /// The last stored high watermark, within the log.
     pub high_watermark: Offset,
+    /// What it lost although it was durable: it is served up to there, and takes no more records
+    /// before it is truncated there.
+    pub damage: Option<LogDamage>,
+    /// Bytes of the torn tail that a crash left, cut off.
+    pub cut_bytes: u64,
 }
 
 /// The offsets in the checkpoint files, as they are on disk.
@@ -125,22 +136,30 @@ impl<D: Disk> LogDirectory<D> {
         Ok(())
     }
 
-    /// Stores how far each log is durable, and the log starts inside segments.
+    /// Stores how far each log is durable, and where it begins.
     fn checkpoint_recovery(&mut self) -> Result<(), DiskError> {
-        let points = self.logs.iter();
-        let points = points.map(|(log, store)| (log.clone(), store.point_to_store()));
-        self.write_recovery_points(points.collect())?;
-        self.checkpoint_log_starts()
-    }
-
-    /// Stores the log starts that lie inside segments.
-    fn checkpoint_log_starts(&mut self) -> Result<(), DiskError> {
-        let starts: Offsets = self
+        let mut points: Offsets = self
             .logs
             .iter()
-            .filter(|(_, store)| store.state.log_start_offset > store.first_base_offset())
-            .map(|(log, store)| (log.clone(), store.state.log_start_offset))
+            .map(|(log, store)| (log.clone(), store.point_to_store()))
             .collect();
+        // As long as nothing is in its place, a missing log is missed again at the next start.
+        let missing = self.missing.iter();
+        points.extend(missing.map(|(log, damage)| (log.clone(), damage.lost_to)));
+        self.write_recovery_points(points)?;
+        let starts = self.logs.iter();
+        let starts = starts.map(|(log, store)| (log.clone(), store.state.log_start_offset));
+        self.write_log_starts(starts.collect())
+    }
+
+    /// Stores that `log` begins at `start`.
+    fn checkpoint_log_start(
+        &mut self,
+        log: &TopicPartition,
+        start: Offset,
+    ) -> Result<(), DiskError> {
+        let mut starts = self.checkpoints.log_starts.clone();
+        starts.insert(log.clone(), start);
         self.write_log_starts(starts)
     }
 
@@ -182,6 +201,18 @@ mod tests;
 #[cfg(test)]
 #[path = "directory_sabotage_test.rs"]
 mod sabotage_tests;
+
+#[cfg(test)]
+#[path = "directory_damage_test.rs"]
+mod damage_tests;
+
+#[cfg(test)]
+#[path = "directory_loss_test.rs"]
+mod loss_tests;
+
+#[cfg(test)]
+#[path = "directory_space_test.rs"]
+mod space_tests;
 
 #[cfg(test)]
 #[path = "directory_compact_test.rs"]

@@ -669,6 +669,6 @@ fn a_file_cut_under_us_is_damage_of_that_log_only() {
         minimum_one_batch: true,
     };
     let error = directory.execute(request).unwrap_err();
-    assert!(matches!(error, DiskError::Damaged { .. }), "{error}");
+    assert!(matches!(error, DiskError::DamagedLog(_)), "{error}");
     assert_eq!(directory.offline_cause(), None);
 }

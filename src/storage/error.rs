@@ -1,6 +1,7 @@
 //! What can go wrong on disk, as data that crosses threads.
 //!
-//! Invariant: [`DiskError::is_fatal`] tells the errors after which the directory is poisoned.
+//! Invariant: [`DiskError::is_fatal`] tells the errors after which the directory is poisoned; want
+//! of space and damage of one log are none of them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use crate::id::{BrokerId, TopicId, TopicPartition};
 use crate::offset::Offset;
 use crate::record::PositionedError;
 
+use super::damage::LogDamage;
 use super::disk::Operation;
 
 /// Why a disk request failed.
@@ -17,6 +19,17 @@ pub enum DiskError {
     /// A file operation failed. Fatal: what is on disk is unknown.
     #[error("{operation:?} of {} failed: {message}", path.display())]
     Io {
+        /// The operation.
+        operation: Operation,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's message.
+        message: String,
+    },
+    /// There is no space, or no quota, for a write. Not fatal: nothing of the request is in the
+    /// log, and it may be asked for again.
+    #[error("{operation:?} of {} found no space: {message}", path.display())]
+    NoSpace {
         /// The operation.
         operation: Operation,
         /// The file or directory.
@@ -56,15 +69,26 @@ pub enum DiskError {
     /// Bytes to append are no sequence of whole batches; nothing was written.
     #[error("cannot append: {0}")]
     InvalidBatch(PositionedError),
-    /// Bytes read back are no batch: the file was damaged. Only this log is affected.
-    #[error("{} is damaged at byte {position}: {message}", path.display())]
+    /// Bytes read back are not what was written: the file was damaged. Only this log is affected.
+    #[error("{} is damaged at byte {position}, offset {offset}: {message}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Where.
         position: u64,
+        /// The first offset that cannot be read.
+        offset: Offset,
         /// What was found.
         message: String,
+    },
+    /// The log is known to be damaged: see [`LogDamage`].
+    #[error(transparent)]
+    DamagedLog(#[from] LogDamage),
+    /// The content of a snapshot is not what was written.
+    #[error("{} is damaged: length or checksum of the snapshot is wrong", path.display())]
+    DamagedSnapshot {
+        /// The file.
+        path: PathBuf,
     },
     /// There is no such snapshot.
     #[error("there is no snapshot {0}")]
@@ -75,6 +99,32 @@ impl DiskError {
     /// Whether the directory is offline after this error.
     pub const fn is_fatal(&self) -> bool {
         matches!(self, Self::Io { .. } | Self::Offline { .. })
+    }
+
+    /// Whether the request failed for want of space, and may be tried again.
+    pub const fn is_no_space(&self) -> bool {
+        matches!(self, Self::NoSpace { .. })
+    }
+
+    /// The same, if going on is impossible without what failed.
+    pub(super) fn fatal(self) -> Self {
+        match self {
+            Self::NoSpace {
+                operation,
+                path,
+                message,
+            } => Self::Io {
+                operation,
+                path,
+                message,
+            },
+            error => error,
+        }
+    }
+
+    /// Whether just the log that the request was about is damaged.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::DamagedLog(_))
     }
 }
 
@@ -129,10 +179,34 @@ pub(super) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn during(self, operation: Operation, path: &Path) -> Result<T, DiskError> {
-        self.map_err(|error| DiskError::Io {
-            operation,
-            path: path.to_owned(),
-            message: error.to_string(),
+        self.map_err(|error| {
+            let (path, message) = (path.to_owned(), error.to_string());
+            if is_no_space(error.kind()) && !is_sync(operation) {
+                DiskError::NoSpace {
+                    operation,
+                    path,
+                    message,
+                }
+            } else {
+                DiskError::Io {
+                    operation,
+                    path,
+                    message,
+                }
+            }
         })
     }
+}
+
+/// ENOSPC and EDQUOT.
+const fn is_no_space(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// A sync that finds no space has lost what was written before it, which is no refusal.
+const fn is_sync(operation: Operation) -> bool {
+    matches!(operation, Operation::Sync | Operation::SyncDirectory)
 }

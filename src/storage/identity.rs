@@ -13,11 +13,16 @@ use crate::id::BrokerId;
 use crate::offset::BrokerEpoch;
 
 use super::atomic_file;
+use super::checkpoint::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
 use super::disk::{Disk, Operation};
 use super::error::{DiskError, IoContext, OpenError};
+use super::names::parse_partition_dir;
+use super::quorum_state::QUORUM_STATE;
+use super::sealed_text::{seal, unseal};
 
 const META_PROPERTIES: &str = "meta.properties";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const START_ANEW: &str = "remove the whole data directory to join again as a new node";
 
 /// Whose a log directory must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,7 @@ pub(super) fn claim(
 ) -> Result<Uuid, OpenError> {
     let path = directory.join(META_PROPERTIES);
     let Some(content) = atomic_file::read(disk, &path)? else {
+        refuse_if_used(disk, directory, &path)?;
         let id = identity.new_directory_id;
         atomic_file::replace(disk, &path, format(identity, id).as_bytes())?;
         return Ok(id);
@@ -45,11 +51,34 @@ pub(super) fn claim(
     check(&path, &content, identity)
 }
 
+/// A directory that was used has its identity: without it nobody knows whose the logs are.
+fn refuse_if_used(disk: &impl Disk, directory: &Path, path: &Path) -> Result<(), OpenError> {
+    let names = disk.list(directory).during(Operation::List, directory)?;
+    let used = names.into_iter().find(|name| is_ours(name));
+    used.map_or(Ok(()), |name| {
+        Err(OpenError::Damaged {
+            path: path.to_owned(),
+            message: format!("it is gone, but there is {name}: restore it, or {START_ANEW}"),
+        })
+    })
+}
+
+fn is_ours(name: &str) -> bool {
+    let small = [
+        CLEAN_SHUTDOWN,
+        QUORUM_STATE,
+        HIGH_WATERMARKS,
+        RECOVERY_POINTS,
+        LOG_STARTS,
+    ];
+    small.contains(&name) || parse_partition_dir(name).is_some()
+}
+
 fn format(identity: &DirectoryIdentity, id: Uuid) -> String {
-    format!(
+    seal(&format!(
         "version=1\ncluster.id={}\nnode.id={}\ndirectory.id={id}\n",
         identity.cluster_id, identity.node_id
-    )
+    ))
 }
 
 fn check(path: &Path, content: &[u8], identity: &DirectoryIdentity) -> Result<Uuid, OpenError> {
@@ -57,7 +86,8 @@ fn check(path: &Path, content: &[u8], identity: &DirectoryIdentity) -> Result<Uu
         path: path.to_owned(),
         message,
     };
-    let text = str::from_utf8(content).map_err(|_| damaged("not text".to_owned()))?;
+    let text = unseal(content)
+        .map_err(|message| damaged(format!("{message}: restore it, or {START_ANEW}")))?;
     let value = |key: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once('='));
         let found = lines.find(|(name, _)| *name == key);

@@ -49,6 +49,8 @@ struct State {
     directories: BTreeMap<Inode, Names>,
     fault: Option<FaultHook>,
     syncs: u64,
+    /// How many bytes all files together may have.
+    space: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -132,9 +134,31 @@ impl MemoryDisk {
         self.state().fault = None;
     }
 
+    /// Lets all files together have no more than `bytes`: a write beyond it writes what fits, then
+    /// fails. Without any space nothing can be created either.
+    pub fn set_space(&self, bytes: Option<u64>) {
+        self.state().space = bytes;
+    }
+
+    /// The bytes of all files that a name leads to.
+    pub fn used(&self) -> u64 {
+        self.state().used()
+    }
+
     /// How many file and directory syncs were done.
     pub fn sync_count(&self) -> u64 {
         self.state().syncs
+    }
+
+    /// Another disk with the same content.
+    pub fn deep_copy(&self) -> Self {
+        let state = self.state();
+        Self(Arc::new(Mutex::new(State {
+            last_inode: state.last_inode,
+            files: state.files.clone(),
+            directories: state.directories.clone(),
+            ..State::default()
+        })))
     }
 
     /// Changes a file behind everyone's back, durably: a damaged sector.
@@ -201,8 +225,20 @@ impl State {
         Ok(())
     }
 
-    /// Forgets the files and directories that no name leads to.
-    fn drop_unreachable(&mut self) {
+    fn used(&self) -> u64 {
+        let reachable = self.reachable();
+        let files = self.files.iter();
+        let files = files.filter(|(inode, _)| reachable.contains(inode));
+        files.map(|(_, content)| content.live.len() as u64).sum()
+    }
+
+    fn free(&self) -> u64 {
+        let space = self.space.map(|space| space.saturating_sub(self.used()));
+        space.unwrap_or(u64::MAX)
+    }
+
+    /// The files and directories that names lead to.
+    fn reachable(&self) -> BTreeSet<Inode> {
         let mut reachable = BTreeSet::from([ROOT]);
         let mut todo = vec![ROOT];
         while let Some(inode) = todo.pop() {
@@ -215,6 +251,12 @@ impl State {
                 }
             }
         }
+        reachable
+    }
+
+    /// Forgets the files and directories that no name leads to.
+    fn drop_unreachable(&mut self) {
+        let reachable = self.reachable();
         self.files.retain(|inode, _| reachable.contains(inode));
         self.directories
             .retain(|inode, _| reachable.contains(inode));
@@ -236,6 +278,9 @@ impl Disk for MemoryDisk {
             let mut file = self.handle(path, inode);
             file.set_length(0)?;
             return Ok(file);
+        }
+        if state.free() == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let inode = state.new_inode();
         let (directory, name) = split(path);
@@ -350,7 +395,19 @@ impl DiskFile for MemoryFile {
     }
 
     fn write_at(&mut self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.change(Operation::Write, Change::Write(position, bytes.to_vec()))
+        let free = self.disk.state().free();
+        let length = {
+            let state = self.disk.state();
+            let content = state.files.get(&self.inode);
+            content.map_or(0, |content| content.live.len() as u64)
+        };
+        let most = length.saturating_add(free).saturating_sub(position);
+        let fitting = bytes.get(..most as usize).unwrap_or(bytes);
+        self.change(Operation::Write, Change::Write(position, fitting.to_vec()))?;
+        if fitting.len() < bytes.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     fn set_length(&mut self, length: u64) -> io::Result<()> {

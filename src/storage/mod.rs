@@ -8,6 +8,7 @@
 
 mod atomic_file;
 mod checkpoint;
+mod damage;
 mod directory;
 mod disk;
 mod error;
@@ -21,9 +22,11 @@ mod quorum_state;
 mod recovery;
 mod request;
 mod scanner;
+mod sealed_text;
 mod segment;
 mod time_index;
 
+pub use damage::LogDamage;
 pub use directory::{LogDirectory, RecoveredDirectory, RecoveredLog};
 pub use disk::{Disk, DiskFile, Operation};
 pub use error::{DiskError, OpenError};

@@ -24,12 +24,14 @@ use crate::offset::Offset;
 
 use super::atomic_file;
 use super::checkpoint;
+use super::damage::{self, DAMAGED, LogDamage};
 use super::disk::{Disk, Operation};
 use super::error::{DiskError, IoContext};
 use super::names::{EPOCHS, PARTITION_METADATA, PRODUCERS, offset_file};
 use super::producer_snapshot;
 use super::request::LogOptions;
-use super::segment::Segment;
+use super::sealed_text::{seal, unseal};
+use super::segment::{Segment, remove_if_there};
 
 /// A log and its open files.
 #[derive(Debug)]
@@ -47,6 +49,12 @@ pub(super) struct PartitionStore<D: Disk> {
     /// The epochs as the checkpoint file has them.
     pub(super) epochs_written: crate::log::EpochCache,
     pub(super) compaction: Compaction,
+    /// What is lost of the log, until it is cut there.
+    pub(super) damage: Option<LogDamage>,
+    /// Bytes of a torn tail that recovery cut off.
+    pub(super) cut_bytes: u64,
+    /// The append that found no space last, until one continues the log.
+    pub(super) refused: Option<DiskError>,
 }
 
 /// Which names in directories would be lost at a loss of power.
@@ -85,6 +93,9 @@ impl<D: Disk> PartitionStore<D> {
             names_unsynced: NamesUnsynced::Directory,
             epochs_written: crate::log::EpochCache::default(),
             compaction: Compaction::default(),
+            damage: None,
+            cut_bytes: 0,
+            refused: None,
         })
     }
 
@@ -100,7 +111,8 @@ impl<D: Disk> PartitionStore<D> {
             .expect("invariant: a log has at least one segment")
     }
 
-    /// Makes everything appended so far durable; returns the end of it.
+    /// Makes everything appended so far durable; returns the end of it. Without space for the
+    /// epochs the recovery point stays: recovery would read them from the batches.
     pub(super) fn flush(&mut self, disk: &D) -> Result<Offset, DiskError> {
         for segment in &mut self.segments {
             if segment.unsynced {
@@ -108,10 +120,15 @@ impl<D: Disk> PartitionStore<D> {
             }
         }
         self.close_idle_files();
-        self.write_epochs(disk)?;
+        let written = self.write_epochs(disk);
         self.sync_names(disk)?;
-        self.recovery_point = self.state.log_end_offset;
-        Ok(self.recovery_point)
+        let end = self.state.log_end_offset;
+        match written {
+            Ok(()) => self.recovery_point = end,
+            Err(error) if error.is_no_space() => {}
+            Err(error) => return Err(error),
+        }
+        Ok(end)
     }
 
     /// The recovery point for the checkpoint.
@@ -192,11 +209,37 @@ impl<D: Disk> PartitionStore<D> {
         Ok(())
     }
 
-    /// Flushes and writes what lets the next start skip recovery.
+    /// Flushes and writes what lets the next start skip recovery. A damaged log stays as it is.
     pub(super) fn close(&mut self, disk: &D) -> Result<(), DiskError> {
+        if self.damage.is_some() {
+            return Ok(());
+        }
         self.active().write_indexes(disk)?;
         self.write_producers(disk)?;
-        self.flush(disk).map(|_| ())
+        self.flush(disk)?;
+        self.write_epochs(disk)
+    }
+
+    /// Takes note that the log is damaged, and keeps that over restarts.
+    pub(super) fn set_damage(&mut self, disk: &D, damage: LogDamage) -> Result<(), DiskError> {
+        if self.damage.is_some() {
+            return Ok(());
+        }
+        let kept = damage::write(disk, &self.directory, &damage);
+        self.damage = Some(damage);
+        match kept {
+            Err(error) if !error.is_no_space() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets the damage: what it was about is gone. Durable after [`Self::sync_names`].
+    pub(super) fn clear_damage(&mut self, disk: &D) -> Result<(), DiskError> {
+        if self.damage.take().is_some() {
+            remove_if_there(disk, &self.directory.join(DAMAGED))?;
+            self.files_changed();
+        }
+        Ok(())
     }
 }
 
@@ -207,13 +250,13 @@ pub(super) fn sync_dir(disk: &impl Disk, directory: &Path) -> Result<(), DiskErr
 }
 
 fn format_metadata(topic_id: TopicId) -> String {
-    format!("version: 0\ntopic_id: {topic_id}\n")
+    seal(&format!("version: 0\ntopic_id: {topic_id}\n"))
 }
 
 /// The topic id in the content of a `partition.metadata`, if it is whole.
 pub(super) fn parse_metadata(content: &[u8]) -> Option<TopicId> {
-    let text = str::from_utf8(content).ok()?;
-    let id = text.strip_prefix("version: 0\ntopic_id: ")?;
+    let id = unseal(content).ok()?;
+    let id = id.strip_prefix("version: 0\ntopic_id: ")?;
     uuid::Uuid::parse_str(id.strip_suffix('\n')?)
         .ok()
         .map(TopicId)

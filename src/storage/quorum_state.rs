@@ -18,8 +18,9 @@ use super::atomic_file;
 use super::disk::{Disk, Operation};
 use super::error::{DiskError, IoContext, OpenError};
 use super::names::{parse_snapshot_file, snapshot_file};
+use super::sealed_text::{seal, unseal};
 
-const QUORUM_STATE: &str = "quorum-state";
+pub(super) const QUORUM_STATE: &str = "quorum-state";
 const SNAPSHOT_HEADER_BYTES: usize = 12;
 /// The newest one may be in use by a reader when a newer one appears.
 const SNAPSHOTS_KEPT: usize = 2;
@@ -54,7 +55,10 @@ pub(super) fn write_election(
     election: QuorumElection,
 ) -> Result<(), DiskError> {
     let voted = election.voted_for.map_or(-1, |voter| voter.0);
-    let text = format!("version=1\nepoch={}\nvoted.id={voted}\n", election.epoch);
+    let text = seal(&format!(
+        "version=1\nepoch={}\nvoted.id={voted}\n",
+        election.epoch
+    ));
     let path = directory.join(QUORUM_STATE);
     if planted(Sabotage::VoteNotFsynced) {
         return atomic_file::replace_without_any_sync(disk, &path, text.as_bytes());
@@ -76,7 +80,8 @@ pub(super) fn read_election(
     }
     parse_election(&content).ok_or_else(|| OpenError::Damaged {
         message: format!(
-            "{:?} must be version=1, epoch=, voted.id=, one a line; this node may have voted: \
+            "{:?} must be version=1, epoch=, voted.id=, crc32c=, one a line, and the checksum \
+             that of the rest; this node may have voted: \
              remove the whole data directory to join again as a new node",
             String::from_utf8_lossy(&content)
         ),
@@ -85,7 +90,7 @@ pub(super) fn read_election(
 }
 
 fn parse_election(content: &[u8]) -> Option<QuorumElection> {
-    let text = str::from_utf8(content).ok()?.strip_suffix('\n')?;
+    let text = unseal(content).ok()?.strip_suffix('\n')?;
     let mut lines = text.split('\n');
     if lines.next() != Some("version=1") {
         return None;
@@ -154,11 +159,7 @@ fn check_snapshot(path: PathBuf, content: Bytes) -> Result<Bytes, DiskError> {
         (length_fits && u32::from_be_bytes(*crc) == crc32c::crc32c(bytes)).then_some(())
     };
     if whole().is_none() {
-        return Err(DiskError::Damaged {
-            path,
-            position: 0,
-            message: "length or checksum of the snapshot is wrong".to_owned(),
-        });
+        return Err(DiskError::DamagedSnapshot { path });
     }
     Ok(content.slice(SNAPSHOT_HEADER_BYTES..))
 }
@@ -213,6 +214,7 @@ mod tests {
             "version=1\nepoch=1\nvoted.id=2",
             "version=2\nepoch=1\n",
         ] {
+            let text = seal(text);
             atomic_file::replace(&disk, &directory.join(QUORUM_STATE), text.as_bytes()).unwrap();
             let error = read_election(&disk, directory).unwrap_err();
             assert!(matches!(error, OpenError::Damaged { .. }), "{error}");

@@ -2,26 +2,31 @@
 //!
 //! In: a log's directory, the recovery point, whether the shutdown was clean. Out: the log, of
 //! which every byte is a whole batch. After an unclean shutdown every segment that reaches beyond
-//! the recovery point is read by checksums; the log ends at the first bad byte and later segments
-//! go. Invariant: what lies below the recovery point was synced and is kept; what recovery keeps
-//! above it, it syncs. Source: Kafka's `LogLoader`, `LogSegment#recover`.
+//! the recovery point is read by checksums. What is bad above the recovery point is the torn tail
+//! of a crash: the log ends there. What is bad below it was durable once: that is damage, the log
+//! is served up to there only, and nothing is cut. Invariant: what lies below the recovery point
+//! was synced; what recovery keeps above it, it syncs. Source: Kafka's `LogLoader`,
+//! `LogSegment#recover`; Protocol-Aware Recovery (FAST'18) for telling crash from corruption.
+
+mod scan;
 
 use std::path::{Path, PathBuf};
 
 use crate::config::sabotage::{Sabotage, planted};
 use crate::id::TopicId;
-use crate::log::{BatchSummary, EpochCache, LogState};
-use crate::offset::Offset;
+use crate::log::{EpochCache, LogState};
+use crate::offset::{NO_LEADER_EPOCH, Offset};
 
 use super::atomic_file;
 use super::checkpoint;
-use super::disk::{Disk, DiskFile, Operation};
+use super::damage::{self, LogDamage};
+use super::disk::{Disk, Operation};
 use super::error::{DiskError, IoContext};
 use super::names::{EPOCHS, LOG, OFFSET_INDEX, TEMPORARY_SUFFIX, TIME_INDEX, parse_offset_file};
 use super::partition_store::{Compaction, NamesUnsynced, PartitionStore, sync_dir};
 use super::request::LogOptions;
-use super::scanner::{Depth, Scanner, Step};
 use super::segment::Segment;
+use scan::{Stop, scan, scan_doubtful};
 
 /// What is known of a log before its files are read.
 #[derive(Clone, Copy, Debug)]
@@ -32,22 +37,120 @@ pub(super) struct Known {
     /// Everything below was synced.
     pub(super) recovery_point: Offset,
     /// The first readable offset, if the checkpoint has one.
-    pub(super) log_start_offset: Offset,
+    pub(super) log_start_offset: Option<Offset>,
 }
 
-/// Opens a log.
+/// Opens a log. Damage is no error: see [`PartitionStore::damage`].
 pub(super) fn recover<D: Disk>(
     disk: &D,
     directory: PathBuf,
     known: Known,
 ) -> Result<PartitionStore<D>, DiskError> {
     let bases = tidy_up(disk, &directory)?;
+    if let Some(damage) = known_damage(disk, &directory, known, &bases)? {
+        return damaged(disk, directory, known, &bases, damage, None);
+    }
     if known.is_clean
         && let Some(store) = reopen(disk, &directory, known, &bases)?
     {
         return Ok(store);
     }
-    rescan(disk, directory, known, bases)
+    match rescan(disk, directory.clone(), known, &bases) {
+        Err(DiskError::Damaged {
+            path,
+            position,
+            offset,
+            message,
+        }) => {
+            let end = bases.last().copied().unwrap_or(offset);
+            let reason = format!(
+                "{} is damaged at byte {position}: {message}",
+                path.display()
+            );
+            let damage = LogDamage {
+                offset,
+                lost_to: end.max(known.recovery_point),
+                reason,
+            };
+            damaged(disk, directory, known, &bases, damage, None)
+        }
+        rescanned => rescanned,
+    }
+}
+
+/// Damage that was found in an earlier life, or that the names of the files tell.
+fn known_damage(
+    disk: &impl Disk,
+    directory: &Path,
+    known: Known,
+    bases: &[Offset],
+) -> Result<Option<LogDamage>, DiskError> {
+    if let Some(damage) = damage::read(disk, directory)? {
+        return Ok(Some(damage));
+    }
+    let lost = |offset, lost_to, what: &str| LogDamage {
+        offset,
+        lost_to,
+        reason: format!("{what} in {}", directory.display()),
+    };
+    let start = known.log_start_offset;
+    Ok(match (bases.first(), start) {
+        (None, _) if known.recovery_point > 0 => {
+            let what = "there is no segment";
+            Some(lost(start.unwrap_or(0), known.recovery_point, what))
+        }
+        (Some(&first), Some(start)) if first > start => {
+            Some(lost(start, first, "the first segment is gone"))
+        }
+        _ => None,
+    })
+}
+
+/// A log that is served up to its damage; its files stay as they are.
+fn damaged<D: Disk>(
+    disk: &D,
+    directory: PathBuf,
+    known: Known,
+    bases: &[Offset],
+    damage: LogDamage,
+    state: Option<LogState>,
+) -> Result<PartitionStore<D>, DiskError> {
+    let mut store = trusted(disk, directory, known, bases)?;
+    let end = damage.offset;
+    if store.segments.is_empty() {
+        let segment = Segment::create(disk, &store.directory, end)?;
+        store.segments.push(segment);
+        store.files_changed();
+    }
+    store.recovery_point = known.recovery_point;
+    store.epochs_written = read_epochs(disk, &store.directory)?.unwrap_or_default();
+    store.state = match state {
+        Some(state) => state,
+        None => believed(&mut store, disk, known, end)?,
+    };
+    store.set_damage(disk, damage)?;
+    Ok(store)
+}
+
+/// What the files say of a log that ends at `end`, without reading it all.
+fn believed<D: Disk>(
+    store: &mut PartitionStore<D>,
+    disk: &D,
+    known: Known,
+    end: Offset,
+) -> Result<LogState, DiskError> {
+    let first = store.first_base_offset();
+    let start = known.log_start_offset.unwrap_or(first).max(first).min(end);
+    let mut state = LogState::empty_at(start);
+    state.log_end_offset = end;
+    state.epochs = store.epochs_written.clone();
+    state.epochs.truncate_from_end(end);
+    state.epochs.truncate_from_start(start);
+    state.producers = match store.rebuild_producers(disk, end) {
+        Err(error) if error.is_damage() => Default::default(),
+        producers => producers?,
+    };
+    Ok(state)
 }
 
 /// Removes what a crash left half done; returns the base offsets of the segments, ascending.
@@ -82,12 +185,17 @@ fn reopen<D: Disk>(
     let Some(last) = store.segments.last_mut() else {
         return Ok(None);
     };
-    let from = last.resume(disk)?;
-    let scanned = scan(&mut store, disk, Depth::Headers, from)?;
-    if scanned.damage.is_some() {
+    let (from, due) = last.resume(disk)?;
+    let scanned = scan(&mut store, disk, from, due)?;
+    let end = scanned.end_offset;
+    // Closing stored the end: a log that ends elsewhere is not the one that was closed.
+    let is_the_one = end == known.recovery_point || believes_the_files();
+    if scanned.damage.is_some() || !is_the_one {
         return Ok(None);
     }
-    let end = scanned.end_offset;
+    if !epochs_fit(&mut store, disk, &epochs, end)? {
+        return Ok(None);
+    }
     store.state.epochs = epochs.clone();
     // An entry at the very end is that of the records that retention removed.
     store.state.epochs.truncate_from_end(end + 1);
@@ -95,10 +203,46 @@ fn reopen<D: Disk>(
     store.state.epochs.truncate_from_start(first);
     store.epochs_written = epochs;
     store.state.log_end_offset = end;
-    store.state.producers = store.rebuild_producers(disk, end)?;
+    store.state.producers = match store.rebuild_producers(disk, end) {
+        Err(error) if error.is_damage() => return Ok(None),
+        producers => producers?,
+    };
     store.recovery_point = end;
-    store.state.advance_log_start(known.log_start_offset);
+    store
+        .state
+        .advance_log_start(known.log_start_offset.unwrap_or(0));
     Ok(Some(store))
+}
+
+/// Whether the last batch below `end` has the epoch that the checkpoint says: one that was rolled
+/// back does not know the newest.
+fn epochs_fit<D: Disk>(
+    store: &mut PartitionStore<D>,
+    disk: &D,
+    epochs: &EpochCache,
+    end: Offset,
+) -> Result<bool, DiskError> {
+    if believes_the_files() {
+        return Ok(true);
+    }
+    let index = store
+        .segments
+        .partition_point(|segment| segment.base_offset < end);
+    let Some(segment) = index
+        .checked_sub(1)
+        .and_then(|at| store.segments.get_mut(at))
+    else {
+        return Ok(true);
+    };
+    let header = match segment.locate(disk, end - 1) {
+        Ok(Some((_, header))) => header,
+        Ok(None) => return Ok(false),
+        Err(error) if error.is_damage() => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    store.close_idle_files();
+    let found = header.partition_leader_epoch;
+    Ok(epochs.epoch_of(end - 1).unwrap_or(NO_LEADER_EPOCH) == found)
 }
 
 /// Opens a log after a crash: reads what may not have been synced.
@@ -106,16 +250,17 @@ fn rescan<D: Disk>(
     disk: &D,
     directory: PathBuf,
     known: Known,
-    bases: Vec<Offset>,
+    bases: &[Offset],
 ) -> Result<PartitionStore<D>, DiskError> {
     let stored = read_epochs(disk, &directory)?;
-    let trusted_count = match stored {
-        Some(_) => trusted_segments(&bases, known.recovery_point),
+    let trusted_count = match &stored {
+        Some(epochs) => trusted_segments(disk, &directory, known, bases, epochs)?,
         None => 0,
     };
     let (trusted_bases, doubtful) = bases.split_at_checked(trusted_count).unwrap_or_default();
     let mut store = trusted(disk, directory, known, trusted_bases)?;
-    let start = doubtful.first().copied().unwrap_or(known.log_start_offset);
+    let start = doubtful.first().copied();
+    let start = start.unwrap_or(known.log_start_offset.unwrap_or(0));
     store.state.log_end_offset = start;
     store.state.log_start_offset = bases.first().copied().unwrap_or(start);
     store.state.producers = store.rebuild_producers(disk, start)?;
@@ -124,19 +269,86 @@ fn rescan<D: Disk>(
     store.state.epochs.truncate_from_end(start);
     let first = store.state.log_start_offset;
     store.state.epochs.truncate_from_start(first);
-    let kept = scan_doubtful(&mut store, disk, doubtful)?;
-    for base in doubtful.iter().skip(kept).rev() {
-        Segment::existing(disk, &store.directory, *base)?.remove(disk)?;
+    let stop = scan_doubtful(&mut store, disk, doubtful, known.recovery_point)?;
+    if let Some(damage) = damage_of(&store, known, stop.as_ref(), bases) {
+        let mut state = store.state;
+        state.advance_log_start(known.log_start_offset.unwrap_or(0));
+        return damaged(disk, store.directory, known, bases, damage, Some(state));
+    }
+    if let Some(stop) = stop {
+        cut_tail(&mut store, disk, doubtful, &stop)?;
     }
     finish(&mut store, disk)?;
-    store.state.advance_log_start(known.log_start_offset);
+    store
+        .state
+        .advance_log_start(known.log_start_offset.unwrap_or(0));
     Ok(store)
 }
 
-/// How many segments lie wholly below the recovery point; the last one never counts.
-fn trusted_segments(bases: &[Offset], recovery_point: Offset) -> usize {
+/// Whether the log ends where it cannot have ended: after a clean shutdown all of it was durable,
+/// after a crash what lies below the recovery point.
+fn damage_of<D: Disk>(
+    store: &PartitionStore<D>,
+    known: Known,
+    stop: Option<&Stop>,
+    bases: &[Offset],
+) -> Option<LogDamage> {
+    let end = store.state.log_end_offset;
+    let ends_early = end < known.recovery_point && !believes_the_files();
+    if !ends_early && !(known.is_clean && stop.is_some()) {
+        return None;
+    }
+    let reason = stop.map_or_else(
+        || format!("the segments in {} end there", store.directory.display()),
+        |stop| stop.reason.clone(),
+    );
+    let last = bases.last().copied().unwrap_or(end);
+    Some(LogDamage {
+        offset: end,
+        lost_to: known.recovery_point.max(last).max(end + 1),
+        reason,
+    })
+}
+
+/// Cuts the torn tail of a crash: the rest of a segment and all later ones.
+fn cut_tail<D: Disk>(
+    store: &mut PartitionStore<D>,
+    disk: &D,
+    doubtful: &[Offset],
+    stop: &Stop,
+) -> Result<(), DiskError> {
+    store.cut_bytes = stop.bytes;
+    if stop.bytes > 0 {
+        let segment = store.active();
+        let whole = segment.size;
+        segment.cut_file(disk, whole)?;
+    }
+    for base in doubtful.iter().skip(stop.kept).rev() {
+        let segment = Segment::existing(disk, &store.directory, *base)?;
+        store.cut_bytes += segment.size;
+        segment.remove(disk)?;
+    }
+    Ok(())
+}
+
+/// How many segments lie wholly below the recovery point, if the epochs are those of their batches;
+/// the last one never counts.
+fn trusted_segments<D: Disk>(
+    disk: &D,
+    directory: &Path,
+    known: Known,
+    bases: &[Offset],
+    epochs: &EpochCache,
+) -> Result<usize, DiskError> {
     let ends = bases.iter().skip(1);
-    ends.take_while(|end| **end <= recovery_point).count()
+    let count = ends.take_while(|end| **end <= known.recovery_point).count();
+    let (below, above) = bases.split_at_checked(count).unwrap_or_default();
+    let Some(&end) = above.first().filter(|_| count > 0) else {
+        return Ok(count);
+    };
+    let mut store = trusted(disk, directory.to_owned(), known, below)?;
+    let fit = epochs_fit(&mut store, disk, epochs, end)?;
+    Ok(if fit { count } else { 0 })
 }
 
 /// A store of segments that are taken as they are.
@@ -150,7 +362,8 @@ fn trusted<D: Disk>(
         .iter()
         .map(|base| Segment::existing(disk, &directory, *base))
         .collect();
-    let start = bases.first().copied().unwrap_or(known.log_start_offset);
+    let start = bases.first().copied();
+    let start = start.unwrap_or(known.log_start_offset.unwrap_or(0));
     Ok(PartitionStore {
         topic_id: known.topic_id,
         directory,
@@ -161,43 +374,10 @@ fn trusted<D: Disk>(
         names_unsynced: NamesUnsynced::None,
         epochs_written: EpochCache::default(),
         compaction: Compaction::default(),
+        damage: None,
+        cut_bytes: 0,
+        refused: None,
     })
-}
-
-/// Scans the doubtful segments in order up to the first damage or gap; returns how many are kept.
-fn scan_doubtful<D: Disk>(
-    store: &mut PartitionStore<D>,
-    disk: &D,
-    doubtful: &[Offset],
-) -> Result<usize, DiskError> {
-    for (index, base) in doubtful.iter().enumerate() {
-        if *base != store.state.log_end_offset {
-            return Ok(index);
-        }
-        let mut segment = Segment::existing(disk, &store.directory, *base)?;
-        let file_bytes = segment.size;
-        segment.restart();
-        segment.remove_indexes(disk)?;
-        store.segments.push(segment);
-        let mut log_end = store.state.clone();
-        let scanned = scan_with(store, disk, Depth::Whole, 0, file_bytes, |header| {
-            log_end.append(&BatchSummary::from(header));
-        })?;
-        store.state = log_end;
-        let is_last = index + 1 == doubtful.len();
-        let segment = store.active();
-        if scanned.damage.is_some() {
-            let whole = segment.size;
-            segment.cut_file(disk, whole)?;
-            return Ok(index + 1);
-        }
-        segment.sync(disk)?;
-        if !is_last {
-            segment.write_indexes(disk)?;
-            segment.close_file();
-        }
-    }
-    Ok(doubtful.len())
 }
 
 /// Makes what was recovered durable.
@@ -213,74 +393,11 @@ fn finish<D: Disk>(store: &mut PartitionStore<D>, disk: &D) -> Result<(), DiskEr
     store.flush(disk).map(|_| ())
 }
 
-/// Where a scan of the last segment ended.
-struct Scanned {
-    end_offset: Offset,
-    damage: Option<String>,
-}
-
-/// Scans the last segment of a closed log from byte `from` to the end of its file.
-fn scan<D: Disk>(
-    store: &mut PartitionStore<D>,
-    disk: &D,
-    depth: Depth,
-    from: u64,
-) -> Result<Scanned, DiskError> {
-    let segment = store.active();
-    let path = segment.path().to_owned();
-    let length = segment.file(disk)?.length();
-    let length = length.during(Operation::Read, &path)?;
-    scan_with(store, disk, depth, from, length, |_| ())
-}
-
-/// Scans the active segment and notes each batch that continues the log.
-fn scan_with<D: Disk>(
-    store: &mut PartitionStore<D>,
-    disk: &D,
-    depth: Depth,
-    from: u64,
-    to: u64,
-    mut visit: impl FnMut(&crate::record::BatchHeader),
-) -> Result<Scanned, DiskError> {
-    let interval = store.options.index_interval_bytes;
-    let segment = store.active();
-    let path = segment.path().to_owned();
-    let file = disk.open(&path).during(Operation::Open, &path)?;
-    let mut scanner = Scanner::new(&file, depth, from, to);
-    let mut end_offset = None;
-    let base_offset = segment.base_offset;
-    loop {
-        let damage = match scanner.step().during(Operation::Read, &path)? {
-            Step::Batch { header, .. } if continues(base_offset, from, end_offset, &header) => {
-                segment.note(&header, interval);
-                visit(&header);
-                end_offset = Some(header.next_offset());
-                continue;
-            }
-            Step::Batch { position, header } => Some(format!(
-                "the batch at byte {position} has base offset {}",
-                header.base_offset
-            )),
-            Step::End => None,
-            Step::Damaged { message, .. } => Some(message),
-        };
-        let end_offset = end_offset.unwrap_or(base_offset);
-        return Ok(Scanned { end_offset, damage });
-    }
-}
-
-/// Whether a batch has the base offset that is due. A scan that begins inside the segment does not
-/// know the first.
-fn continues(
-    base_offset: Offset,
-    from: u64,
-    end_offset: Option<Offset>,
-    header: &crate::record::BatchHeader,
-) -> bool {
-    match end_offset {
-        Some(due) => header.base_offset == due,
-        None => header.base_offset == base_offset || (from > 0 && header.base_offset > base_offset),
-    }
+/// Whether a bug is planted that this doubt would hide; Kafka has none of it.
+fn believes_the_files() -> bool {
+    planted(Sabotage::RecoveryPointAheadOfFsync)
+        || planted(Sabotage::CrashDuringRecoveryCountedAsClean)
+        || planted(Sabotage::EpochCheckpointNotFsynced)
 }
 
 fn read_epochs(disk: &impl Disk, directory: &Path) -> Result<Option<EpochCache>, DiskError> {

@@ -6,6 +6,7 @@
 //! Source: Kafka's `LogSegment`.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -157,7 +158,8 @@ impl<F: DiskFile> Segment<F> {
         self.sync(disk)
     }
 
-    /// Writes the index files; they are hints, so they are not synced.
+    /// Writes the index files; they are hints, so they are not synced, and without space there are
+    /// none.
     pub(super) fn write_indexes<D: Disk<File = F>>(&mut self, disk: &D) -> Result<(), DiskError> {
         let Some(indexes) = self.indexes.as_mut() else {
             return Ok(());
@@ -168,9 +170,10 @@ impl<F: DiskFile> Segment<F> {
             (TIME_INDEX, indexes.times.format(self.size)),
         ];
         for (kind, content) in contents {
-            let path = self.path.with_extension(kind);
-            let mut file = disk.create(&path).during(Operation::Open, &path)?;
-            file.write_at(&content, 0).during(Operation::Write, &path)?;
+            match write_hint(disk, &self.path.with_extension(kind), &content) {
+                Err(error) if error.is_no_space() => return self.remove_indexes(disk),
+                written => written?,
+            }
         }
         Ok(())
     }
@@ -231,10 +234,16 @@ impl<F: DiskFile> Segment<F> {
             let header = BatchHeader::parse(&bytes.during(Operation::Read, &path)?);
             let begins = base_offset + i64::from(hint.delta);
             if header.is_ok_and(|header| header.base_offset == begins) {
-                return find(file, &path, u64::from(hint.position), size, offset);
+                return find(
+                    file,
+                    &path,
+                    (u64::from(hint.position), begins),
+                    size,
+                    offset,
+                );
             }
         }
-        find(file, &path, 0, size, offset)
+        find(file, &path, (0, base_offset), size, offset)
     }
 
     /// Where to begin to look for a record with at least `timestamp`.
@@ -280,27 +289,34 @@ impl<F: DiskFile> Segment<F> {
         let interval = LogOptions::default().index_interval_bytes;
         let (base_offset, size) = (self.base_offset, self.size);
         let path = self.path.clone();
-        let mut scanner = Scanner::new(self.file(disk)?, Depth::Headers, 0, size);
         let mut indexes = Indexes::default();
-        while let Step::Batch { position, header } =
-            scanner.step().during(Operation::Read, &path)?
-        {
-            let delta = (header.base_offset - base_offset) as u32;
-            indexes.add(&header, delta, position, interval);
-        }
+        walk(
+            self.file(disk)?,
+            &path,
+            (0, base_offset),
+            size,
+            |position, header| {
+                let delta = (header.base_offset - base_offset) as u32;
+                indexes.add(header, delta, position, interval);
+                ControlFlow::Continue(())
+            },
+        )?;
         Ok(indexes)
     }
 
     /// Reads the indexes of the last segment after a clean shutdown; the scan that finds the end
-    /// may begin at the returned position, up to which `size` is set.
-    pub(super) fn resume<D: Disk<File = F>>(&mut self, disk: &D) -> Result<u64, DiskError> {
+    /// may begin at the returned position and its offset. Up to there `size` is set.
+    pub(super) fn resume<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+    ) -> Result<(u64, Offset), DiskError> {
         let indexes = self.read_indexes(disk)?.unwrap_or_default();
         let path = self.path.clone();
         let first = read_range(self.file(disk)?, 0, BATCH_HEADER_BYTES);
         let first = BatchHeader::parse(&first.during(Operation::Read, &path)?);
         self.first_timestamp = first.ok().map(|header| header.max_timestamp);
-        self.resume_from(indexes);
-        Ok(self.size)
+        let delta = self.resume_from(indexes);
+        Ok((self.size, self.base_offset + i64::from(delta)))
     }
 
     /// Forgets all that was noted; a scan from the start notes it anew.
@@ -309,15 +325,18 @@ impl<F: DiskFile> Segment<F> {
         self.resume_from(Indexes::default());
     }
 
-    fn resume_from(&mut self, mut indexes: Indexes) {
+    /// Returns the offset of the batch that begins at the new size, counted from the first.
+    fn resume_from(&mut self, mut indexes: Indexes) -> u32 {
         let last = indexes.offsets.pop();
-        indexes.times.truncate(last.map_or(0, |entry| entry.delta));
+        let delta = last.map_or(0, |entry| entry.delta);
+        indexes.times.truncate(delta);
         indexes.bytes_since_entry = u64::MAX / 2;
         self.size = last.map_or(0, |entry| u64::from(entry.position));
         if self.size == 0 {
             indexes = Indexes::default();
         }
         self.indexes = Some(indexes);
+        delta
     }
 
     /// Cuts the segment at `position`, where the batch with `base_offset` begins, durably.
@@ -327,29 +346,53 @@ impl<F: DiskFile> Segment<F> {
         position: u64,
         base_offset: Offset,
     ) -> Result<(), DiskError> {
-        self.indexes(disk)?;
         self.remove_indexes(disk)?;
         self.cut_file(disk, position)?;
-        let delta = (base_offset - self.base_offset) as u32;
-        let mut indexes = self.indexes.take().unwrap_or_default();
+        self.trim(disk, base_offset)
+    }
+
+    /// Takes back what was noted, and perhaps written, since the file had `size` bytes and its next
+    /// batch was to be `base_offset`.
+    pub(super) fn undo<D: Disk<File = F>>(
+        &mut self,
+        disk: &D,
+        size: u64,
+        base_offset: Offset,
+    ) -> Result<(), DiskError> {
+        self.unsynced = true;
+        let cut = self.file(disk)?.set_length(size);
+        cut.during(Operation::SetLength, &self.path)?;
+        self.size = size;
+        self.trim(disk, base_offset)
+    }
+
+    /// Makes the indexes in memory those of the first `size` bytes.
+    fn trim<D: Disk<File = F>>(&mut self, disk: &D, end: Offset) -> Result<(), DiskError> {
+        if self.size == 0 {
+            self.restart();
+            return Ok(());
+        }
+        let Some(mut indexes) = self.indexes.take() else {
+            return self.indexes(disk).map(|_| ());
+        };
+        let (own_base, size) = (self.base_offset, self.size);
+        let delta = (end - own_base) as u32;
         indexes.offsets.truncate(delta);
         indexes.times.truncate(delta);
         let noted = indexes.times.last().map_or(0, |entry| entry.delta);
-        let from = indexes.offsets.floor(noted);
-        let from = from.map_or(0, |entry| u64::from(entry.position));
-        let own_base = self.base_offset;
+        let from = indexes.offsets.floor(noted).map_or((0, own_base), |entry| {
+            let begins = own_base + i64::from(entry.delta);
+            (u64::from(entry.position), begins)
+        });
         let path = self.path.clone();
-        let mut scanner = Scanner::new(self.file(disk)?, Depth::Headers, from, position);
-        while let Step::Batch { header, .. } = scanner.step().during(Operation::Read, &path)? {
+        walk(self.file(disk)?, &path, from, size, |_, header| {
             indexes.times.note(TimeEntry {
                 timestamp: header.max_timestamp,
                 delta: (header.base_offset - own_base) as u32,
             });
-        }
+            ControlFlow::Continue(())
+        })?;
         self.indexes = Some(indexes);
-        if position == 0 {
-            self.first_timestamp = None;
-        }
         Ok(())
     }
 }
@@ -378,33 +421,66 @@ impl Indexes {
     }
 }
 
+/// The batch that holds `offset`, from where a batch begins on.
 fn find(
     file: &impl DiskFile,
     path: &Path,
-    from: u64,
+    from: (u64, Offset),
     size: u64,
     offset: Offset,
 ) -> Result<Option<(u64, BatchHeader)>, DiskError> {
-    let mut scanner = Scanner::new(file, Depth::Headers, from, size);
+    let mut found = None;
+    walk(file, path, from, size, |position, header| {
+        if header.last_offset() < offset {
+            return ControlFlow::Continue(());
+        }
+        found = Some((position, *header));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+/// Visits the batches from a position and its offset on. What does not continue the log is damage:
+/// the base offset lies outside the checksum.
+pub(super) fn walk(
+    file: &impl DiskFile,
+    path: &Path,
+    (position, mut due): (u64, Offset),
+    size: u64,
+    mut visit: impl FnMut(u64, &BatchHeader) -> ControlFlow<()>,
+) -> Result<Offset, DiskError> {
+    let damaged = |position, offset, message| DiskError::Damaged {
+        path: path.to_owned(),
+        position,
+        offset,
+        message,
+    };
+    let mut scanner = Scanner::new(file, Depth::Headers, position, size);
     loop {
         match scanner.step().during(Operation::Read, path)? {
-            Step::Batch { position, header } if header.last_offset() >= offset => {
-                return Ok(Some((position, header)));
+            Step::Batch { position, header } if header.base_offset == due => {
+                due = header.next_offset();
+                if visit(position, &header).is_break() {
+                    return Ok(due);
+                }
             }
-            Step::Batch { .. } => {}
-            Step::End => return Ok(None),
-            Step::Damaged { position, message } => {
-                return Err(DiskError::Damaged {
-                    path: path.to_owned(),
-                    position,
-                    message,
-                });
+            Step::Batch { position, header } => {
+                let found = header.base_offset;
+                let message = format!("the batch there has base offset {found}");
+                return Err(damaged(position, due, message));
             }
+            Step::End => return Ok(due),
+            Step::Damaged { position, message } => return Err(damaged(position, due, message)),
         }
     }
 }
 
-fn remove_if_there(disk: &impl Disk, path: &Path) -> Result<(), DiskError> {
+fn write_hint(disk: &impl Disk, path: &Path, content: &[u8]) -> Result<(), DiskError> {
+    let mut file = disk.create(path).during(Operation::Open, path)?;
+    file.write_at(content, 0).during(Operation::Write, path)
+}
+
+pub(super) fn remove_if_there(disk: &impl Disk, path: &Path) -> Result<(), DiskError> {
     match disk.remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).during(Operation::Remove, path)

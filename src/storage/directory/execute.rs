@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use crate::id::{TopicId, TopicPartition};
 use crate::offset::{BrokerEpoch, Offset};
 use crate::storage::checkpoint::Offsets;
+use crate::storage::damage::LogDamage;
 use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::{DiskError, IoContext};
 use crate::storage::identity;
@@ -26,13 +27,38 @@ impl<D: Disk> LogDirectory<D> {
             let cause = cause.clone();
             return Err(DiskError::Offline { cause });
         }
-        let result = self.perform(request);
+        let log = request.log().cloned();
+        let mut result = self.perform(request);
+        if let Err(error @ DiskError::Damaged { .. }) = &result
+            && let Some(log) = log
+        {
+            result = Err(self.remember_damage(&log, error.clone()));
+        }
         if let Err(error) = &result
             && error.is_fatal()
         {
             self.offline = Some(error.to_string());
         }
         result
+    }
+
+    /// The log's damage, which lasts until the log is cut there.
+    fn remember_damage(&mut self, log: &TopicPartition, error: DiskError) -> DiskError {
+        let DiskError::Damaged { offset, .. } = error else {
+            return error;
+        };
+        let Some(store) = self.logs.get_mut(log) else {
+            return error;
+        };
+        let damage = LogDamage {
+            offset,
+            lost_to: store.state.log_end_offset.max(offset + 1),
+            reason: error.to_string(),
+        };
+        match store.set_damage(&self.disk, damage.clone()) {
+            Ok(()) => damage.into(),
+            Err(error) => error,
+        }
     }
 
     fn perform(&mut self, request: DiskRequest) -> Result<DiskReply, DiskError> {
@@ -62,6 +88,17 @@ impl<D: Disk> LogDirectory<D> {
             DiskRequest::Truncate { log, to } => self.truncate(&log, to),
             DiskRequest::RestartAt { log, offset } => self.restart_at(&log, offset),
             DiskRequest::AdvanceLogStart { log, to } => self.advance_log_start(&log, to),
+            DiskRequest::Retain {
+                log,
+                retention,
+                high_watermark,
+                wall_millis,
+            } => {
+                let disk = &self.disk;
+                let store = whole_store_of(&mut self.logs, &log)?;
+                let to = store.retention_target(disk, retention, high_watermark, wall_millis)?;
+                self.advance_log_start(&log, to)
+            }
             request => self.perform_on_log(request),
         }
     }
@@ -72,8 +109,12 @@ impl<D: Disk> LogDirectory<D> {
             return Ok(DiskReply::Done);
         };
         let disk = &self.disk;
-        let store = self.logs.get_mut(&log);
-        let store = store.ok_or(DiskError::UnknownLog(log))?;
+        let store = match &request {
+            DiskRequest::Append { .. }
+            | DiskRequest::Flush { .. }
+            | DiskRequest::Compact { .. } => whole_store_of(&mut self.logs, &log)?,
+            _ => store_of(&mut self.logs, &log)?,
+        };
         Ok(match request {
             DiskRequest::Append { batches, .. } => DiskReply::Appended {
                 log_end_offset: store.append(disk, &batches)?,
@@ -97,14 +138,6 @@ impl<D: Disk> LogDirectory<D> {
             }
             DiskRequest::Flush { .. } => DiskReply::Flushed {
                 upto: store.flush(disk)?,
-            },
-            DiskRequest::Retain {
-                retention,
-                high_watermark,
-                wall_millis,
-                ..
-            } => DiskReply::Retained {
-                log_start_offset: store.retain(disk, retention, high_watermark, wall_millis)?,
             },
             DiskRequest::Compact {
                 delete_retention,
@@ -144,18 +177,29 @@ impl<D: Disk> LogDirectory<D> {
             return Ok(DiskReply::Created { state });
         }
         let directory = self.path.join(log.to_string());
-        let store = PartitionStore::create(&self.disk, directory, topic_id, options)?;
+        let mut store = PartitionStore::create(&self.disk, directory, topic_id, options)?;
+        if let Some(damage) = self.missing.get(&log) {
+            // It must not pass for the log that was there.
+            store.set_damage(&self.disk, damage.clone())?;
+            store.sync_names(&self.disk)?;
+            self.missing.remove(&log);
+        }
         let state = store.state.clone();
         self.logs.insert(log, store);
         Ok(DiskReply::Created { state })
     }
 
     fn delete_log(&mut self, log: &TopicPartition) -> Result<DiskReply, DiskError> {
-        if self.logs.remove(log).is_none() {
+        if self.missing.contains_key(log) {
+            self.forget_checkpoints(log)?;
+            self.missing.remove(log);
+        }
+        if !self.logs.contains_key(log) {
             return Ok(DiskReply::Done);
         }
         self.forget_checkpoints(log)?;
         let doomed = self.set_aside(&log.to_string(), DELETED_SUFFIX)?;
+        self.logs.remove(log);
         self.disk
             .remove_dir(&doomed)
             .during(Operation::Remove, &doomed)?;
@@ -194,15 +238,25 @@ impl<D: Disk> LogDirectory<D> {
         Ok(DiskReply::Truncated { state })
     }
 
-    /// The new start is stored before the next flush can store epochs that begin there.
+    /// The new start is stored before anything below it goes, or the next start would take the rest
+    /// for lost; and before the next flush can store epochs that begin there. On a full disk
+    /// removing makes the space for storing.
     fn advance_log_start(
         &mut self,
         log: &TopicPartition,
         to: Offset,
     ) -> Result<DiskReply, DiskError> {
-        let store = store_of(&mut self.logs, log)?;
+        let state = &whole_store_of(&mut self.logs, log)?.state;
+        let start = to.clamp(state.log_start_offset, state.log_end_offset);
+        let stored = self.checkpoint_log_start(log, start);
+        if stored.as_ref().is_err_and(|error| !error.is_no_space()) {
+            stored.clone()?;
+        }
+        let store = whole_store_of(&mut self.logs, log)?;
         let log_start_offset = store.advance_log_start(&self.disk, to)?;
-        self.checkpoint_log_starts()?;
+        if stored.is_err() {
+            self.checkpoint_log_start(log, log_start_offset)?;
+        }
         Ok(DiskReply::Retained { log_start_offset })
     }
 
@@ -218,9 +272,15 @@ impl<D: Disk> LogDirectory<D> {
     }
 
     fn close(&mut self, broker_epoch: Option<BrokerEpoch>) -> Result<DiskReply, DiskError> {
+        let mut closed = Ok(());
         for store in self.logs.values_mut() {
-            store.close(&self.disk)?;
+            match store.close(&self.disk) {
+                // The others can still be made durable.
+                Err(error) if error.is_no_space() => closed = Err(error),
+                done => done?,
+            }
         }
+        closed?;
         self.checkpoint_recovery()?;
         identity::leave_shutdown_marker(&self.disk, &self.path, broker_epoch)?;
         self.offline = Some("it was closed".to_owned());
@@ -234,4 +294,16 @@ fn store_of<'a, D: Disk>(
 ) -> Result<&'a mut PartitionStore<D>, DiskError> {
     let store = logs.get_mut(log);
     store.ok_or_else(|| DiskError::UnknownLog(log.clone()))
+}
+
+/// The same, unless the log is damaged: then nothing may be done to it but cut it.
+fn whole_store_of<'a, D: Disk>(
+    logs: &'a mut BTreeMap<TopicPartition, PartitionStore<D>>,
+    log: &TopicPartition,
+) -> Result<&'a mut PartitionStore<D>, DiskError> {
+    let store = store_of(logs, log)?;
+    match &store.damage {
+        None => Ok(store),
+        Some(damage) => Err(damage.clone().into()),
+    }
 }

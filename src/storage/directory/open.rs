@@ -5,15 +5,17 @@
 //! never flushed; it is set aside as `-stray`, because the cause could also be damage.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::sabotage::{Sabotage, planted};
-use crate::id::TopicPartition;
+use crate::id::{TopicId, TopicPartition};
+use crate::log::LogState;
 use crate::record::{Batches, RecordBatch};
 use crate::storage::atomic_file;
 use crate::storage::checkpoint::{
     HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, parse_offsets,
 };
+use crate::storage::damage::LogDamage;
 use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::{DiskError, IoContext, OpenError};
 use crate::storage::identity::{self, DirectoryIdentity, LastShutdown};
@@ -47,6 +49,7 @@ impl<D: Disk> LogDirectory<D> {
             path,
             logs: BTreeMap::new(),
             checkpoints: Checkpoints::default(),
+            missing: BTreeMap::new(),
             offline: None,
         };
         directory.read_checkpoints()?;
@@ -56,8 +59,14 @@ impl<D: Disk> LogDirectory<D> {
             directory.open_log(name, is_clean)?;
         }
         directory.remove_planted_marker()?;
+        directory.miss_logs();
+        directory.refuse_damaged_metadata()?;
         directory.plant_truncation()?;
-        directory.checkpoint_recovery()?;
+        match directory.checkpoint_recovery() {
+            // What is stored is lower, which costs only time at the next start.
+            Err(error) if error.is_no_space() => {}
+            stored => stored?,
+        }
         let recovered = RecoveredDirectory {
             directory_id,
             was_clean: is_clean,
@@ -116,7 +125,6 @@ impl<D: Disk> LogDirectory<D> {
         let directory = self.path.join(log.to_string());
         let metadata = atomic_file::read(&self.disk, &directory.join(PARTITION_METADATA))?;
         let Some(topic_id) = metadata.and_then(|content| parse_metadata(&content)) else {
-            self.forget_checkpoints(&log)?;
             self.set_aside(&log.to_string(), STRAY_SUFFIX)?;
             return Ok(());
         };
@@ -124,7 +132,7 @@ impl<D: Disk> LogDirectory<D> {
             topic_id,
             is_clean,
             recovery_point: offset_of(&self.checkpoints.recovery_points, &log),
-            log_start_offset: offset_of(&self.checkpoints.log_starts, &log),
+            log_start_offset: self.checkpoints.log_starts.get(&log).copied(),
         };
         let store = recover(&self.disk, directory, known)?;
         self.logs.insert(log, store);
@@ -146,6 +154,23 @@ impl<D: Disk> LogDirectory<D> {
         Ok(())
     }
 
+    /// A log that has a recovery point had durable records, and its files are gone only if someone
+    /// took them: deleting a log forgets its recovery point first.
+    fn miss_logs(&mut self) {
+        for (log, &lost_to) in &self.checkpoints.recovery_points {
+            if lost_to > 0 && !self.logs.contains_key(log) {
+                let directory = self.path.join(log.to_string());
+                let reason = format!("there is no usable log in {}", directory.display());
+                let damage = LogDamage {
+                    offset: 0,
+                    lost_to,
+                    reason,
+                };
+                self.missing.insert(log.clone(), damage);
+            }
+        }
+    }
+
     /// The planted bug: what lies above the stored high watermark is thrown away, although it may
     /// be acknowledged. Kafka did this before KIP-101.
     fn plant_truncation(&mut self) -> Result<(), DiskError> {
@@ -163,8 +188,16 @@ impl<D: Disk> LogDirectory<D> {
     }
 
     fn recovered_logs(&self) -> Vec<RecoveredLog> {
+        let missing = self.missing.iter().map(|(log, damage)| RecoveredLog {
+            topic_partition: log.clone(),
+            topic_id: TopicId::ZERO,
+            state: LogState::default(),
+            high_watermark: 0,
+            damage: Some(damage.clone()),
+            cut_bytes: 0,
+        });
         let logs = self.logs.iter();
-        logs.map(|(log, store)| {
+        let found = logs.map(|(log, store)| {
             let state = &store.state;
             let stored = offset_of(&self.checkpoints.high_watermarks, log);
             RecoveredLog {
@@ -172,12 +205,25 @@ impl<D: Disk> LogDirectory<D> {
                 topic_id: store.topic_id,
                 state: state.clone(),
                 high_watermark: stored.clamp(state.log_start_offset, state.log_end_offset),
+                damage: store.damage.clone(),
+                cut_bytes: store.cut_bytes,
             }
-        })
-        .collect()
+        });
+        found.chain(missing).collect()
     }
 
-    fn read_metadata(&mut self) -> Result<Vec<RecordBatch>, DiskError> {
+    /// The quorum cannot do without a record of the metadata log that was durable: this node may
+    /// have been needed to commit it.
+    fn refuse_damaged_metadata(&self) -> Result<(), OpenError> {
+        let log = metadata_partition();
+        let store = self.logs.get(&log).and_then(|store| store.damage.as_ref());
+        match store.or_else(|| self.missing.get(&log)) {
+            None => Ok(()),
+            Some(damage) => Err(metadata_damaged(&self.path, damage)),
+        }
+    }
+
+    fn read_metadata(&mut self) -> Result<Vec<RecordBatch>, OpenError> {
         let mut batches: Vec<RecordBatch> = Vec::new();
         let Some(store) = self.logs.get_mut(&metadata_partition()) else {
             return Ok(batches);
@@ -190,7 +236,12 @@ impl<D: Disk> LogDirectory<D> {
                 max_bytes: METADATA_CHUNK_BYTES,
                 minimum_one_batch: true,
             };
-            let bytes = store.read(&self.disk, range)?;
+            let bytes = match store.read(&self.disk, range) {
+                Err(error) if error.is_damage() => {
+                    return Err(metadata_damaged(&self.path, &error));
+                }
+                bytes => bytes?,
+            };
             batches.extend(Batches::new(bytes).flatten());
             let next = batches
                 .last()
@@ -201,6 +252,17 @@ impl<D: Disk> LogDirectory<D> {
             start = next;
         }
         Ok(batches)
+    }
+}
+
+fn metadata_damaged(path: &Path, damage: &impl ToString) -> OpenError {
+    let damage = damage.to_string();
+    OpenError::Damaged {
+        path: path.join(metadata_partition().to_string()),
+        message: format!(
+            "{damage}; committed metadata may be lost: remove the data directory of this node, \
+             and it will copy the log from the others"
+        ),
     }
 }
 

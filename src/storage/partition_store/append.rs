@@ -1,7 +1,8 @@
 //! Appending batches, and closing segments that are full.
 //!
 //! Invariant: bytes are written as they came, in one write for each segment they fall into; at a
-//! roll the producer snapshot of the new segment's base offset is synced (KAFKA-9892).
+//! roll the producer snapshot of the new segment's base offset is synced (KAFKA-9892); what finds
+//! no space leaves nothing behind.
 
 use bytes::Bytes;
 
@@ -18,27 +19,83 @@ use crate::storage::segment::Segment;
 const UNSYNCED_SEGMENTS_MAX: usize = 4;
 
 impl<D: Disk> PartitionStore<D> {
-    /// Writes whole batches at the end of the log; returns the new end.
+    /// Writes whole batches at the end of the log; returns the new end. Without space for all of
+    /// them nothing is appended. Batches that continue others which were refused for want of space
+    /// are refused likewise.
     pub(in crate::storage) fn append(
         &mut self,
         disk: &D,
         batches: &Bytes,
     ) -> Result<Offset, DiskError> {
         let headers = parse(batches).map_err(DiskError::InvalidBatch)?;
+        let end = self.state.log_end_offset;
+        if let Some(refused) = &self.refused {
+            if headers.first().is_some_and(|first| first.base_offset > end) {
+                return Err(refused.clone());
+            }
+            self.refused = None;
+        }
+        assert_contiguous(&headers, end);
+        let before = (self.segments.len(), self.active().size);
+        match self.append_parsed(disk, batches, &headers) {
+            Err(error) if error.is_no_space() => {
+                self.undo_append(disk, before, end)
+                    .map_err(DiskError::fatal)?;
+                self.refused = Some(error.clone());
+                Err(error)
+            }
+            appended => appended.map(|()| self.state.log_end_offset),
+        }
+    }
+
+    fn append_parsed(
+        &mut self,
+        disk: &D,
+        batches: &Bytes,
+        headers: &[BatchHeader],
+    ) -> Result<(), DiskError> {
         let options = self.options;
         let mut unwritten = 0..0;
-        for header in &headers {
+        let mut in_state = 0;
+        for (index, header) in headers.iter().enumerate() {
             if self.active().is_full_for(header, &options) {
                 self.write(disk, batches.slice(unwritten.clone()))?;
                 unwritten.start = unwritten.end;
+                // The snapshot at the roll is of all producers before it.
+                self.fold(headers.get(in_state..index).unwrap_or_default());
+                in_state = index;
                 self.roll(disk)?;
             }
             unwritten.end += header.size_bytes();
-            self.state.append(&BatchSummary::from(header));
             self.active().note(header, options.index_interval_bytes);
         }
         self.write(disk, batches.slice(unwritten))?;
-        Ok(self.state.log_end_offset)
+        self.fold(headers.get(in_state..).unwrap_or_default());
+        Ok(())
+    }
+
+    fn fold(&mut self, headers: &[BatchHeader]) {
+        for header in headers {
+            self.state.append(&BatchSummary::from(header));
+        }
+    }
+
+    /// Back to the log that ended at `end`.
+    fn undo_append(
+        &mut self,
+        disk: &D,
+        (segments, size): (usize, u64),
+        end: Offset,
+    ) -> Result<(), DiskError> {
+        let has_folded = self.state.log_end_offset > end;
+        self.remove_segments_from(disk, segments)?;
+        self.active().undo(disk, size, end)?;
+        if has_folded {
+            self.remove_producer_snapshots(disk, |offset| offset > end)?;
+            let producers = self.rebuild_producers(disk, end)?;
+            self.state.truncate(end, producers);
+        }
+        Ok(())
     }
 
     fn write(&mut self, disk: &D, bytes: Bytes) -> Result<(), DiskError> {
@@ -65,6 +122,18 @@ impl<D: Disk> PartitionStore<D> {
             oldest.close_file();
         }
         Ok(())
+    }
+}
+
+fn assert_contiguous(headers: &[BatchHeader], end: Offset) {
+    let mut due = end;
+    for header in headers {
+        let found = header.base_offset;
+        assert!(
+            found == due && header.last_offset_delta >= 0,
+            "invariant: a batch at {due} is due, not one at {found}"
+        );
+        due = header.next_offset();
     }
 }
 

@@ -191,9 +191,10 @@ impl<D: Disk> PartitionStore<D> {
             return Ok(Vec::new());
         };
         let (path, size) = (segment.path().to_owned(), segment.size);
+        let base = segment.base_offset;
         let file = segment.file(disk)?;
         let mut scanner = Scanner::new(file, Depth::Whole, 0, size);
-        let mut batches = Vec::new();
+        let mut batches: Vec<RecordBatch> = Vec::new();
         loop {
             match scanner.step().during(Operation::Read, &path)? {
                 Step::Batch { position, header } => {
@@ -206,6 +207,9 @@ impl<D: Disk> PartitionStore<D> {
                     return Err(DiskError::Damaged {
                         path,
                         position,
+                        offset: batches
+                            .last()
+                            .map_or(base, |last| last.header().next_offset()),
                         message,
                     });
                 }

@@ -1,14 +1,14 @@
 //! Reading whole batches.
 //!
-//! Invariant: what is returned begins with the batch that holds the asked offset, or with the rest
-//! of it if compaction merged it, and ends where a batch ends; memory is bounded by the limit, or
-//! by one batch that really is in the file.
+//! Invariant: what is returned is what was appended, by its checksum; it begins with the batch that
+//! holds the asked offset, or with the rest of it if compaction merged it, and ends where a batch
+//! ends; memory is bounded by the limit, or by one batch that really is in the file.
 
 use bytes::Bytes;
 
 use crate::config::sabotage::{Sabotage, planted};
 use crate::offset::Offset;
-use crate::record::{Batches, empty_from};
+use crate::record::{Batches, RecordBatch, empty_from};
 
 use super::PartitionStore;
 use crate::storage::disk::{Disk, Operation, read_range};
@@ -34,8 +34,15 @@ impl<D: Disk> PartitionStore<D> {
         disk: &D,
         range: ReadRange,
     ) -> Result<Bytes, DiskError> {
-        let (start, end) = (range.start, range.end.min(self.state.log_end_offset));
+        let mut end = range.end.min(self.state.log_end_offset);
+        let start = range.start;
         self.check_in_range(start)?;
+        if let Some(damage) = &self.damage {
+            if start >= damage.offset {
+                return Err(damage.clone().into());
+            }
+            end = end.min(damage.offset);
+        }
         if start >= end {
             return Ok(Bytes::new());
         }
@@ -53,7 +60,8 @@ impl<D: Disk> PartitionStore<D> {
             return Err(DiskError::Damaged {
                 path: segment.path().to_owned(),
                 position: segment.size,
-                message: format!("the segment ends before offset {start}"),
+                offset: start,
+                message: "the segment ends before".to_owned(),
             });
         };
         let least = if range.minimum_one_batch {
@@ -64,11 +72,76 @@ impl<D: Disk> PartitionStore<D> {
         let wanted = range.max_bytes.max(least);
         let length = (segment.size - position).min(wanted as u64) as usize;
         let bytes = read_range(segment.file(disk)?, position, length);
-        let bytes = bytes.during(Operation::Read, segment.path())?;
+        let bytes = Bytes::from(bytes.during(Operation::Read, segment.path())?);
+        let path = segment.path().to_owned();
         if !is_active {
             segment.close_file();
         }
-        Ok(from_offset(whole_batches(Bytes::from(bytes), end), start))
+        let whole = self.whole_batches(&bytes, (first.base_offset, start), end);
+        let whole = whole.map_err(|(at, offset, message)| DiskError::Damaged {
+            path,
+            position: position + at as u64,
+            offset,
+            message,
+        })?;
+        Ok(from_offset(whole, start))
+    }
+
+    /// The batches at the beginning of `bytes` that lie below `end`. Each must be what was
+    /// appended: its checksum, and what lies outside of that, its base offset and its epoch. Damage
+    /// behind the first batch ends the answer; the next read will begin there and report it.
+    fn whole_batches(
+        &self,
+        bytes: &Bytes,
+        (base_offset, start): (Offset, Offset),
+        end: Offset,
+    ) -> Result<Bytes, (usize, Offset, String)> {
+        let mut length = 0;
+        let mut due = None;
+        for batch in Batches::new(bytes.clone()) {
+            let verified = match batch {
+                Ok(batch) => self.verify(&batch, due, start).map(|()| batch),
+                Err(error) => Err(error.error.to_string()),
+            };
+            match verified {
+                Ok(batch) if batch.header().next_offset() > end => break,
+                Ok(batch) => {
+                    length += batch.bytes().len();
+                    due = Some(batch.header().next_offset());
+                }
+                Err(message) if length == 0 => return Err((length, base_offset, message)),
+                Err(_) => break,
+            }
+        }
+        Ok(bytes.slice(..length))
+    }
+
+    fn verify(
+        &self,
+        batch: &RecordBatch,
+        due: Option<Offset>,
+        start: Offset,
+    ) -> Result<(), String> {
+        let header = batch.header();
+        let (first, last) = (header.base_offset, header.last_offset());
+        let is_due = due.map_or(first <= start && start <= last, |due| first == due);
+        if !is_due {
+            return Err(format!("the batch there has the offsets {first} to {last}"));
+        }
+        let known = first.max(self.state.log_start_offset);
+        let epoch = self.state.epochs.epoch_of(known);
+        let found = header.partition_leader_epoch;
+        let believes_epochs = planted(Sabotage::EpochCheckpointNotFsynced);
+        if epoch.is_some_and(|epoch| epoch != found) && !believes_epochs {
+            return Err(format!(
+                "the batch there has epoch {found}, known is {epoch:?}"
+            ));
+        }
+        if planted(Sabotage::RecoverySkipsCrc) {
+            // As Kafka does, which checks on the way in only.
+            return Ok(());
+        }
+        batch.check_crc().map_err(|error| error.to_string())
     }
 
     pub(super) fn check_in_range(&self, offset: Offset) -> Result<(), DiskError> {
@@ -107,17 +180,4 @@ fn from_offset(batches: Bytes, start: Offset) -> Bytes {
             .into(),
         None => batches,
     }
-}
-
-/// The whole batches at the start of `bytes` that lie below `end`. Damage behind the first batch
-/// ends the answer; the next read will begin there and report it.
-fn whole_batches(bytes: Bytes, end: Offset) -> Bytes {
-    let mut length = 0;
-    for batch in Batches::new(bytes.clone()).flatten() {
-        if batch.header().next_offset() > end {
-            break;
-        }
-        length += batch.bytes().len();
-    }
-    bytes.slice(..length)
 }

@@ -14,8 +14,9 @@ use crate::storage::request::Retention;
 use crate::storage::segment::millis;
 
 impl<D: Disk> PartitionStore<D> {
-    /// Removes segments that are too old or too many; returns the first offset that remains.
-    pub(in crate::storage) fn retain(
+    /// The first offset that stays if segments go that are too old or too many. If all of them are,
+    /// a new one begins.
+    pub(in crate::storage) fn retention_target(
         &mut self,
         disk: &D,
         retention: Retention,
@@ -26,22 +27,24 @@ impl<D: Disk> PartitionStore<D> {
             .producers
             .expire(wall_millis, retention.producer_expiration);
         let mut excess = self.excess_bytes(retention);
-        while let Some(end) = self
-            .first_segment_end()
-            .filter(|end| *end <= high_watermark)
-        {
-            let size = self.segments.first().map_or(0, |segment| segment.size);
-            let too_large = excess >= size && self.segments.len() > 1;
-            if !too_large && !self.is_first_too_old(disk, retention, wall_millis)? {
+        let mut target = self.state.log_start_offset;
+        for index in 0..self.segments.len() {
+            let Some(end) = self.segment_end(index).filter(|end| *end <= high_watermark) else {
+                break;
+            };
+            let size = self.segments.get(index).map_or(0, |segment| segment.size);
+            let is_last = index + 1 == self.segments.len();
+            let is_excess = excess >= size && !is_last;
+            if !is_excess && !self.is_too_old(disk, index, retention, wall_millis)? {
                 break;
             }
-            if self.segments.len() == 1 {
+            if is_last {
                 self.roll(disk)?;
             }
             excess = excess.saturating_sub(size);
-            self.remove_below(disk, end)?;
+            target = end;
         }
-        Ok(self.state.log_start_offset)
+        Ok(target)
     }
 
     /// Forgets the records below `to`, as far as they exist; returns the first that remains.
@@ -52,19 +55,20 @@ impl<D: Disk> PartitionStore<D> {
     ) -> Result<Offset, DiskError> {
         self.state.advance_log_start(to);
         let start = self.state.log_start_offset;
-        while self.segments.len() > 1 && self.first_segment_end().is_some_and(|end| end <= start) {
+        while self.segments.len() > 1 && self.segment_end(0).is_some_and(|end| end <= start) {
             self.remove_first(disk)?;
         }
         Ok(start)
     }
 
-    /// The end of the oldest segment, if it holds records.
-    fn first_segment_end(&self) -> Option<Offset> {
-        let end = match self.segments.get(1) {
+    /// The end of a segment, if it holds records.
+    fn segment_end(&self, index: usize) -> Option<Offset> {
+        let base = self.segments.get(index)?.base_offset;
+        let end = match self.segments.get(index + 1) {
             Some(next) => next.base_offset,
             None => self.state.log_end_offset,
         };
-        (end > self.first_base_offset()).then_some(end)
+        (end > base).then_some(end)
     }
 
     fn excess_bytes(&self, retention: Retention) -> u64 {
@@ -72,27 +76,22 @@ impl<D: Disk> PartitionStore<D> {
         retention.bytes.map_or(0, |most| size.saturating_sub(most))
     }
 
-    fn is_first_too_old(
+    fn is_too_old(
         &mut self,
         disk: &D,
+        index: usize,
         retention: Retention,
         wall_millis: i64,
     ) -> Result<bool, DiskError> {
         let Some(age) = retention.age else {
             return Ok(false);
         };
-        let Some(first) = self.segments.first_mut() else {
+        let Some(segment) = self.segments.get_mut(index) else {
             return Ok(false);
         };
-        let largest = first.largest_timestamp(disk)?;
+        let largest = segment.largest_timestamp(disk)?;
         self.close_idle_files();
         Ok(largest.is_some_and(|largest| wall_millis.saturating_sub(largest) > millis(age)))
-    }
-
-    /// Removes the first segment, which ends at `end`.
-    fn remove_below(&mut self, disk: &D, end: Offset) -> Result<(), DiskError> {
-        self.state.advance_log_start(end);
-        self.remove_first(disk)
     }
 
     fn remove_first(&mut self, disk: &D) -> Result<(), DiskError> {
@@ -103,6 +102,7 @@ impl<D: Disk> PartitionStore<D> {
         sync_dir(disk, &self.directory)?;
         self.remove_producer_snapshots(disk, |offset| offset < first)
     }
+
     /// Sees to it that there is a snapshot at `base_offset`: what lies below goes, and with it the
     /// means to rebuild it. A crash may have taken the one that the roll wrote.
     fn keep_producers_at(&mut self, disk: &D, base_offset: Offset) -> Result<(), DiskError> {

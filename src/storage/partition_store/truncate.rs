@@ -6,6 +6,8 @@
 //! synced before the epoch checkpoint is replaced. Source: Kafka's `UnifiedLog#truncateTo`,
 //! `truncateFullyAndStartAt`.
 
+use std::ops::ControlFlow;
+
 use crate::config::sabotage::{Sabotage, planted};
 use crate::log::{BatchSummary, LogState, ProducerState};
 use crate::offset::Offset;
@@ -16,8 +18,7 @@ use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::{DiskError, IoContext};
 use crate::storage::names::{PRODUCERS, offset_file, parse_offset_file};
 use crate::storage::producer_snapshot;
-use crate::storage::scanner::{Depth, Scanner, Step};
-use crate::storage::segment::Segment;
+use crate::storage::segment::{Segment, walk};
 
 impl<D: Disk> PartitionStore<D> {
     /// Where the log will end if it is cut at `to`: a batch that `to` cuts goes whole.
@@ -26,32 +27,53 @@ impl<D: Disk> PartitionStore<D> {
         disk: &D,
         to: Offset,
     ) -> Result<Offset, DiskError> {
+        let to = self.first_lost(to);
         if to >= self.state.log_end_offset || to < self.state.log_start_offset {
             return Ok(to);
         }
+        Ok(self.cut_at(disk, to)?.map_or(to, |(_, offset)| offset))
+    }
+
+    /// `to`, or where the log is damaged: what lies behind goes in any case.
+    fn first_lost(&self, to: Offset) -> Offset {
+        let damage = self.damage.as_ref();
+        damage.map_or(to, |damage| to.min(damage.offset))
+    }
+
+    /// Where the file of the segment that holds `to` is to be cut: the first byte and its offset.
+    /// Bytes that are no batch are cut, too.
+    fn cut_at(&mut self, disk: &D, to: Offset) -> Result<Option<(u64, Offset)>, DiskError> {
         let index = self.segment_index(to);
         let Some(segment) = self.segments.get_mut(index) else {
-            return Ok(to);
+            return Ok(None);
         };
-        let batch = segment.locate(disk, to)?;
-        Ok(batch.map_or(to, |(_, header)| header.base_offset))
+        match segment.locate(disk, to) {
+            Ok(found) => Ok(found.map(|(position, header)| (position, header.base_offset))),
+            Err(DiskError::Damaged {
+                position, offset, ..
+            }) if offset <= to => Ok(Some((position, offset))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes the records at and after `to`, durably.
     pub(in crate::storage) fn truncate(&mut self, disk: &D, to: Offset) -> Result<(), DiskError> {
-        if to >= self.state.log_end_offset {
+        let to = self.first_lost(to);
+        if to >= self.state.log_end_offset && self.damage.is_none() {
             return Ok(());
         }
-        if to < self.state.log_start_offset {
+        let loses_all = self.damage.is_some() && to <= self.first_base_offset();
+        if to < self.state.log_start_offset || loses_all {
             return self.restart_at(disk, to);
         }
         self.compaction = Compaction::default();
         self.recovery_point = self.recovery_point.min(to);
         let kept = self.segment_index(to) + 1;
+        let cut = self.cut_at(disk, to)?;
         self.remove_segments_from(disk, kept)?;
         let mut end = to;
-        if let Some((position, header)) = self.active().locate(disk, to)? {
-            end = header.base_offset;
+        if let Some((position, offset)) = cut {
+            end = offset;
             self.active().truncate(disk, position, end)?;
         }
         self.remove_producer_snapshots(disk, |offset| offset > end)?;
@@ -60,6 +82,7 @@ impl<D: Disk> PartitionStore<D> {
         self.state.truncate(end, producers);
         self.recovery_point = self.recovery_point.min(end);
         self.write_epochs(disk)?;
+        self.clear_damage(disk)?;
         self.sync_names(disk)
     }
 
@@ -70,6 +93,7 @@ impl<D: Disk> PartitionStore<D> {
         offset: Offset,
     ) -> Result<(), DiskError> {
         self.compaction = Compaction::default();
+        self.refused = None;
         self.recovery_point = 0;
         self.state = LogState::empty_at(offset);
         self.write_epochs(disk)?;
@@ -84,11 +108,12 @@ impl<D: Disk> PartitionStore<D> {
         sync_dir(disk, &self.directory)?;
         self.segments = vec![Segment::create(disk, &self.directory, offset)?];
         self.files_changed();
+        self.clear_damage(disk)?;
         self.flush(disk).map(|_| ())
     }
 
     /// Removes the segments from index `kept` on, the newest first.
-    fn remove_segments_from(&mut self, disk: &D, kept: usize) -> Result<(), DiskError> {
+    pub(super) fn remove_segments_from(&mut self, disk: &D, kept: usize) -> Result<(), DiskError> {
         while self.segments.len() > kept {
             if let Some(segment) = self.segments.pop() {
                 segment.remove(disk)?;
@@ -174,14 +199,16 @@ impl<D: Disk> PartitionStore<D> {
                 break;
             }
             let path = segment.path().to_owned();
-            let size = segment.size;
-            let file = segment.file(disk)?;
-            let mut scanner = Scanner::new(file, Depth::Headers, 0, size);
-            while let Step::Batch { header, .. } = scanner.step().during(Operation::Read, &path)? {
-                if header.base_offset >= from && header.base_offset < end {
-                    producers.update(&BatchSummary::from(&header));
+            let (begin, size) = ((0, segment.base_offset), segment.size);
+            walk(segment.file(disk)?, &path, begin, size, |_, header| {
+                if header.base_offset >= end {
+                    return ControlFlow::Break(());
                 }
-            }
+                if header.base_offset >= from {
+                    producers.update(&BatchSummary::from(header));
+                }
+                ControlFlow::Continue(())
+            })?;
         }
         Ok(())
     }

@@ -1,0 +1,156 @@
+//! Reads the segments of a log that may not be what was appended.
+//!
+//! In: segments in order, from where to begin. Out: their batches folded into the log's state, and
+//! why the reading stopped before their end, if it did. Invariant: a batch counts only if its
+//! checksum is right, it continues the one before, and its epoch is one that the log can have.
+
+use crate::log::BatchSummary;
+use crate::offset::Offset;
+use crate::record::BatchHeader;
+use crate::storage::disk::{Disk, DiskFile, Operation};
+use crate::storage::error::{DiskError, IoContext};
+use crate::storage::partition_store::PartitionStore;
+use crate::storage::scanner::{Depth, Scanner, Step};
+use crate::storage::segment::Segment;
+
+/// Why and where a scan of the doubtful segments stopped before their end.
+pub(super) struct Stop {
+    pub(super) reason: String,
+    /// How many of the segments are kept, in part or whole.
+    pub(super) kept: usize,
+    /// How many bytes of the last kept one are bad.
+    pub(super) bytes: u64,
+}
+
+/// Scans the doubtful segments in order up to the first damage or gap.
+pub(super) fn scan_doubtful<D: Disk>(
+    store: &mut PartitionStore<D>,
+    disk: &D,
+    doubtful: &[Offset],
+    recovery_point: Offset,
+) -> Result<Option<Stop>, DiskError> {
+    let stored = store.epochs_written.clone();
+    for (index, base) in doubtful.iter().enumerate() {
+        let end = store.state.log_end_offset;
+        if *base != end {
+            let directory = store.directory.display();
+            return Ok(Some(Stop {
+                reason: format!("the segment at {end} in {directory} is gone or cut off"),
+                kept: index,
+                bytes: 0,
+            }));
+        }
+        let mut segment = Segment::existing(disk, &store.directory, *base)?;
+        let file_bytes = segment.size;
+        segment.restart();
+        segment.remove_indexes(disk)?;
+        store.segments.push(segment);
+        let mut log_end = store.state.clone();
+        let mut epoch = log_end.epochs.latest_epoch();
+        let scanned = scan_with(
+            store,
+            disk,
+            Depth::Whole,
+            (0, *base),
+            file_bytes,
+            |header| {
+                // Epochs lie outside the checksum. They never decrease, and those of what was
+                // durable are stored.
+                let found = header.partition_leader_epoch;
+                let known = stored.epoch_of(header.base_offset);
+                let known = known.filter(|_| header.base_offset < recovery_point);
+                if epoch.is_some_and(|epoch| found < epoch)
+                    || known.is_some_and(|known| found != known)
+                {
+                    return Err(format!(
+                        "epoch {found} follows {epoch:?}, known is {known:?}"
+                    ));
+                }
+                epoch = Some(found);
+                log_end.append(&BatchSummary::from(header));
+                Ok(())
+            },
+        )?;
+        store.state = log_end;
+        let is_last = index + 1 == doubtful.len();
+        let segment = store.active();
+        if let Some(damage) = scanned.damage {
+            return Ok(Some(Stop {
+                reason: format!("{} is damaged {damage}", segment.path().display()),
+                kept: index + 1,
+                bytes: file_bytes - segment.size,
+            }));
+        }
+        segment.sync(disk)?;
+        if !is_last {
+            segment.write_indexes(disk)?;
+            segment.close_file();
+        }
+    }
+    Ok(None)
+}
+
+/// Where a scan of the last segment ended.
+pub(super) struct Scanned {
+    pub(super) end_offset: Offset,
+    /// At which byte it ended early, and why.
+    pub(super) damage: Option<String>,
+}
+
+/// Scans the last segment of a closed log from byte `from`, offset `due`, to the end of its file.
+pub(super) fn scan<D: Disk>(
+    store: &mut PartitionStore<D>,
+    disk: &D,
+    from: u64,
+    due: Offset,
+) -> Result<Scanned, DiskError> {
+    let segment = store.active();
+    let path = segment.path().to_owned();
+    let length = segment.file(disk)?.length();
+    let length = length.during(Operation::Read, &path)?;
+    scan_with(store, disk, Depth::Headers, (from, due), length, |_| Ok(()))
+}
+
+/// Scans the active segment and notes each batch that continues the log, if `visit` takes it.
+fn scan_with<D: Disk>(
+    store: &mut PartitionStore<D>,
+    disk: &D,
+    depth: Depth,
+    (from, mut due): (u64, Offset),
+    to: u64,
+    mut visit: impl FnMut(&BatchHeader) -> Result<(), String>,
+) -> Result<Scanned, DiskError> {
+    let interval = store.options.index_interval_bytes;
+    let segment = store.active();
+    let path = segment.path().to_owned();
+    let file = disk.open(&path).during(Operation::Open, &path)?;
+    let mut scanner = Scanner::new(&file, depth, from, to);
+    loop {
+        let (position, message) = match scanner.step().during(Operation::Read, &path)? {
+            Step::Batch { position, header } if header.base_offset == due => {
+                if let Err(message) = visit(&header) {
+                    (position, message)
+                } else {
+                    segment.note(&header, interval);
+                    due = header.next_offset();
+                    continue;
+                }
+            }
+            Step::Batch { position, header } => {
+                let found = header.base_offset;
+                (position, format!("the batch there has base offset {found}"))
+            }
+            Step::Damaged { position, message } => (position, message),
+            Step::End => {
+                return Ok(Scanned {
+                    end_offset: due,
+                    damage: None,
+                });
+            }
+        };
+        return Ok(Scanned {
+            end_offset: due,
+            damage: Some(format!("at byte {position}: {message}")),
+        });
+    }
+}
