@@ -23,12 +23,19 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::linkat;
 
+pub use image::{CrashImage, CrashState, Saved, states};
 pub use operation::{NodeKind, Parent};
 
 use operation::{Data, DataChange, Entry, Gone, NameChange};
+use roll_back::Undone;
 use spill::Spill;
 
 mod bound;
+mod image;
+#[cfg(test)]
+mod image_test;
+#[cfg(test)]
+mod model_test;
 mod operation;
 mod order;
 mod replay;
@@ -97,6 +104,8 @@ pub struct Journal {
     /// How many name changes need each file of the graveyard.
     parked: BTreeMap<u64, usize>,
     spill: Spill,
+    /// Set between saving and rolling back.
+    undone: Option<Undone>,
 }
 
 impl Journal {
@@ -114,6 +123,7 @@ impl Journal {
         Ok(Self {
             graveyard_handle: File::open(&graveyard)?,
             spill: Spill::new(&graveyard)?,
+            undone: None,
             backing,
             graveyard,
             names_rule: NameDurability::default(),

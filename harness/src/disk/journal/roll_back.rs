@@ -40,7 +40,10 @@ pub(super) struct Undone {
 impl Journal {
     /// Consumes what was recorded: rolls the backing folder back to what survives.
     pub fn roll_back(&mut self, survival: Survival, draw: u64) -> io::Result<PowerLossEffect> {
-        let mut undone = self.undo()?;
+        let mut undone = match self.undone.take() {
+            Some(undone) => undone,
+            None => self.undo()?,
+        };
         let effect = undone.survive(survival, draw)?;
         self.reset()?;
         Ok(effect)
@@ -102,7 +105,7 @@ impl Undone {
         Ok(self.effect(&fates))
     }
 
-    fn effect(&self, fates: &[Fate]) -> PowerLossEffect {
+    pub(super) fn effect(&self, fates: &[Fate]) -> PowerLossEffect {
         let mut effect = PowerLossEffect {
             unsynced: self.steps.len() as u64,
             ..PowerLossEffect::default()

@@ -31,12 +31,12 @@ pub(super) struct Spill {
 impl Spill {
     /// An empty one on the file system of `folder`.
     pub(super) fn new(folder: &Path) -> io::Result<Self> {
-        Ok(Self::over(tempfile::tempfile_in(folder)?, 0))
+        Ok(Self::over(tempfile::tempfile_in(folder)?))
     }
 
-    /// One that begins with the `end` bytes of `file`.
-    pub(super) fn over(file: File, end: u64) -> Self {
-        let needed = end;
+    /// The spans of an earlier one, copied into `file`.
+    pub(super) fn over(file: File) -> Self {
+        let (end, needed) = (0, 0);
         Self { file, end, needed }
     }
 

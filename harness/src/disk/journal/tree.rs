@@ -17,13 +17,13 @@ use super::operation::{Entry, Gone, NameChange, NodeKind};
 /// A folder and its graveyard.
 #[derive(Debug)]
 pub(super) struct Tree {
-    root: PathBuf,
-    root_inode: u64,
-    graveyard: PathBuf,
+    pub(super) root: PathBuf,
+    pub(super) root_inode: u64,
+    pub(super) graveyard: PathBuf,
     /// Where each directory is; those of the graveyard and the root have no entry.
-    homes: BTreeMap<u64, Entry>,
+    pub(super) homes: BTreeMap<u64, Entry>,
     /// Some path of each file below the root when it was scanned.
-    files: BTreeMap<u64, PathBuf>,
+    pub(super) files: BTreeMap<u64, PathBuf>,
 }
 
 impl Tree {
