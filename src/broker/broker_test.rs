@@ -134,6 +134,7 @@ pub(super) fn broker(
         }],
         rack: None,
         directories: Vec::new(),
+        offline_directories: Vec::new(),
         fenced: false,
         in_controlled_shutdown: false,
     })

@@ -54,6 +54,7 @@ pub(super) fn decode(request: RequestKind) -> Result<DecodedRequest, Box<Respons
             metadata_offset: body.current_metadata_offset,
             wants_fence: body.want_fence,
             wants_shutdown: body.want_shut_down,
+            offline_directories: body.offline_log_dirs,
         }),
         RequestKind::AlterPartition(body) => DecodedRequest::AlterPartition(alter_partition(body)),
         RequestKind::AllocateProducerIds(body) => {
