@@ -1,8 +1,8 @@
 //! The log directories of a node, opened: what they hold becomes what the broker starts with.
 //!
-//! In: settings. Out: a thread for each directory, and `Startup`. Invariants: a directory of another
-//! cluster or node stops the start; one that the system cannot read is offline, unless it holds
-//! the metadata log; a life ended cleanly only if every directory was closed in it (KIP-966).
+//! In: settings. Out: a thread for each directory, and `Startup`. Invariants: a directory of
+//! another cluster or node stops the start; one that the system cannot read is offline, unless it
+//! holds the metadata log; a life ended cleanly only if every directory was closed in it (KIP-966).
 //! Source: Kafka's `LogManager`, `BrokerMetadataCheckpoint`.
 
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@
 //! partitions that it leads or follows.
 //! Invariants: a broker unfences only after it applied its own registration; a fenced or
 //! shutting-down broker leads nothing and is in no ISR unless as its last member (KIP-841);
-//! a silent broker is fenced when its session ends, one broker an event; a replica in a directory
-//! that the broker calls offline leads nothing and is in no ISR unless as its last member (KIP-858).
+//! a silent broker is fenced when its session ends, one broker an event; a replica in a
+//! directory that is offline leads nothing and is in no ISR unless as its last member (KIP-858).
 //! Source: Kafka's `ReplicationControlManager.processBrokerHeartbeat`,
 //! `BrokerHeartbeatManager.calculateNextBrokerState`.
 

@@ -4,8 +4,9 @@
 //! called on the directory's thread. Invariants: every accepted request is completed exactly once,
 //! in an order in which only covered flushes wait, and dropping the handle first completes what was
 //! accepted; but after `abandon` nothing more than the operation that hangs is executed, and the
-//! directory is opened anew before it is used again, as after a crash. A broken invariant in the directory ends the process: what is on disk is then in
-//! doubt, and nobody may be answered as if it were not.
+//! directory is opened anew before it is used again, as after a crash. A broken invariant in the
+//! directory ends the process: what is on disk is then in doubt, and nobody may be answered as if
+//! it were not.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
