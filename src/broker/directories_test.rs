@@ -483,6 +483,7 @@ fn a_damaged_log_is_lost_alone_and_repaired_from_the_leader() {
     let damage = DiskError::Damaged {
         path: "/b/t-0/0.log".into(),
         position: 0,
+        offset: 0,
         message: "crc".to_owned(),
     };
     let key = rig.broker.partitions[&name(0)].key(&name(0));

@@ -183,8 +183,8 @@ impl Broker {
         operation: Operation,
         result: Result<DiskReply, DiskError>,
     ) {
-        if let (Some(replica), Err(error @ DiskError::Damaged { .. })) =
-            (&operation.replica, &result)
+        if let (Some(replica), Err(error)) = (&operation.replica, &result)
+            && matches!(error, DiskError::Damaged { .. } | DiskError::DamagedLog(_))
         {
             self.lose_replica(now, replica, error);
         }
