@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use checkers::history::{Action, FINAL_READS, Header, OpType};
 use serde_json::json;
 
 use crate::cluster::Cluster;
 use crate::cluster::observer::Observer;
-use crate::disk::Disks;
+use crate::disk::{DiskOptions, Disks};
 use crate::link::Links;
 use crate::nemesis::{Arena, FaultReport};
 use crate::plan::{Plan, ScheduledFault};
@@ -58,6 +59,7 @@ impl Stage {
         store: &Store,
         status: &Arc<Status>,
         sandbox: Sandbox,
+        disks: &Disks,
     ) -> Result<Self, RunFailure> {
         let clock = Clock::start();
         store
@@ -73,7 +75,8 @@ impl Stage {
         let events = EventLog::new(clock, lines);
         let session = Arc::new(Session::new(Arc::clone(plan), recorder));
         status.attach(Arc::clone(&session));
-        let supervisor = Supervisor::new();
+        mount_disks(plan, store, disks)?;
+        let supervisor = Supervisor::on(disks.clone());
         let links = Links::start(&sandbox, plan.seed).map_err(RunFailure::harness)?;
         let observer = Observer::new(plan);
         let arena = Arena {
@@ -81,7 +84,7 @@ impl Stage {
             links,
             sandbox: sandbox.clone(),
             view: Arc::new(observer.clone()),
-            disks: Disks::default(),
+            disks: disks.clone(),
             roster: session.roster.clone(),
         };
         let nemesis = Faults::new(arena, &session, &events, status);
@@ -192,6 +195,25 @@ impl Stage {
         self.status.enter(phase);
         self.events.append(What::Phase { phase });
     }
+}
+
+/// Mounts the plan's faulty disks, if it has any.
+fn mount_disks(plan: &Plan, store: &Store, disks: &Disks) -> Result<(), RunFailure> {
+    let Some(disk) = &plan.cluster.disk else {
+        return Ok(());
+    };
+    let options = DiskOptions {
+        seed: plan.seed,
+        fsync: Duration::from_millis(disk.fsync_ms),
+        quota: disk.quota_mib.map(|mib| mib << 20),
+    };
+    for id in plan.cluster.disks() {
+        let (backing, mount_point) = (store.backing(id), store.mount_point(id));
+        disks
+            .mount(id, &backing, &mount_point, options)
+            .map_err(|error| RunFailure::MachineCannot(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// The first line of the history: what contracts depend on, and what people want to know.
