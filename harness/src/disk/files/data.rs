@@ -231,14 +231,6 @@ impl Files {
         Ok(copied as u32)
     }
 
-    /// The inode of an open file.
-    pub(in crate::disk) fn inode_of(&self, handle: u64) -> Answer<u64> {
-        self.open
-            .get(&handle)
-            .map(|open| open.inode)
-            .ok_or(Errno::BADF)
-    }
-
     fn file(&self, handle: u64) -> Answer<&File> {
         self.open
             .get(&handle)
