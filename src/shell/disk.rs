@@ -12,6 +12,5 @@ mod thread;
 pub use files::{RealDisk, RealFile};
 pub use lock::{DirectoryLock, LockError};
 pub use thread::{
-    Completion, DirectoryNews, DirectoryStartError, DirectoryThread, DiskToken, QUEUE_DEPTH,
-    Reopened, SubmitError,
+    Completion, DirectoryStartError, DirectoryThread, DiskToken, QUEUE_DEPTH, SubmitError,
 };

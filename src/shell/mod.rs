@@ -9,7 +9,6 @@ mod event;
 mod limits;
 mod net;
 mod node;
-mod open;
 mod peers;
 mod random;
 mod signal;
@@ -17,8 +16,8 @@ mod up;
 
 pub use clock::Clock;
 pub use disk::{
-    Completion, DirectoryLock, DirectoryNews, DirectoryStartError, DirectoryThread, DiskToken,
-    LockError, QUEUE_DEPTH, RealDisk, RealFile, Reopened, SubmitError,
+    Completion, DirectoryLock, DirectoryStartError, DirectoryThread, DiskToken, LockError,
+    QUEUE_DEPTH, RealDisk, RealFile, SubmitError,
 };
 pub use node::{Node, NodeError, Status, run, run_until_signal};
 pub use signal::{Shutdown, Stop, Stopper};

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use broker::client::{
-    Admin, AdminConfig, ClientError, NewTopic, Producer, ProducerConfig, ProducerRecord,
-};
+use broker::client::{Admin, AdminConfig, NewTopic, Producer, ProducerConfig, ProducerRecord};
+use broker::error::ErrorCode;
 use broker::id::{BrokerId, TopicPartition};
 use harness::link::{FrameAction, FramePick, FrameRule, FrameSide, LinkId, Links};
 use harness::sandbox::{Endpoint, node_address};
@@ -13,7 +12,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::{C1, Cluster, N1, N2, N3, Outcome, SOON, ensure, soon, trial};
 
-const TOPIC: &str = "t";
+pub(crate) const TOPIC: &str = "t";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -79,8 +78,8 @@ async fn killed_leader() -> Outcome {
         .await
 }
 
-/// An admin client of a cluster that has the topic: one partition on all three nodes.
-async fn with_topic() -> Result<Admin, Failed> {
+/// An admin client of a cluster that has the topic, new or not: one partition on all three nodes.
+pub(crate) async fn with_topic() -> Result<Admin, Failed> {
     let bootstrap = (1..=3).map(|id| node_address(BrokerId(id))).collect();
     let request_timeout = Duration::from_secs(5);
     let config = AdminConfig {
@@ -96,8 +95,10 @@ async fn with_topic() -> Result<Admin, Failed> {
             replication_factor: 3,
             configs: vec![("min.insync.replicas".into(), "2".into())],
         };
-        admin.create_topic(topic).await?;
-        Ok::<_, ClientError>(admin)
+        match admin.create_topic(topic).await {
+            Err(error) if error.code == Some(ErrorCode::TopicAlreadyExists) => Ok(admin),
+            created => created.map(|()| admin),
+        }
     };
     soon("a topic on three brokers", async {
         loop {
@@ -111,7 +112,7 @@ async fn with_topic() -> Result<Admin, Failed> {
     .await
 }
 
-async fn producer() -> Result<Producer, Failed> {
+pub(crate) async fn producer() -> Result<Producer, Failed> {
     let bootstrap = (1..=3).map(|id| node_address(BrokerId(id))).collect();
     let request_timeout = Duration::from_secs(5);
     let config = ProducerConfig {
@@ -123,7 +124,7 @@ async fn producer() -> Result<Producer, Failed> {
 }
 
 /// Sends records one by one; every one of them must be acknowledged.
-async fn send(producer: &Producer, records: usize) -> Outcome {
+pub(crate) async fn send(producer: &Producer, records: usize) -> Outcome {
     for number in 0..records {
         let record = ProducerRecord {
             topic: TOPIC.into(),
@@ -147,7 +148,7 @@ async fn leader(admin: &Admin) -> Result<BrokerId, Failed> {
 }
 
 /// The log ends exactly at `end`.
-async fn expect_end(admin: &Admin, end: i64) -> Outcome {
+pub(crate) async fn expect_end(admin: &Admin, end: i64) -> Outcome {
     let partition = TopicPartition::new(TOPIC, 0);
     let deadline = tokio::time::Instant::now() + SOON;
     loop {

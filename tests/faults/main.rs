@@ -11,7 +11,6 @@
 
 mod brokers;
 mod damage;
-mod disk_semantics;
 mod disks;
 mod groups;
 mod links;
@@ -50,7 +49,6 @@ fn main() -> ExitCode {
                 brokers::trials(),
                 damage::trials(),
                 disks::trials(),
-                disk_semantics::trials(),
                 groups::trials(),
                 links::trials(),
                 nemesis::trials(),

@@ -63,17 +63,7 @@ pub struct RunArgs {
     /// How long the clients work, such as 13s
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub time_limit: Option<std::time::Duration>,
-    /// Play one incident instead; `verdict list scripts` names them
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "time_limit"])]
-    pub script: Option<String>,
-    /// What the brokers fsync before they acknowledge it; never is Kafka's default
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Flush::Never)]
-    pub flush: Flush,
-    /// A broker setting, repeatable
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub settings: Vec<String>,
-    /// When members of a group commit; `verdict list modes` names them [default: drawn]. With a
-    /// profile of disks it makes the consumers members
+    /// When members of a group commit; `verdict list modes` names them [default: drawn]
     #[arg(long, value_name = "NAME")]
     pub mode: Option<String>,
     /// Run brokers with a planted bug; `verdict list sabotage` names them
@@ -81,8 +71,7 @@ pub struct RunArgs {
     pub sabotage: Option<String>,
     /// Run this plan instead of drawing one
     #[arg(long, value_name = "FILE",
-        conflicts_with_all = ["seed", "profile", "time_limit", "mode", "script", "flush",
-            "settings"])]
+        conflicts_with_all = ["seed", "profile", "time_limit", "mode"])]
     pub plan: Option<PathBuf>,
     /// Where result directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -90,15 +79,6 @@ pub struct RunArgs {
     /// Which nodes' data to keep in the result directory
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Keep::Always)]
     pub keep: Keep,
-}
-
-/// What is fsynced before it is acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Flush {
-    /// Nothing.
-    Never,
-    /// Every message: `log.flush.interval.messages=1`.
-    Every,
 }
 
 /// When the data directories of the nodes stay in the result directory.
@@ -164,8 +144,6 @@ pub struct ListArgs {
 pub enum Listed {
     /// Mixes of faults for `--profile`.
     Profiles,
-    /// Incidents for `--script`.
-    Scripts,
     /// Faults that plans can name.
     Faults,
     /// What the checkers find.
@@ -264,10 +242,7 @@ mod tests {
                 "cannot be used with",
             ),
             (&["lst"], "list"),
-            (
-                &["list", "bugs"],
-                "profiles, scripts, faults, anomalies, sabotage",
-            ),
+            (&["list", "bugs"], "profiles, faults, anomalies, sabotage"),
             (&["check"], "<HISTORY>"),
             (&["compare", "one"], "2 values required"),
             (&["up", "--nodes", "0"], "1..=9"),

@@ -32,6 +32,7 @@ mod rule;
 
 pub use journal::{Count, Journal, LinkCounts, LinkEvent};
 pub use policy::{AtHeal, Cut, Direction, Policy};
+pub(crate) use probe::API_VERSIONS;
 pub use probe::Probe;
 pub use rule::{ActiveRule, FrameAction, FrameHead, FramePick, FrameRule, FrameSide};
 

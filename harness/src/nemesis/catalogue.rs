@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::nemesis::client::{Act, ClientFault};
 use crate::nemesis::crash::Crash;
-use crate::nemesis::damage::Unbuilt;
+use crate::nemesis::damage::DamageFault;
 use crate::nemesis::disk::DiskFault;
 use crate::nemesis::frame::Frame;
 use crate::nemesis::kill::Kill;
@@ -14,6 +14,7 @@ use crate::nemesis::link_faults::{Kind, LinkFault};
 use crate::nemesis::partition::Partition;
 use crate::nemesis::pause::Pause;
 use crate::nemesis::power_loss::PowerLoss;
+use crate::nemesis::resources::{AddressSpace, Cpu, FileLimit};
 use crate::nemesis::terminate::Terminate;
 use crate::nemesis::{Fault, FaultSpec};
 
@@ -130,10 +131,20 @@ pub fn build(spec: &FaultSpec, draw: u64) -> Box<dyn Fault> {
             stagger_ms,
             ..
         } => Box::new(PowerLoss::new(*survival, ms(*stagger_ms), draw)),
-        FaultSpec::Damage { .. }
-        | FaultSpec::FileLimit { .. }
-        | FaultSpec::AddressSpace { .. }
-        | FaultSpec::Cpu { .. } => Box::new(Unbuilt),
+        FaultSpec::Damage {
+            directory,
+            damage,
+            clean,
+            ..
+        } => Box::new(DamageFault::new(
+            directory.clone(),
+            damage.clone(),
+            *clean,
+            draw,
+        )),
+        FaultSpec::FileLimit { files, .. } => Box::new(FileLimit::new(*files)),
+        FaultSpec::AddressSpace { mebibytes, .. } => Box::new(AddressSpace::new(*mebibytes)),
+        FaultSpec::Cpu { percent, .. } => Box::new(Cpu::new(*percent)),
     }
 }
 

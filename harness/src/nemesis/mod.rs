@@ -18,12 +18,14 @@ use crate::link::{Links, Probe, probe_locally};
 use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
 use crate::workload::group::Roster;
 
+pub mod atlas;
 pub mod catalogue;
 mod client;
 mod crash;
 pub mod damage;
 pub mod directory;
 mod disk;
+pub mod files;
 mod frame;
 mod kill;
 mod link_faults;
@@ -31,12 +33,15 @@ mod partition;
 mod pause;
 mod power_loss;
 mod repair;
+mod resources;
 pub mod spec;
 pub mod target;
 mod terminate;
 
+pub use atlas::Atlas;
 pub use damage::{Damage, FileKind, Place};
 pub use directory::DirectoryPick;
+pub use files::NodeFiles;
 pub use spec::{FaultSpec, PartitionShape};
 pub use target::{BoxFuture, ClusterState, ClusterView, PartitionState, Target};
 
@@ -62,6 +67,10 @@ pub struct Arena {
     pub sandbox: Sandbox,
     /// Who is who.
     pub view: Arc<dyn ClusterView>,
+    /// Where the nodes' files lie.
+    pub files: NodeFiles,
+    /// What was lost, and what may still be.
+    pub atlas: Atlas,
     /// The faulty log directories; none when the plan keeps the machine's own disk.
     pub disks: Disks,
     /// The members of the run's group.

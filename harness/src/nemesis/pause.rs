@@ -84,7 +84,7 @@ pub(crate) async fn is_stopped_in_time(arena: &Arena, endpoint: Endpoint) -> boo
 }
 
 /// The state letter in `/proc/<pid>/stat`: the first after the parenthesised name.
-fn state_of(arena: &Arena, endpoint: Endpoint) -> Option<char> {
+pub(crate) fn state_of(arena: &Arena, endpoint: Endpoint) -> Option<char> {
     let pid = arena.supervisor.pid(endpoint).ok()?;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()

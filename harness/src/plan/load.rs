@@ -63,14 +63,8 @@ impl Plan {
             column: error.column(),
             reason: reason(&error),
         })?;
-        plan.check(path)?;
-        Ok(plan)
-    }
-
-    /// Refuses a plan that cannot be run; `path` is for messages.
-    pub fn check(&self, path: &Path) -> Result<(), PlanError> {
-        match complaint(self) {
-            None => Ok(()),
+        match complaint(&plan) {
+            None => Ok(plan),
             Some(Complaint {
                 field,
                 value,

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use checkers::history::{Action, FINAL_READS, Header, OpType};
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use crate::cluster::node::LOG_FILE;
 use crate::cluster::observer::Observer;
-use crate::disk::{DiskOptions, Disks};
+use crate::cluster::{Cluster, node_endpoints};
+use crate::disk::Disks;
 use crate::link::Links;
-use crate::nemesis::{Arena, FaultReport};
+use crate::nemesis::{Arena, Atlas, FaultReport, NodeFiles};
 use crate::plan::{Plan, ScheduledFault};
 use crate::recorder::{Clock, Entry, LineWriter, Recorder};
 use crate::report;
@@ -22,7 +22,7 @@ use crate::run::judge::judge;
 use crate::run::status::Status;
 use crate::run::store::Store;
 use crate::run::summary::{FaultSummary, Liveness, Parts, Summary};
-use crate::sandbox::{Sandbox, Supervisor};
+use crate::sandbox::{Endpoint, Sandbox, Supervisor};
 use crate::workload::session::{HARNESS_PROCESS, Session};
 
 /// What a run holds while it acts.
@@ -59,7 +59,6 @@ impl Stage {
         store: &Store,
         status: &Arc<Status>,
         sandbox: Sandbox,
-        disks: &Disks,
     ) -> Result<Self, RunFailure> {
         let clock = Clock::start();
         store
@@ -75,8 +74,7 @@ impl Stage {
         let events = EventLog::new(clock, lines);
         let session = Arc::new(Session::new(Arc::clone(plan), recorder));
         status.attach(Arc::clone(&session));
-        mount_disks(plan, store, disks)?;
-        let supervisor = Supervisor::on(disks.clone());
+        let supervisor = Supervisor::new();
         let links = Links::start(&sandbox, plan.seed).map_err(RunFailure::harness)?;
         let observer = Observer::new(plan);
         let arena = Arena {
@@ -84,7 +82,9 @@ impl Stage {
             links,
             sandbox: sandbox.clone(),
             view: Arc::new(observer.clone()),
-            disks: disks.clone(),
+            files: node_files(plan, store),
+            atlas: Atlas::new(plan.atlas),
+            disks: Disks::default(),
             roster: session.roster.clone(),
         };
         let nemesis = Faults::new(arena, &session, &events, status);
@@ -197,23 +197,13 @@ impl Stage {
     }
 }
 
-/// Mounts the plan's faulty disks, if it has any.
-fn mount_disks(plan: &Plan, store: &Store, disks: &Disks) -> Result<(), RunFailure> {
-    let Some(disk) = &plan.cluster.disk else {
-        return Ok(());
+fn node_files(plan: &Plan, store: &Store) -> NodeFiles {
+    let directories = plan.cluster.disks().map(|disk| (disk, store.backing(disk)));
+    let log = |endpoint: Endpoint| {
+        let id = endpoint.broker()?.0;
+        Some((id, store.node_log(id).join(LOG_FILE)))
     };
-    let options = DiskOptions {
-        seed: plan.seed,
-        fsync: Duration::from_millis(disk.fsync_ms),
-        quota: disk.quota_mib.map(|mib| mib << 20),
-    };
-    for id in plan.cluster.disks() {
-        let (backing, mount_point) = (store.backing(id), store.mount_point(id));
-        disks
-            .mount(id, &backing, &mount_point, options)
-            .map_err(|error| RunFailure::MachineCannot(error.to_string()))?;
-    }
-    Ok(())
+    NodeFiles::new(directories, node_endpoints(plan).filter_map(log))
 }
 
 /// The first line of the history: what contracts depend on, and what people want to know.

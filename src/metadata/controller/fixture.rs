@@ -20,9 +20,6 @@ use crate::offset::{BrokerEpoch, NO_BROKER_EPOCH, Offset};
 use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 use crate::time::{Now, Time};
 
-/// The only directory of a broker, unless the test says otherwise.
-pub(super) const DIRECTORY: Uuid = Uuid::from_u128(99);
-
 pub(super) const SESSION: Duration = Duration::from_secs(9);
 
 pub(super) fn config() -> ControllerConfig {
@@ -54,8 +51,6 @@ pub(super) struct Cluster {
     pub(super) records: Vec<MetadataRecord>,
     image: MetadataImage,
     incarnations: u128,
-    /// What brokers register from now on.
-    pub(super) directories: Vec<Uuid>,
 }
 
 impl Cluster {
@@ -71,7 +66,6 @@ impl Cluster {
             records: Vec::new(),
             image: MetadataImage::empty(),
             incarnations: 0,
-            directories: vec![DIRECTORY],
         }
     }
 
@@ -162,7 +156,7 @@ impl Cluster {
                 port: 9092,
             }],
             rack: None,
-            directories: self.directories.clone(),
+            directories: vec![Uuid::from_u128(99)],
             previous_broker_epoch,
         };
         let next_offset = self.next_offset;
@@ -191,7 +185,6 @@ impl Cluster {
             metadata_offset: self.next_offset - 1,
             wants_fence: false,
             wants_shutdown: false,
-            offline_directories: Vec::new(),
         }
     }
 
@@ -337,10 +330,7 @@ fn check_partition(image: &MetadataImage, partition: &PartitionRegistration, min
         leader,
         ..
     } = partition;
-    let is_active = |id: &BrokerId| {
-        let brokers = image.brokers();
-        brokers.is_active(*id) && brokers.is_replica_online(partition, *id)
-    };
+    let is_active = |id: &BrokerId| image.brokers().is_active(*id);
     assert!(!isr.is_empty(), "the ISR has a member: {partition:?}");
     assert!(
         isr.iter().all(|id| replicas.contains(id)),

@@ -1,7 +1,5 @@
 //! What the scenarios share: runtimes, waiting, sandboxes with stand-in nodes, Kafka frames.
 
-pub(crate) mod disks;
-pub(crate) mod files;
 pub(crate) mod node;
 pub(crate) mod planted;
 pub(crate) mod writer;
@@ -13,8 +11,9 @@ use std::time::Duration;
 
 use broker::id::BrokerId;
 use harness::disk::Disks;
+use harness::disk::rule::DiskId;
 use harness::link::Links;
-use harness::nemesis::{Arena, BoxFuture, ClusterState, ClusterView};
+use harness::nemesis::{Arena, Atlas, BoxFuture, ClusterState, ClusterView, NodeFiles};
 use harness::roles::Role;
 use harness::sandbox::{Endpoint, Output, ProcessSpec, Program, Sandbox, Supervisor, node_address};
 use harness::workload::group::Roster;
@@ -135,7 +134,6 @@ pub(crate) async fn expect(stream: &mut TcpStream, bytes: &[u8]) -> Outcome {
 pub(crate) struct Cluster {
     pub(crate) arena: Arena,
     /// Where brokers keep their logs; removed with this value.
-    #[expect(dead_code, reason = "held for its end")]
     data: Option<TempDir>,
 }
 
@@ -163,11 +161,13 @@ impl Cluster {
             Ok(vec!["--config".to_owned(), config.display().to_string()])
         };
         let log = |id| Output::Append(data.path().join(format!("{id}.log")));
-        let started = Self::start_with(args, log).await?;
-        Ok(Self {
-            data: Some(data),
-            ..started
-        })
+        let mut started = Self::start_with(args, log).await?;
+        let disk = |node| DiskId { node, directory: 0 };
+        let directories = (1..=3).map(|id| (disk(id), data.path().join(id.to_string())));
+        let logs = (1..=3).map(|id| (id, data.path().join(format!("{id}.log"))));
+        started.arena.files = NodeFiles::new(directories, logs);
+        started.data = Some(data);
+        Ok(started)
     }
 
     async fn start_with(
@@ -190,6 +190,8 @@ impl Cluster {
             links,
             sandbox,
             view: Arc::new(NoView),
+            files: NodeFiles::default(),
+            atlas: Atlas::default(),
             disks: Disks::default(),
             roster: Roster::nobody(),
         };

@@ -4,33 +4,15 @@
 //! Invariant: only files of nodes that are down change; nothing acts when nothing is there to
 //! damage. Source: `faults.md` §1.3.
 
+mod batches;
+mod change;
+#[cfg(test)]
+mod change_test;
+mod copy;
+mod fault;
+mod kind;
+mod victim;
 pub mod words;
 
+pub(crate) use fault::DamageFault;
 pub use words::{Damage, FileKind, Place};
-
-use crate::nemesis::{Arena, BoxFuture, Effect, Fault};
-use crate::sandbox::Endpoint;
-
-/// A fault that this build can name but not inject.
-#[derive(Debug)]
-pub(crate) struct Unbuilt;
-
-impl Fault for Unbuilt {
-    fn setup(&mut self, _arena: &Arena, _targets: &[Endpoint]) {}
-
-    fn inject<'a>(&'a mut self, _arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Err("this build cannot inject it".to_owned()) })
-    }
-
-    fn prove_effect<'a>(&'a mut self, _arena: &'a Arena) -> BoxFuture<'a, Effect> {
-        Box::pin(async { Effect::Vacuous("this build cannot inject it".to_owned()) })
-    }
-
-    fn heal<'a>(&'a mut self, _arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn prove_recovered<'a>(&'a mut self, _arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { Ok(()) })
-    }
-}

@@ -153,6 +153,23 @@ impl Damage {
     pub fn is_of_directory(&self) -> bool {
         self.files().is_none()
     }
+
+    /// Whether it may take copies of records. What can be made again from the records, or whose
+    /// loss is noticed, is none: indexes, producer snapshots, checkpoints, the shutdown marker.
+    pub fn takes_copies(&self) -> bool {
+        self.files().is_none_or(|files| {
+            use FileKind::{Identity, PartitionMetadata, Segment};
+            matches!(files, Segment | PartitionMetadata | Identity)
+        })
+    }
+
+    /// Whether it may take a vote, or what the node knows of the metadata.
+    pub fn takes_votes(&self) -> bool {
+        self.files().is_none_or(|files| {
+            use FileKind::{MetadataLog, MetadataSnapshot, QuorumState};
+            matches!(files, MetadataLog | MetadataSnapshot | QuorumState)
+        })
+    }
 }
 
 #[cfg(test)]
