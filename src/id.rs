@@ -9,6 +9,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+/// The log directory of a replica that no directory was chosen for yet (KIP-858).
+pub const UNASSIGNED_DIRECTORY: Uuid = Uuid::from_u128(1);
+
+/// The log directory of a replica whose log is lost or damaged (KIP-858).
+pub const LOST_DIRECTORY: Uuid = Uuid::from_u128(2);
+
 /// The id of a broker process, `node.id` in its configuration. Non-negative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BrokerId(pub i32);

@@ -59,7 +59,7 @@ impl Alone {
             seed: 1,
             incarnation_id: Uuid::from_u128(8),
             directories: vec![DirectoryStart {
-                id: found.directory_id,
+                id: Some(found.directory_id),
             }],
             logs: BTreeMap::new(),
             quorum: crate::quorum::Recovered::default(),

@@ -37,43 +37,56 @@ pub(super) const NOW: Now = Now {
 /// A broker and its disk; what it sends is kept.
 pub(super) struct Rig {
     pub(super) broker: Broker,
-    directory: LogDirectory<MemoryDisk>,
+    directories: Vec<LogDirectory<MemoryDisk>>,
     image: MetadataImage,
-    sent: Vec<PeerRequest>,
+    pub(super) sent: Vec<PeerRequest>,
+    pub(super) halted: Option<String>,
 }
 
 impl Rig {
     pub(super) fn start() -> Self {
+        Self::start_in("/d")
+    }
+
+    /// A broker with these log directories; their ids count from 9.
+    pub(super) fn start_in(log_dirs: &str) -> Self {
+        let log_dirs = format!("log.dirs={log_dirs}");
         let pairs = [
             "node.id=1",
-            "log.dirs=/d",
+            &log_dirs,
             "listeners=PLAINTEXT://127.0.0.1:19092",
             "controller.quorum.voters=1@127.0.0.1:19092,2@127.0.0.1:19093,3@127.0.0.1:19094",
         ];
         let settings = Settings::parse("", &pairs).unwrap();
-        let identity = DirectoryIdentity {
-            cluster_id: settings.cluster_id.clone(),
-            node_id: OWN,
-            new_directory_id: Uuid::from_u128(9),
-        };
-        let opened = LogDirectory::open(MemoryDisk::default(), "/d".into(), &identity);
-        let (directory, found) = opened.unwrap();
+        let (mut directories, mut ids) = (Vec::new(), Vec::new());
+        for (path, id) in settings.log_dirs.iter().zip(9..) {
+            let identity = DirectoryIdentity {
+                cluster_id: settings.cluster_id.clone(),
+                node_id: OWN,
+                new_directory_id: Uuid::from_u128(id),
+            };
+            let opened = LogDirectory::open(MemoryDisk::default(), path.clone(), &identity);
+            let (directory, found) = opened.unwrap();
+            directories.push(directory);
+            ids.push(DirectoryStart {
+                id: Some(found.directory_id),
+            });
+        }
         let startup = Startup {
             settings: Arc::new(settings),
             seed: 1,
             incarnation_id: INCARNATION,
-            directories: vec![DirectoryStart {
-                id: found.directory_id,
-            }],
+            directories: ids,
             logs: BTreeMap::new(),
             quorum: quorum::Recovered::default(),
             previous_broker_epoch: None,
         };
         let mut rig = Self {
             broker: Broker::new(NOW, startup).unwrap(),
-            directory,
+            directories,
             image: MetadataImage::empty(),
             sent: Vec::new(),
+            halted: None,
         };
         rig.perform();
         rig
@@ -87,9 +100,16 @@ impl Rig {
             }
             for effect in effects {
                 match effect {
-                    Effect::Disk { token, request, .. } => {
-                        let result = self.directory.execute(request);
-                        self.broker.handle_disk(NOW, 0, token, result);
+                    Effect::Disk {
+                        directory,
+                        token,
+                        request,
+                    } => {
+                        let result = self.directories[directory].execute(request);
+                        self.broker.handle_disk(NOW, directory, token, result);
+                    }
+                    Effect::Halt { reason } => {
+                        self.halted.get_or_insert(reason);
                     }
                     Effect::Send(request) => self.sent.push(request),
                     _ => {}
@@ -134,6 +154,7 @@ pub(super) fn broker(
         }],
         rack: None,
         directories: Vec::new(),
+        offline_directories: Vec::new(),
         fenced: false,
         in_controlled_shutdown: false,
     })

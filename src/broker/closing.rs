@@ -91,7 +91,7 @@ impl Broker {
             .directories
             .iter()
             .enumerate()
-            .filter(|(_, dir)| dir.is_online);
+            .filter(|(_, dir)| dir.is_online());
         let online: Vec<_> = online.map(|(index, _)| index).collect();
         self.closing = Closing::Flushing(online.len());
         if online.is_empty() {

@@ -196,6 +196,10 @@ fn decide(
             let decision = controller.handle_alter_partition(next_offset, request);
             convert_response(decision, convert::alter_partition_response)
         }
+        DecodedRequest::AssignReplicas(request) => {
+            let decision = controller.handle_assign_replicas(next_offset, request);
+            convert_response(decision, convert::assign_replicas_response)
+        }
         DecodedRequest::AllocateProducerIds(request) => {
             let decision = controller.handle_allocate_producer_ids(next_offset, request);
             convert_response(decision, convert::producer_ids_response)

@@ -26,6 +26,9 @@ pub(super) fn refusal(request: &RequestKind, version: i16, error: ErrorCode) -> 
         RequestKind::BrokerHeartbeat(_) => wire::BrokerHeartbeatResponse::default()
             .with_error_code(code)
             .into(),
+        RequestKind::AssignReplicasToDirs(_) => wire::AssignReplicasToDirsResponse::default()
+            .with_error_code(code)
+            .into(),
         RequestKind::AllocateProducerIds(_) => wire::AllocateProducerIdsResponse::default()
             .with_error_code(code)
             .into(),

@@ -5,8 +5,9 @@
 
 use kafka_protocol::messages::{
     self as wire, RequestKind, ResponseKind, alter_configs_response as alter_response,
-    alter_partition_response as partition_response, create_topics_response::CreatableTopicResult,
-    delete_topics_response::DeletableTopicResult,
+    alter_partition_response as partition_response,
+    assign_replicas_to_dirs_response as assign_response,
+    create_topics_response::CreatableTopicResult, delete_topics_response::DeletableTopicResult,
     incremental_alter_configs_response as incremental_response,
 };
 use kafka_protocol::protocol::StrBytes;
@@ -14,9 +15,10 @@ use kafka_protocol::protocol::StrBytes;
 use super::controller_refusal::invalid;
 use crate::id::{BrokerId, TopicId};
 use crate::metadata::controller::{
-    AllocateProducerIds, AlterPartition, AlterPartitionResponse, ApiError, BrokerHeartbeat,
-    ConfigAlteration, ConfigOp, ConfigReplacement, CreatedTopic, DeletedTopic, HeartbeatResponse,
-    IsrMember, NewTopic, PartitionAlteration, ProducerIdBlock, RegisterBroker, TopicSelector,
+    AllocateProducerIds, AlterPartition, AlterPartitionResponse, ApiError, AssignReplicas,
+    AssignedReplica, BrokerHeartbeat, ConfigAlteration, ConfigOp, ConfigReplacement, CreatedTopic,
+    DeletedTopic, HeartbeatResponse, IsrMember, NewTopic, PartitionAlteration, ProducerIdBlock,
+    RegisterBroker, ReplicaDirectory, TopicSelector,
 };
 use crate::metadata::record::{BrokerEndpoint, ConfigResource};
 use crate::offset::BrokerEpoch;
@@ -28,6 +30,7 @@ pub(super) enum DecodedRequest {
     Register(RegisterBroker),
     Heartbeat(BrokerHeartbeat),
     AlterPartition(AlterPartition),
+    AssignReplicas(AssignReplicas),
     AllocateProducerIds(AllocateProducerIds),
     CreateTopics {
         topics: Vec<NewTopic>,
@@ -54,8 +57,12 @@ pub(super) fn decode(request: RequestKind) -> Result<DecodedRequest, Box<Respons
             metadata_offset: body.current_metadata_offset,
             wants_fence: body.want_fence,
             wants_shutdown: body.want_shut_down,
+            offline_directories: body.offline_log_dirs,
         }),
         RequestKind::AlterPartition(body) => DecodedRequest::AlterPartition(alter_partition(body)),
+        RequestKind::AssignReplicasToDirs(body) => {
+            DecodedRequest::AssignReplicas(assign_replicas(body))
+        }
         RequestKind::AllocateProducerIds(body) => {
             DecodedRequest::AllocateProducerIds(AllocateProducerIds {
                 broker_id: BrokerId(body.broker_id.0),
@@ -115,6 +122,24 @@ fn alter_partition(body: wire::AlterPartitionRequest) -> AlterPartition {
         broker_id: BrokerId(body.broker_id.0),
         broker_epoch: body.broker_epoch,
         alterations,
+    }
+}
+
+fn assign_replicas(body: wire::AssignReplicasToDirsRequest) -> AssignReplicas {
+    let mut replicas = Vec::new();
+    for directory in body.directories {
+        for topic in directory.topics {
+            replicas.extend(topic.partitions.iter().map(|partition| ReplicaDirectory {
+                directory: directory.id,
+                topic_id: TopicId(topic.topic_id),
+                partition: partition.partition_index,
+            }));
+        }
+    }
+    AssignReplicas {
+        broker_id: BrokerId(body.broker_id.0),
+        broker_epoch: body.broker_epoch,
+        replicas,
     }
 }
 
@@ -259,6 +284,29 @@ pub(super) fn heartbeat_response(result: Result<HeartbeatResponse, ApiError>) ->
             .into(),
         Err(error) => body.with_error_code(error.code.code()).into(),
     }
+}
+
+pub(super) fn assign_replicas_response(
+    result: Result<Vec<AssignedReplica>, ApiError>,
+) -> ResponseKind {
+    let body = wire::AssignReplicasToDirsResponse::default();
+    let answers = match result {
+        Ok(answers) => answers,
+        Err(error) => return body.with_error_code(error.code.code()).into(),
+    };
+    let directories = answers.into_iter().map(|(replica, result)| {
+        let code = result.map_or_else(|error| error.code.code(), |()| 0);
+        let partition = assign_response::PartitionData::default()
+            .with_partition_index(replica.partition)
+            .with_error_code(code);
+        let topic = assign_response::TopicData::default()
+            .with_topic_id(replica.topic_id.0)
+            .with_partitions(vec![partition]);
+        assign_response::DirectoryData::default()
+            .with_id(replica.directory)
+            .with_topics(vec![topic])
+    });
+    body.with_directories(directories.collect()).into()
 }
 
 pub(super) fn producer_ids_response(result: Result<ProducerIdBlock, ApiError>) -> ResponseKind {

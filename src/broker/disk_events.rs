@@ -1,13 +1,13 @@
 //! Operations of log directories, and the way of their completions back to who asked.
 //!
 //! In: requests with a purpose, completions with a token. Out: `Effect::Disk`. Invariants: each
-//! completion is dispatched once; after the first failure of a directory its replicas are offline
-//! and answer KAFKA_STORAGE_ERROR, and the process ends: the controller cannot move single
-//! directories' leaderships yet, and a broker that keeps them would make them unavailable.
+//! operation is dispatched once, with its completion or with the failure of its directory,
+//! whichever comes first; no operation is asked of a directory that is offline.
 
 use tracing::{error, warn};
 
 use super::Broker;
+use super::directories::Directory;
 use super::effects::{DirectoryIndex, DiskToken, Effect};
 use super::groups::LoadRead;
 use super::partition::PartitionKey;
@@ -15,6 +15,16 @@ use crate::error::ErrorCode;
 use crate::quorum;
 use crate::storage::{DiskError, DiskReply, DiskRequest};
 use crate::time::Now;
+
+/// An operation that is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Operation {
+    directory: DirectoryIndex,
+    purpose: DiskPurpose,
+    /// The replica whose log it is about.
+    replica: Option<PartitionKey>,
+    bytes: usize,
+}
 
 /// Why an operation was asked for.
 #[derive(Clone, Debug)]
@@ -58,13 +68,14 @@ impl Broker {
         token: DiskToken,
         result: Result<DiskReply, DiskError>,
     ) {
-        let Some(purpose) = self.disk_purposes.remove(&token) else {
+        let Some(operation) = self.operations.remove(&token) else {
             return;
         };
+        self.count_end(&operation);
         if self.closing.is_flushing() {
             // What else was under way concerns nobody any more, least of all its failure behind
             // the last operation of a directory.
-            if matches!(purpose, DiskPurpose::Close) {
+            if matches!(operation.purpose, DiskPurpose::Close) {
                 self.handle_closed(result);
             }
             return;
@@ -74,18 +85,59 @@ impl Broker {
         {
             self.fail_directory(now, directory, &error.to_string());
         }
-        self.dispatch_completion(now, purpose, result);
+        self.dispatch_operation(now, operation, result);
+        self.release_produces(now, directory);
         self.settle(now);
     }
 
-    /// A directory did not answer for too long: it counts as failed.
-    pub fn handle_directory_stalled(&mut self, now: Now, directory: DirectoryIndex) {
-        self.fail_directory(
-            now,
-            directory,
-            "an operation took longer than log.dir.stall.timeout.ms",
-        );
-        self.settle(now);
+    fn count_end(&mut self, operation: &Operation) {
+        if let Some(directory) = self.directories.get_mut(operation.directory) {
+            directory.end(operation.bytes);
+        }
+    }
+
+    /// A directory is offline: what is under way there counts as failed.
+    pub(super) fn abandon_operations(&mut self, index: DirectoryIndex) {
+        let refusal = self.directories.get(index).and_then(Directory::refusal);
+        let Some(refusal) = refusal else {
+            return;
+        };
+        let under_way = self.operations.iter();
+        let mut tokens: Vec<_> = under_way
+            .filter(|(_, operation)| operation.directory == index)
+            .map(|(token, _)| *token)
+            .collect();
+        tokens.sort_unstable();
+        for token in tokens {
+            if let Some(operation) = self.operations.remove(&token) {
+                self.count_end(&operation);
+                self.refused_operations
+                    .push_back((operation, refusal.clone()));
+            }
+        }
+    }
+
+    /// Tells whoever asked that his directory is offline. Whether there was anyone.
+    pub(super) fn dispatch_refused_operations(&mut self, now: Now) -> bool {
+        let mut acted = false;
+        while let Some((operation, refusal)) = self.refused_operations.pop_front() {
+            self.dispatch_operation(now, operation, Err(refusal));
+            acted = true;
+        }
+        acted
+    }
+
+    /// A directory stalls during the shutdown: it is not closed cleanly.
+    pub(super) fn stalled_while_closing(&mut self, index: DirectoryIndex) {
+        let closes = |operation: &Operation| {
+            operation.directory == index && matches!(operation.purpose, DiskPurpose::Close)
+        };
+        let closing = self.operations.iter().find(|(_, o)| closes(o));
+        if let Some(token) = closing.map(|(token, _)| *token) {
+            self.operations.remove(&token);
+            let cause = "it stalls".to_owned();
+            self.handle_closed(Err(DiskError::Offline { cause }));
+        }
     }
 
     pub(super) fn disk(
@@ -94,8 +146,30 @@ impl Broker {
         request: DiskRequest,
         purpose: DiskPurpose,
     ) {
+        let bytes = match &request {
+            DiskRequest::Append { batches, .. } => batches.len(),
+            _ => 0,
+        };
+        let replica = request.log().and_then(|name| {
+            let partition = self.partitions.get(name)?;
+            Some(partition.key(name))
+        });
+        let operation = Operation {
+            directory,
+            purpose,
+            replica,
+            bytes,
+        };
+        let Some(place) = self.directories.get_mut(directory) else {
+            return;
+        };
+        if let Some(refusal) = place.refusal() {
+            self.refused_operations.push_back((operation, refusal));
+            return;
+        }
+        place.begin(bytes);
         let token = self.fresh_id();
-        self.disk_purposes.insert(token, purpose);
+        self.operations.insert(token, operation);
         self.effects.push(Effect::Disk {
             directory,
             token,
@@ -103,13 +177,18 @@ impl Broker {
         });
     }
 
-    fn dispatch_completion(
+    fn dispatch_operation(
         &mut self,
         now: Now,
-        purpose: DiskPurpose,
+        operation: Operation,
         result: Result<DiskReply, DiskError>,
     ) {
-        match (purpose, result) {
+        if let (Some(replica), Err(error)) = (&operation.replica, &result)
+            && matches!(error, DiskError::Damaged { .. } | DiskError::DamagedLog(_))
+        {
+            self.lose_replica(now, replica, error);
+        }
+        match (operation.purpose, result) {
             (DiskPurpose::Quorum(token), Ok(_)) => self.quorum.handle_persisted(now, token),
             (DiskPurpose::Append(key), Ok(DiskReply::Appended { log_end_offset })) => {
                 self.with_keyed_replica(now, &key, |replica| {
@@ -146,44 +225,20 @@ impl Broker {
                 | DiskPurpose::Unwatched(key),
                 Err(error),
             ) => {
-                warn!(partition = %key.name, %error, "a replica's log failed");
+                if !matches!(error, DiskError::Offline { .. }) {
+                    warn!(partition = %key.name, %error, "a replica's log failed");
+                }
                 self.with_keyed_replica(now, &key, |replica| replica.handle_storage_failed(now));
             }
             (DiskPurpose::Quorum(_) | DiskPurpose::QuorumStep, Err(error)) => {
                 error!(%error, "a write of the metadata quorum failed");
                 self.quorum.handle_storage_failed(now);
             }
+            (DiskPurpose::Close, Err(error)) => self.handle_closed(Err(error)),
+            (_, Err(DiskError::Offline { .. })) => {}
             (_, Err(error)) => warn!(%error, "a disk operation failed"),
             (_, Ok(_)) => {}
         }
-    }
-
-    fn fail_directory(&mut self, now: Now, directory: DirectoryIndex, reason: &str) {
-        let Some(state) = self.directories.get_mut(directory) else {
-            return;
-        };
-        if !std::mem::replace(&mut state.is_online, false) {
-            return;
-        }
-        let path = self
-            .settings
-            .log_dirs
-            .get(directory)
-            .cloned()
-            .unwrap_or_default();
-        error!(directory = %path.display(), reason, "log directory is offline");
-        let affected: Vec<_> = self
-            .partitions
-            .iter()
-            .filter(|(_, partition)| partition.directory == directory)
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in affected {
-            self.with_replica(now, &name, |replica| replica.handle_storage_failed(now));
-        }
-        self.quorum.handle_storage_failed(now);
-        let reason = format!("log directory {} failed: {reason}", path.display());
-        self.effects.push(Effect::Halt { reason });
     }
 }
 

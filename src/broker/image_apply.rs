@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::Broker;
+use super::directories::Directory;
 use super::disk_events::DiskPurpose;
 use super::effects::DirectoryIndex;
 use super::partition::{Partition, PartitionKey};
 use crate::config::TopicConfig;
-use crate::id::{BrokerId, TopicId, TopicPartition};
+use crate::id::{BrokerId, LOST_DIRECTORY, TopicId, TopicPartition, UNASSIGNED_DIRECTORY};
 use crate::log::LogState;
 use crate::metadata::record::ConfigResource;
 use crate::metadata::{MetadataDelta, MetadataImage};
@@ -49,6 +51,7 @@ impl Broker {
         if own.is_some_and(|own| own.incarnation_id == self.incarnation_id) {
             self.apply_changes(now);
         }
+        self.directories_image_changed(now);
         self.lifecycle_image_changed(now);
     }
 
@@ -90,14 +93,32 @@ impl Broker {
         self.eligible = Arc::new(eligible);
         let names: Vec<_> = self.partitions.keys().cloned().collect();
         for name in names {
-            let eligible = Arc::clone(&self.eligible);
+            let topic = self.obeyed.topics().named(&name.topic);
+            let registration = topic.and_then(|topic| topic.partition(name.partition));
+            let Some(eligible) = registration.map(|registration| self.eligible_for(registration))
+            else {
+                continue;
+            };
             self.with_replica(now, &name, |replica| {
                 replica.handle_eligible_brokers(now, &eligible);
             });
         }
     }
 
-    fn apply_registration(
+    /// The brokers that may be in the ISR of a partition: those whose log directory of the replica
+    /// is online (KIP-858).
+    fn eligible_for(&self, registration: &PartitionRegistration) -> Arc<EligibleBrokers> {
+        let brokers = self.obeyed.brokers();
+        let is_online = |id: &BrokerId| brokers.is_replica_online(registration, *id);
+        if registration.replicas.iter().all(is_online) {
+            return Arc::clone(&self.eligible);
+        }
+        let eligible = self.eligible.iter();
+        let online = eligible.filter(|(id, _)| is_online(id));
+        Arc::new(online.map(|(id, epoch)| (*id, *epoch)).collect())
+    }
+
+    pub(super) fn apply_registration(
         &mut self,
         now: Now,
         name: &TopicPartition,
@@ -107,32 +128,35 @@ impl Broker {
             self.remove_partition(name);
             return;
         }
-        if !self.partitions.contains_key(name) && !self.open_partition(name, registration.topic_id)
-        {
+        self.repair_replica(name, registration);
+        if !self.partitions.contains_key(name) && !self.open_partition(name, registration) {
             return;
         }
-        let eligible = Arc::clone(&self.eligible);
+        let eligible = self.eligible_for(registration);
         self.with_replica(now, name, |replica| {
             replica.handle_registration(now, registration, &eligible);
         });
+        self.note_assignment(name, registration);
     }
 
     /// Claims the partition's recovered log, or creates an empty one.
-    fn open_partition(&mut self, name: &TopicPartition, topic_id: TopicId) -> bool {
-        let found = self.unclaimed.remove(name);
-        let (known, other) = match found {
-            Some(log) if log.topic_id == topic_id => (Some(log), None),
-            other => (None, other),
+    fn open_partition(
+        &mut self,
+        name: &TopicPartition,
+        registration: &PartitionRegistration,
+    ) -> bool {
+        let topic_id = registration.topic_id;
+        let known = self.claim_log(name, registration);
+        let place = match &known {
+            Some(log) => Some(log.directory),
+            None => self.place_replica(registration),
         };
-        if let Some(other) = other {
-            self.delete_log(other.directory, name);
-        }
-        let directory = match &known {
-            Some(log) => log.directory,
-            None => match self.emptiest_directory() {
-                Some(directory) => directory,
-                None => return false,
-            },
+        let Some(directory) = place else {
+            warn!(
+                partition = %name,
+                "its log directory is offline; no other replica is created in its place"
+            );
+            return false;
         };
         let config = self.topic_config(&name.topic);
         let (state, high_watermark) =
@@ -156,6 +180,56 @@ impl Broker {
         true
     }
 
+    /// The log of this incarnation that recovery found; others are deleted. Of two, one was created
+    /// while the directory of the other was offline: the controller knows which one counts.
+    fn claim_log(
+        &mut self,
+        name: &TopicPartition,
+        registration: &PartitionRegistration,
+    ) -> Option<UnclaimedLog> {
+        let assigned = registration.directory_of(self.id);
+        let mut found = self.unclaimed.remove(name).unwrap_or_default();
+        found.sort_by_key(|log| self.directory_id(log.directory) != Some(assigned));
+        let mut claimed = None;
+        for log in found {
+            if claimed.is_none() && log.topic_id == registration.topic_id {
+                claimed = Some(log);
+            } else {
+                let path = self.directory_path(log.directory);
+                warn!(partition = %name, directory = path, "removing a log of another time");
+                self.delete_log(log.directory, name);
+            }
+        }
+        claimed
+    }
+
+    fn directory_id(&self, index: DirectoryIndex) -> Option<Uuid> {
+        self.directories.get(index).and_then(Directory::id)
+    }
+
+    /// The directory for a replica that has no log here: the one it is assigned to, or any if it
+    /// is assigned to none. While a directory is offline, a replica that is assigned to an unknown
+    /// one may lie there (KAFKA-16234).
+    fn place_replica(&self, registration: &PartitionRegistration) -> Option<DirectoryIndex> {
+        let assigned = registration.directory_of(self.id);
+        let found = self
+            .directories
+            .iter()
+            .position(|directory| directory.id() == Some(assigned));
+        if found.is_some() {
+            return found.filter(|index| {
+                let directory = self.directories.get(*index);
+                directory.is_some_and(Directory::is_online)
+            });
+        }
+        let is_free = matches!(assigned, UNASSIGNED_DIRECTORY | LOST_DIRECTORY);
+        if is_free || self.directories.iter().all(Directory::is_online) {
+            self.emptiest_directory()
+        } else {
+            None
+        }
+    }
+
     /// The online directory with the fewest partitions.
     fn emptiest_directory(&self) -> Option<DirectoryIndex> {
         let mut counts: BTreeMap<DirectoryIndex, usize> = BTreeMap::new();
@@ -166,7 +240,7 @@ impl Broker {
             .directories
             .iter()
             .enumerate()
-            .filter(|(_, dir)| dir.is_online);
+            .filter(|(_, dir)| dir.is_online());
         online
             .map(|(index, _)| index)
             .min_by_key(|index| counts.get(index).copied().unwrap_or(0))
@@ -264,7 +338,7 @@ impl Broker {
         }
     }
 
-    fn delete_log(&mut self, directory: DirectoryIndex, name: &TopicPartition) {
+    pub(super) fn delete_log(&mut self, directory: DirectoryIndex, name: &TopicPartition) {
         self.disk(
             directory,
             DiskRequest::DeleteLog { log: name.clone() },
@@ -274,9 +348,11 @@ impl Broker {
 
     /// Removes the logs that no registration has claimed, once the metadata is complete.
     pub(super) fn remove_stray_logs(&mut self) {
-        for (name, log) in std::mem::take(&mut self.unclaimed) {
-            warn!(partition = %name, topic_id = %log.topic_id, "removing a stray log");
-            self.delete_log(log.directory, &name);
+        for (name, logs) in std::mem::take(&mut self.unclaimed) {
+            for log in logs {
+                warn!(partition = %name, topic_id = %log.topic_id, "removing a stray log");
+                self.delete_log(log.directory, &name);
+            }
         }
     }
 
@@ -284,6 +360,12 @@ impl Broker {
     pub(super) fn partition_exists(&self, name: &TopicPartition) -> bool {
         let topic = self.image.topics().named(&name.topic);
         topic.is_some_and(|topic| topic.partition(name.partition).is_some())
+    }
+
+    /// Whether a broker is visible and has its replica in a log directory that is online.
+    pub(super) fn is_online(&self, registration: &PartitionRegistration, id: BrokerId) -> bool {
+        let brokers = self.image.brokers();
+        self.is_visible(id) && brokers.is_replica_online(registration, id)
     }
 
     /// Whether a broker is registered and not fenced.

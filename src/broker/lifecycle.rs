@@ -21,6 +21,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tracing::{debug, info, warn};
 
+use super::directories::Directory;
 use super::effects::{Channel, Correlation, Effect, PeerError};
 use super::peer_events::PeerPurpose;
 use super::{Broker, is_due};
@@ -62,6 +63,8 @@ pub(super) struct Lifecycle {
     session: Duration,
     lease_until: Time,
     failures: u32,
+    /// Directories changed since the last heartbeat was sent.
+    has_news: bool,
     /// The controller answered a heartbeat that knew of our registration.
     caught_up: bool,
     serving: bool,
@@ -85,6 +88,7 @@ impl Lifecycle {
             session,
             lease_until: Time::ZERO,
             failures: 0,
+            has_news: false,
             caught_up: false,
             serving: false,
             shutdown_deadline: None,
@@ -149,6 +153,12 @@ impl Broker {
     /// The leader of the quorum changed: ask the new one at once.
     pub(super) fn lifecycle_leader_changed(&mut self, now: Now) {
         self.lifecycle.in_flight = None;
+        self.lifecycle.act_at(now.time);
+    }
+
+    /// A directory went offline or online: tell the controller at once.
+    pub(super) fn lifecycle_directories_changed(&mut self, now: Now) {
+        self.lifecycle.has_news = true;
         self.lifecycle.act_at(now.time);
     }
 
@@ -221,29 +231,30 @@ impl Broker {
         let online = self
             .directories
             .iter()
-            .filter(|directory| directory.is_online);
+            .filter(|directory| directory.is_online());
         let body = BrokerRegistrationRequest::default()
             .with_broker_id(wire::BrokerId(self.id.0))
             .with_cluster_id(text(&self.settings.cluster_id))
             .with_incarnation_id(self.incarnation_id)
             .with_listeners(vec![listener])
             .with_rack(rack.map(text))
-            .with_log_dirs(online.map(|directory| directory.id).collect())
+            .with_log_dirs(online.filter_map(Directory::id).collect())
             .with_previous_broker_epoch(self.lifecycle.previous_epoch);
         self.call(now, body.into(), PeerPurpose::Registration);
     }
 
     fn beat(&mut self, now: Now, epoch: BrokerEpoch) {
+        self.lifecycle.has_news = false;
         let offline = self
             .directories
             .iter()
-            .filter(|directory| !directory.is_online);
+            .filter(|directory| !directory.is_online());
         let body = BrokerHeartbeatRequest::default()
             .with_broker_id(wire::BrokerId(self.id.0))
             .with_broker_epoch(epoch)
             .with_current_metadata_offset(self.image.last_offset())
             .with_want_shut_down(self.lifecycle.shutdown_deadline.is_some())
-            .with_offline_log_dirs(offline.map(|directory| directory.id).collect());
+            .with_offline_log_dirs(offline.filter_map(Directory::id).collect());
         self.call(now, body.into(), PeerPurpose::Heartbeat);
     }
 
@@ -333,7 +344,7 @@ impl Broker {
     fn pause(&self, response: &wire::BrokerHeartbeatResponse) -> Duration {
         if self.lifecycle.shutdown_deadline.is_some() {
             SHUTDOWN_POLL
-        } else if self.lifecycle.caught_up && !response.is_caught_up {
+        } else if self.lifecycle.has_news || self.lifecycle.caught_up && !response.is_caught_up {
             Duration::ZERO
         } else {
             self.lifecycle.heartbeat_interval

@@ -5,10 +5,12 @@
 //! request is answered, omitted or closed exactly once; metadata is acted upon only when the
 //! quorum has committed it. Source: Kafka's `KafkaApis`, `BrokerServer`, `ReplicaManager`.
 
+mod assignments;
 mod closing;
 mod controller;
 mod controller_refusal;
 mod controller_wire;
+mod directories;
 mod disk_events;
 pub mod effects;
 mod fetcher;
@@ -40,11 +42,14 @@ use crate::metadata::MetadataImage;
 use crate::metadata::controller::Controller;
 use crate::quorum::Quorum;
 use crate::replica::EligibleBrokers;
+use crate::storage::DiskError;
 use crate::time::{Now, Time};
 
+use self::assignments::Assignments;
 use self::closing::Closing;
 use self::controller::Releases;
-use self::disk_events::DiskPurpose;
+use self::directories::Directory;
+use self::disk_events::Operation;
 use self::effects::{Correlation, DirectoryIndex, DiskToken, Effect, PeerError, RequestId};
 use self::fetcher::Fetchers;
 use self::forward::Forwards;
@@ -71,7 +76,9 @@ pub struct Broker {
     directories: Vec<Directory>,
     effects: Vec<Effect>,
     last_id: u64,
-    disk_purposes: FxHashMap<DiskToken, DiskPurpose>,
+    operations: FxHashMap<DiskToken, Operation>,
+    /// Operations that an offline directory refused.
+    refused_operations: VecDeque<(Operation, DiskError)>,
     peer_purposes: FxHashMap<Correlation, PeerPurpose>,
     local_answers: VecDeque<(Correlation, Result<Box<ResponseKind>, PeerError>)>,
     quorum: Quorum,
@@ -84,7 +91,8 @@ pub struct Broker {
     lifecycle: Lifecycle,
     forwards: Forwards,
     eligible: Arc<EligibleBrokers>,
-    unclaimed: BTreeMap<TopicPartition, UnclaimedLog>,
+    assignments: Assignments,
+    unclaimed: BTreeMap<TopicPartition, Vec<UnclaimedLog>>,
     partitions: BTreeMap<TopicPartition, Partition>,
     replica_timers: BTreeSet<(Time, TopicPartition)>,
     fetchers: Fetchers,
@@ -95,13 +103,6 @@ pub struct Broker {
     groups: Groups,
     timers: Timers,
     closing: Closing,
-}
-
-/// One of `log.dirs`.
-#[derive(Clone, Copy, Debug)]
-struct Directory {
-    id: Uuid,
-    is_online: bool,
 }
 
 impl Broker {
@@ -123,6 +124,8 @@ impl Broker {
             self.replica_timers.first().map(|(time, _)| *time),
             self.fetchers.next_timeout(),
             self.purgatory.next_timeout(),
+            self.directories_next_timeout(),
+            self.assignments.next_timeout(),
             self.producer_ids.next_timeout(),
             self.groups.next_timeout(),
             Some(self.timers.next_timeout()),
@@ -143,6 +146,7 @@ impl Broker {
         }
         self.controller_timeout(now);
         self.lifecycle_timeout(now);
+        self.directories_timeout(now);
         self.forwards_timeout(now);
         self.replicas_timeout(now);
         self.purgatory_timeout(now);
@@ -156,6 +160,9 @@ impl Broker {
     pub fn handle_cancelled(&mut self, request: RequestId) {
         self.purgatory.cancel(request);
         self.forwards.cancel(request);
+        for directory in &mut self.directories {
+            directory.held.retain(|held| held.request != request);
+        }
     }
 
     /// Lets the parts of the broker act on each other until nothing is left to do.
@@ -167,6 +174,8 @@ impl Broker {
                 self.dispatch_peer_answer(now, correlation, result);
                 acted = true;
             }
+            acted |= self.dispatch_refused_operations(now);
+            acted |= self.send_assignments(now);
             acted |= self.serve_groups(now);
             acted |= self.serve_woken_fetches(now);
             acted |= self.send_due_fetches(now);
@@ -204,6 +213,8 @@ impl Broker {
 mod acknowledge_test;
 #[cfg(test)]
 mod broker_test;
+#[cfg(test)]
+mod directories_test;
 #[cfg(test)]
 mod groups_test;
 

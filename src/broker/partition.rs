@@ -34,6 +34,8 @@ pub(super) struct Partition {
     pub(super) config: TopicConfig,
     /// Tells completions for this replica from those for one before it.
     pub(super) generation: u64,
+    /// Its log is damaged.
+    pub(super) is_lost: bool,
     timer: Option<Time>,
 }
 
@@ -58,6 +60,7 @@ impl Partition {
             topic_id,
             config,
             generation,
+            is_lost: false,
             timer: None,
         }
     }

@@ -35,6 +35,8 @@ pub(super) enum PeerPurpose {
         token: AlterPartitionToken,
     },
     ProducerIds,
+    /// Where replicas lie.
+    Assignments,
     /// A client's request that only the controller can answer.
     Forward(RequestId),
     /// A topic that a client asked about is created for it.
@@ -85,6 +87,7 @@ impl Broker {
             PeerPurpose::AlterPartition { partition, token } => {
                 self.handle_alter_partition_answer(now, &partition, token, result);
             }
+            PeerPurpose::Assignments => self.handle_assignments_answer(correlation, result),
             PeerPurpose::ProducerIds => self.handle_producer_ids_answer(now, result),
             PeerPurpose::Forward(request) => self.handle_forward_answer(now, request, result),
             PeerPurpose::AutoCreate => {}
@@ -194,6 +197,7 @@ fn controller_api(body: &RequestKind) -> Option<ApiKey> {
         RequestKind::BrokerRegistration(_) => Some(ApiKey::BrokerRegistration),
         RequestKind::BrokerHeartbeat(_) => Some(ApiKey::BrokerHeartbeat),
         RequestKind::AlterPartition(_) => Some(ApiKey::AlterPartition),
+        RequestKind::AssignReplicasToDirs(_) => Some(ApiKey::AssignReplicasToDirs),
         RequestKind::AllocateProducerIds(_) => Some(ApiKey::AllocateProducerIds),
         RequestKind::CreateTopics(_) => Some(ApiKey::CreateTopics),
         RequestKind::DeleteTopics(_) => Some(ApiKey::DeleteTopics),

@@ -10,8 +10,11 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+use super::Broker;
+use super::assignments::Assignments;
 use super::closing::Closing;
 use super::controller::Releases;
+use super::directories::Directory;
 use super::disk_events::DiskPurpose;
 use super::fetcher::Fetchers;
 use super::forward::Forwards;
@@ -21,7 +24,6 @@ use super::image_apply::UnclaimedLog;
 use super::lifecycle::Lifecycle;
 use super::purgatory::Purgatory;
 use super::timers::Timers;
-use super::{Broker, Directory};
 use crate::config::Settings;
 use crate::id::TopicPartition;
 use crate::metadata::MetadataImage;
@@ -43,8 +45,9 @@ pub struct Startup {
     pub incarnation_id: Uuid,
     /// The ids of `log.dirs`, in their order.
     pub directories: Vec<DirectoryStart>,
-    /// The partitions' logs that recovery found, the metadata log aside.
-    pub logs: BTreeMap<TopicPartition, UnclaimedLog>,
+    /// The partitions' logs that recovery found, the metadata log aside. Of several logs of one
+    /// partition the one in the directory that the controller knows is used.
+    pub logs: BTreeMap<TopicPartition, Vec<UnclaimedLog>>,
     /// What the quorum starts with.
     pub quorum: quorum::Recovered,
     /// The epoch of the last life, if it ended cleanly.
@@ -54,8 +57,8 @@ pub struct Startup {
 /// One of `log.dirs` at start.
 #[derive(Clone, Copy, Debug)]
 pub struct DirectoryStart {
-    /// Its id.
-    pub id: Uuid,
+    /// Its id; `None` if it could not be opened.
+    pub id: Option<Uuid>,
 }
 
 impl Broker {
@@ -73,17 +76,15 @@ impl Broker {
         let config = quorum_config(&settings);
         let quorum = Quorum::new(now, config, seed, quorum)?;
         let previous = startup.previous_broker_epoch.unwrap_or(NO_BROKER_EPOCH);
-        let directories = directories.iter().map(|directory| Directory {
-            id: directory.id,
-            is_online: true,
-        });
+        let directories = directories.iter().map(|start| Directory::new(start.id));
         let mut broker = Self {
             id: settings.node_id,
             incarnation_id,
             directories: directories.collect(),
             effects: Vec::new(),
             last_id: 0,
-            disk_purposes: FxHashMap::default(),
+            operations: FxHashMap::default(),
+            refused_operations: std::collections::VecDeque::new(),
             peer_purposes: FxHashMap::default(),
             local_answers: std::collections::VecDeque::new(),
             quorum,
@@ -95,6 +96,7 @@ impl Broker {
             lifecycle: Lifecycle::new(now.time, &settings, previous),
             forwards: Forwards::default(),
             eligible: Arc::default(),
+            assignments: Assignments::default(),
             unclaimed: logs,
             partitions: BTreeMap::new(),
             replica_timers: std::collections::BTreeSet::new(),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::directories::Directory;
 use super::disk_events::DiskPurpose;
 use super::effects::DirectoryIndex;
 use super::partition::PartitionKey;
@@ -84,6 +85,10 @@ impl Broker {
 
     fn flush_old_records(&mut self) {
         let unflushed = self.partitions.iter().filter(|(_, partition)| {
+            let directory = self.directories.get(partition.directory);
+            if directory.is_none_or(Directory::is_crowded) {
+                return false;
+            }
             let log = partition.replica.log();
             partition.config.flush_interval.is_some()
                 && log.flushed_offset() < log.appended_offset()

@@ -108,6 +108,8 @@ pub const SETTINGS_KEYS: &[Key] = &[
         "How far a timestamp may lie in the past."),
     key("log.message.timestamp.after.max.ms", MS, "3600000",
         "How far a timestamp may lie in the future."),
+    key("log.dir.failure.timeout.ms", POSITIVE_MS, "30000",
+        "A broker that cannot tell any controller of a failed directory for so long ends."),
     key("log.dir.stall.timeout.ms", POSITIVE_MS, "30000",
         "Age of the oldest disk operation at which a directory is declared offline."),
     key("compression.type", Kind::OneOf(&["producer"]), "producer",

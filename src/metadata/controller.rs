@@ -9,6 +9,7 @@
 //! Source: Kafka's `QuorumController`.
 
 mod alter_partition;
+mod assign_replicas;
 mod assignment;
 mod configs;
 mod create_topics;
@@ -31,6 +32,7 @@ use rand_chacha::rand_core::SeedableRng;
 pub use self::alter_partition::{
     AlterPartition, AlterPartitionResponse, AlteredPartition, IsrMember, PartitionAlteration,
 };
+pub use self::assign_replicas::{AssignReplicas, AssignedReplica, ReplicaDirectory};
 pub use self::configs::{ConfigAlteration, ConfigOp, ConfigReplacement};
 pub use self::create_topics::{CreatedTopic, NewTopic};
 pub use self::delete_topics::{DeletedTopic, TopicSelector};
@@ -214,6 +216,8 @@ mod admin_test;
 mod alter_partition_test;
 #[cfg(test)]
 mod broker_test;
+#[cfg(test)]
+mod directory_test;
 #[cfg(test)]
 mod election_test;
 #[cfg(test)]

@@ -126,6 +126,14 @@ impl MetadataImage {
                 self.brokers
                     .change(*broker_id, *broker_epoch, *fenced, *in_controlled_shutdown)?;
             }
+            MetadataRecord::BrokerDirectoriesOffline {
+                broker_id,
+                broker_epoch,
+                directories,
+            } => {
+                self.brokers
+                    .set_offline_directories(*broker_id, *broker_epoch, directories)?;
+            }
             MetadataRecord::Topic { name, topic_id } => self.topics.create(name, *topic_id)?,
             MetadataRecord::RemoveTopic { topic_id } => {
                 let name = self.topics.remove(*topic_id)?;

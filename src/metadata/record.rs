@@ -14,7 +14,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use self::codec::{CodecError, decode_records, encode_records};
-use crate::id::{BrokerId, TopicId};
+use crate::id::{BrokerId, TopicId, UNASSIGNED_DIRECTORY};
 use crate::offset::{BrokerEpoch, ProducerId};
 use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
@@ -42,6 +42,15 @@ pub enum MetadataRecord {
         fenced: Option<bool>,
         /// Whether the broker shuts down, if that changed.
         in_controlled_shutdown: Option<bool>,
+    },
+    /// Other log directories of a registered broker than before are offline (KIP-858).
+    BrokerDirectoriesOffline {
+        /// The broker.
+        broker_id: BrokerId,
+        /// The life of it that changed.
+        broker_epoch: BrokerEpoch,
+        /// All of its registered directories that are offline now.
+        directories: Vec<Uuid>,
     },
     /// A topic was created; its partitions follow.
     Topic {
@@ -97,8 +106,10 @@ pub struct BrokerRegistration {
     pub endpoints: Vec<BrokerEndpoint>,
     /// Its rack, if it has one.
     pub rack: Option<String>,
-    /// The ids of its online log directories.
+    /// The ids of the log directories that it could open when it registered.
     pub directories: Vec<Uuid>,
+    /// Those of them that have failed or stall since.
+    pub offline_directories: Vec<Uuid>,
     /// A fenced broker leads nothing, joins no ISR, and clients do not see it.
     pub fenced: bool,
     /// A broker that shuts down leads nothing and joins no ISR.
@@ -109,6 +120,14 @@ impl BrokerRegistration {
     /// Whether the broker may lead partitions and be a member of their ISR (KIP-841).
     pub fn is_active(&self) -> bool {
         !self.fenced && !self.in_controlled_shutdown
+    }
+
+    /// Whether the broker can use what lies in `directory`. A replica without one is where the
+    /// broker will put it.
+    pub fn is_directory_online(&self, directory: Uuid) -> bool {
+        directory == UNASSIGNED_DIRECTORY
+            || self.directories.contains(&directory)
+                && !self.offline_directories.contains(&directory)
     }
 }
 

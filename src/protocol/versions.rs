@@ -82,6 +82,7 @@ pub const SERVED: &[Served] = &[
     internal(ApiKey::BrokerRegistration, 4, 4),
     internal(ApiKey::BrokerHeartbeat, 1, 1),
     internal(ApiKey::AllocateProducerIds, 0, 0),
+    internal(ApiKey::AssignReplicasToDirs, 0, 0),
 ];
 
 /// The row of `api`, if the node serves it at all.

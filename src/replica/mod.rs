@@ -56,7 +56,7 @@ enum Role {
     Unassigned,
     Leader(Box<LeaderState>),
     Follower(FollowerState),
-    /// The disk failed. Final: a restart of the broker makes a new replica.
+    /// The disk failed. Final: a new replica is made if the log can be used again.
     Offline,
 }
 

@@ -6,7 +6,7 @@
 
 use uuid::Uuid;
 
-use crate::id::{BrokerId, TopicId};
+use crate::id::{BrokerId, TopicId, UNASSIGNED_DIRECTORY};
 use crate::offset::{LeaderEpoch, PartitionEpoch};
 
 /// A partition as the controller knows it.
@@ -36,6 +36,15 @@ pub struct PartitionRegistration {
     pub removing_replicas: Vec<BrokerId>,
     /// The log directories of the replicas, parallel to them.
     pub directories: Vec<Uuid>,
+}
+
+impl PartitionRegistration {
+    /// The log directory in which `broker_id` keeps its replica, as far as the controller was told.
+    pub fn directory_of(&self, broker_id: BrokerId) -> Uuid {
+        let mut replicas = self.replicas.iter().zip(&self.directories);
+        let found = replicas.find(|(replica, _)| **replica == broker_id);
+        found.map_or(UNASSIGNED_DIRECTORY, |(_, directory)| *directory)
+    }
 }
 
 /// Whether a leader has recovered from an unclean election.

@@ -13,9 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use super::clock::Clock;
-use super::disk::{Completion, DirectoryThread, SubmitError};
+use super::disk::{Completion, DirectoryNews, DirectoryThread, SubmitError};
 use super::event::{Answer, Event};
 use super::node::{NodeError, Status};
+use super::open::unclaimed_logs;
 use super::peers::Peers;
 use super::signal::{Shutdown, Stop};
 use crate::broker::Broker;
@@ -28,26 +29,28 @@ const SWEEP: Duration = Duration::from_millis(500);
 /// Events handled before their effects are performed.
 const BATCH_MAX: usize = 64;
 
-/// The completion of an operation of one directory.
+/// What the thread of one directory tells.
 #[derive(Debug)]
 pub(super) struct DiskEvent {
     pub(super) directory: DirectoryIndex,
-    pub(super) completion: Completion,
+    pub(super) news: DirectoryNews,
 }
 
 /// A directory's thread and what is under way there.
 #[derive(Debug)]
 pub(super) struct Directory {
-    thread: DirectoryThread,
+    /// `None` if the directory could not be opened.
+    thread: Option<DirectoryThread>,
     /// Operations that the thread's queue had no room for yet.
     overflow: VecDeque<(DiskToken, DiskRequest)>,
     /// When each operation under way was asked for; tokens grow with time.
     under_way: BTreeMap<DiskToken, Time>,
+    /// An operation hangs, and whatever else was asked for is given up.
     stalled: bool,
 }
 
 impl Directory {
-    pub(super) fn new(thread: DirectoryThread) -> Self {
+    pub(super) fn new(thread: Option<DirectoryThread>) -> Self {
         Self {
             thread,
             overflow: VecDeque::new(),
@@ -57,14 +60,27 @@ impl Directory {
     }
 
     fn submit(&mut self) {
+        let Some(thread) = &self.thread else {
+            return;
+        };
         while let Some((token, request)) = self.overflow.pop_front() {
-            match self.thread.try_submit(token, request) {
+            match thread.try_submit(token, request) {
                 Ok(()) | Err(SubmitError::Ended) => {}
                 Err(SubmitError::Full(token, request)) => {
                     self.overflow.push_front((token, request));
                     return;
                 }
             }
+        }
+    }
+
+    /// Gives up all that is under way.
+    fn abandon(&mut self) {
+        self.stalled = true;
+        self.overflow.clear();
+        self.under_way.clear();
+        if let Some(thread) = &mut self.thread {
+            thread.abandon();
         }
     }
 }
@@ -160,13 +176,13 @@ impl Core {
                     }
                     self.broker.handle_shutdown(self.clock.now());
                 }
-                Some(event) = disk_events.recv() => self.completed(event),
+                Some(event) = disk_events.recv() => self.heard_of_disk(event),
                 Some(event) = requests.recv() => self.handle(event),
                 () = sleep_until(wake_at) => {}
             }
             for _ in 0..BATCH_MAX {
                 if let Ok(event) = disk_events.try_recv() {
-                    self.completed(event);
+                    self.heard_of_disk(event);
                 } else if let Ok(event) = requests.try_recv() {
                     self.handle(event);
                 } else {
@@ -206,13 +222,28 @@ impl Core {
         }
     }
 
-    fn completed(
-        &mut self,
-        DiskEvent {
-            directory,
-            completion,
-        }: DiskEvent,
-    ) {
+    fn heard_of_disk(&mut self, event: DiskEvent) {
+        let (directory, now) = (event.directory, self.clock.now());
+        match event.news {
+            DirectoryNews::Completed(completion) => self.completed(directory, completion),
+            DirectoryNews::Reopened(reopened) => {
+                let logs = unclaimed_logs(&reopened.recovered, directory);
+                if let Some(directory) = self.directories.get_mut(directory) {
+                    directory.stalled = false;
+                    if let Some(thread) = &mut directory.thread {
+                        thread.resume(*reopened);
+                    }
+                }
+                self.broker.handle_directory_reopened(now, directory, logs);
+            }
+            DirectoryNews::ReopenFailed(error) => {
+                let cause = error.to_string();
+                self.broker.handle_directory_reopen_failed(directory, cause);
+            }
+        }
+    }
+
+    fn completed(&mut self, directory: DirectoryIndex, completion: Completion) {
         let Completion { token, result } = completion;
         if let Some(directory) = self.directories.get_mut(directory) {
             directory.under_way.remove(&token);
@@ -246,7 +277,8 @@ impl Core {
             }
             let oldest = directory.under_way.values().next();
             let stalls = oldest.is_some_and(|since| now.time.since(*since) > self.stall_timeout);
-            if stalls && !std::mem::replace(&mut directory.stalled, true) {
+            if stalls && !directory.stalled {
+                directory.abandon();
                 self.broker.handle_directory_stalled(now, index);
             }
         }

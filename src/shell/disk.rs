@@ -12,5 +12,6 @@ mod thread;
 pub use files::{RealDisk, RealFile};
 pub use lock::{DirectoryLock, LockError};
 pub use thread::{
-    Completion, DirectoryStartError, DirectoryThread, DiskToken, QUEUE_DEPTH, SubmitError,
+    Completion, DirectoryNews, DirectoryStartError, DirectoryThread, DiskToken, QUEUE_DEPTH,
+    Reopened, SubmitError,
 };

@@ -9,6 +9,7 @@ mod event;
 mod limits;
 mod net;
 mod node;
+mod open;
 mod peers;
 mod random;
 mod signal;
@@ -16,8 +17,8 @@ mod up;
 
 pub use clock::Clock;
 pub use disk::{
-    Completion, DirectoryLock, DirectoryStartError, DirectoryThread, DiskToken, LockError,
-    QUEUE_DEPTH, RealDisk, RealFile, SubmitError,
+    Completion, DirectoryLock, DirectoryNews, DirectoryStartError, DirectoryThread, DiskToken,
+    LockError, QUEUE_DEPTH, RealDisk, RealFile, Reopened, SubmitError,
 };
 pub use node::{Node, NodeError, Status, run, run_until_signal};
 pub use signal::{Shutdown, Stop, Stopper};

@@ -4,10 +4,9 @@
 //! Invariant: a node that cannot start says so in one line that names the remedy, and leaves
 //! nothing behind that runs.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,21 +14,18 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
+use uuid::Uuid;
 
 use super::clock::Clock;
-use super::core::{Core, Directory, DiskEvent};
-use super::disk::{DirectoryStartError, DirectoryThread, QUEUE_DEPTH};
+use super::core::{Core, Directory};
+use super::disk::DirectoryStartError;
 use super::limits;
 use super::net;
+use super::open::{open_directories, startup};
 use super::peers::Peers;
-use super::random;
 use super::signal::{Shutdown, Stop, Stopper};
-use crate::broker::{
-    Broker, DirectoryStart, METADATA_TOPIC, StartError, Startup, UnclaimedLog, metadata_batches,
-};
+use crate::broker::{Broker, StartError};
 use crate::config::{Endpoint, Settings};
-use crate::quorum::{Batch, ElectionState, Recovered, Snapshot, SnapshotId};
-use crate::storage::{DirectoryIdentity, RecoveredDirectory, metadata_partition};
 
 /// How long connections may take to be dropped when a node ends.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(1);
@@ -59,6 +55,21 @@ pub enum NodeError {
     /// A log directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryStartError),
+    /// Two log directories have one id.
+    #[error(
+        "{} and {} have the same directory.id={id} in meta.properties: one is a copy of the \
+         other, remove it or choose another log.dirs",
+        first.display(),
+        second.display()
+    )]
+    SameDirectoryId {
+        /// The one.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// Their id.
+        id: Uuid,
+    },
     /// The metadata log cannot be used.
     #[error("the metadata log cannot be used: {0}")]
     Metadata(String),
@@ -107,13 +118,13 @@ impl Node {
         let settings = Arc::new(settings.with_listener_port(address.port()));
         log_settings(&settings);
         let clock = Clock::start();
-        let (completions, disk_events) = mpsc::unbounded_channel();
-        let opened = open_directories(&settings, &completions)?;
+        let (disk_sender, disk_events) = mpsc::unbounded_channel();
+        let opened = open_directories(&settings, &disk_sender)?;
         let startup = startup(&settings, &opened)?;
         let broker = Broker::new(clock.now(), startup)?;
         let directories = opened
             .into_iter()
-            .map(|(thread, _)| Directory::new(thread))
+            .map(|opened| Directory::new(opened.map(|(thread, _)| thread)))
             .collect();
         let runtime = network_runtime().map_err(NodeError::Thread)?;
         let (events, requests) = mpsc::channel(settings.int("queued.max.requests") as usize);
@@ -240,131 +251,4 @@ fn log_settings(settings: &Settings) {
     for entry in settings.entries().filter(|entry| !entry.is_default) {
         info!(key = entry.name, value = entry.value, "setting");
     }
-}
-
-type Opened = Vec<(DirectoryThread, RecoveredDirectory)>;
-
-fn open_directories(
-    settings: &Settings,
-    completions: &mpsc::UnboundedSender<DiskEvent>,
-) -> Result<Opened, NodeError> {
-    let mut opened = Vec::new();
-    for (index, path) in settings.log_dirs.iter().enumerate() {
-        let identity = DirectoryIdentity {
-            cluster_id: settings.cluster_id.clone(),
-            node_id: settings.node_id,
-            new_directory_id: random::uuid().map_err(NodeError::Random)?,
-        };
-        let completions = completions.clone();
-        let complete = move |completion| {
-            let _ = completions.send(DiskEvent {
-                directory: index,
-                completion,
-            });
-        };
-        opened.push(DirectoryThread::start(
-            path.clone(),
-            &identity,
-            QUEUE_DEPTH,
-            complete,
-        )?);
-    }
-    Ok(opened)
-}
-
-fn startup(settings: &Arc<Settings>, opened: &Opened) -> Result<Startup, NodeError> {
-    let mut logs = BTreeMap::new();
-    let mut quorum = Recovered::default();
-    let mut previous = Vec::new();
-    let mut directories = Vec::new();
-    for (index, (_, found)) in opened.iter().enumerate() {
-        directories.push(DirectoryStart {
-            id: found.directory_id,
-        });
-        previous.push(found.previous_broker_epoch);
-        for log in &found.logs {
-            if &*log.topic_partition.topic != METADATA_TOPIC {
-                let unclaimed = UnclaimedLog {
-                    topic_id: log.topic_id,
-                    state: log.state.clone(),
-                    high_watermark: log.high_watermark,
-                    directory: index,
-                };
-                logs.insert(log.topic_partition.clone(), unclaimed);
-            }
-        }
-        if settings.log_dirs.get(index) == Some(&settings.metadata_log_dir) {
-            quorum = recovered_quorum(found, &settings.metadata_log_dir)?;
-        }
-    }
-    // Only if every directory was closed in the same life did that life end cleanly.
-    let clean = previous.first().copied().flatten();
-    let previous_broker_epoch = clean.filter(|_| previous.iter().all(|epoch| *epoch == clean));
-    info!(
-        logs = logs.len(),
-        batches = quorum.batches.len(),
-        ?previous_broker_epoch,
-        "recovered"
-    );
-    Ok(Startup {
-        settings: Arc::clone(settings),
-        seed: random::seed().map_err(NodeError::Random)?,
-        incarnation_id: random::uuid().map_err(NodeError::Random)?,
-        directories,
-        logs,
-        quorum,
-        previous_broker_epoch,
-    })
-}
-
-fn recovered_quorum(found: &RecoveredDirectory, path: &Path) -> Result<Recovered, NodeError> {
-    let mut batches = Vec::new();
-    for batch in &found.metadata_batches {
-        let converted = metadata_batches(batch.bytes().clone());
-        let converted = converted
-            .map_err(|error| NodeError::Metadata(format!("{error} in {}", path.display())))?;
-        batches.extend(converted);
-    }
-    check_metadata_end(found, &batches, path)?;
-    let snapshot = found.snapshot.as_ref().map(|(id, bytes)| Snapshot {
-        id: SnapshotId {
-            end_offset: id.end_offset,
-            epoch: id.epoch,
-        },
-        bytes: bytes.clone(),
-    });
-    let state = ElectionState {
-        epoch: found.election.epoch,
-        voted_for: found.election.voted_for,
-    };
-    Ok(Recovered {
-        state,
-        snapshot,
-        batches,
-    })
-}
-
-/// Damage in the middle of the metadata log must not pass for its end: the node would vote as if
-/// the quorum had never committed what follows.
-fn check_metadata_end(
-    found: &RecoveredDirectory,
-    batches: &[Batch],
-    path: &Path,
-) -> Result<(), NodeError> {
-    let mut logs = found.logs.iter();
-    let Some(log) = logs.find(|log| log.topic_partition == metadata_partition()) else {
-        return Ok(());
-    };
-    let end = batches
-        .last()
-        .map_or(log.state.log_start_offset, Batch::end_offset);
-    if end == log.state.log_end_offset {
-        return Ok(());
-    }
-    Err(NodeError::Metadata(format!(
-        "it is damaged at offset {end} in {}, and ends at {}: remove the data directory of this \
-         node, and it will copy the log from the others",
-        path.display(),
-        log.state.log_end_offset
-    )))
 }

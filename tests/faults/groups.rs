@@ -68,6 +68,7 @@ fn struck(mode: CommitMode, for_ms: u64, fault: impl Fn(Target) -> FaultSpec) ->
         at_ms: 1_500,
         for_ms,
         draw: 0,
+        when: None,
         what: fault(owner),
     }];
     plan

@@ -11,6 +11,7 @@
 
 mod brokers;
 mod damage;
+mod disk_semantics;
 mod disks;
 mod groups;
 mod links;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
                 brokers::trials(),
                 damage::trials(),
                 disks::trials(),
+                disk_semantics::trials(),
                 groups::trials(),
                 links::trials(),
                 nemesis::trials(),

@@ -8,7 +8,9 @@ use super::*;
 use crate::anomaly::Kind;
 use crate::contract::Contract;
 use crate::history::{Acks, Header, Op, OpType};
-use FaultClass::{Corruption, Disk, DiskFull, LyingDisk, PowerLoss, ProcessCrash, Stop, Wipe};
+use FaultClass::{
+    Corruption, Disk, DiskFull, DiskStall, LyingDisk, PowerLoss, ProcessCrash, Stop, Wipe,
+};
 
 /// One fault: its class, on which nodes.
 type Fault = (FaultClass, &'static [i32]);
@@ -105,6 +107,8 @@ fn kip966_each_row_of_the_table_and_its_near_miss() {
             may_lose,
         ),
         (every(), &[(PowerLoss, &[1]), (ProcessCrash, &[2, 3])], kept),
+        (never(), &[(PowerLoss, &[1]), (Disk, &[2])], may_lose),
+        (never(), &[(PowerLoss, &[1]), (DiskStall, &[2, 3])], kept),
         (never(), &[(PowerLoss, &[1]), (Stop, &[2, 3])], kept),
         (never(), &[(PowerLoss, &[1]), (ProcessCrash, &[1])], kept),
     ] {

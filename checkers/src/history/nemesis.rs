@@ -58,8 +58,10 @@ pub enum FaultClass {
     Pause,
     /// Messages between some nodes or clients are lost, delayed, cut or reset.
     Network,
-    /// Disk operations are slow or fail, without loss of what was flushed.
+    /// Disk operations fail, without loss of what was flushed.
     Disk,
+    /// Disk operations are slow or hang, and none fails.
+    DiskStall,
     /// A disk has no space left; what was written stays.
     DiskFull,
     /// An fsync says that it succeeded and makes nothing durable; shows when the power goes.

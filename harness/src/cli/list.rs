@@ -7,6 +7,7 @@ use crate::cli::exit::Exit;
 use crate::cli::say::say;
 use crate::cli::{ListArgs, Listed};
 use crate::plan::profile::PROFILES;
+use crate::plan::script::named::SCRIPTS;
 
 /// Prints the names.
 pub fn list(arguments: &ListArgs) -> Exit {
@@ -19,6 +20,7 @@ pub fn list(arguments: &ListArgs) -> Exit {
 fn entries(what: Listed) -> Vec<(&'static str, &'static str)> {
     match what {
         Listed::Profiles => PROFILES.iter().map(|p| (p.name, p.description)).collect(),
+        Listed::Scripts => SCRIPTS.iter().map(|s| (s.name, s.description)).collect(),
         Listed::Sabotage => Sabotage::ALL
             .iter()
             .map(|s| (s.name(), s.description()))
@@ -40,6 +42,7 @@ mod tests {
     fn every_list_has_names_and_descriptions() {
         for what in [
             Listed::Profiles,
+            Listed::Scripts,
             Listed::Faults,
             Listed::Anomalies,
             Listed::Sabotage,

@@ -63,7 +63,17 @@ pub struct RunArgs {
     /// How long the clients work, such as 13s
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub time_limit: Option<std::time::Duration>,
-    /// When members of a group commit; `verdict list modes` names them [default: drawn]
+    /// Play one incident instead; `verdict list scripts` names them
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "time_limit"])]
+    pub script: Option<String>,
+    /// What the brokers fsync before they acknowledge it; never is Kafka's default
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Flush::Never)]
+    pub flush: Flush,
+    /// A broker setting, repeatable
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// When members of a group commit; `verdict list modes` names them [default: drawn]. With a
+    /// profile of disks it makes the consumers members
     #[arg(long, value_name = "NAME")]
     pub mode: Option<String>,
     /// Run brokers with a planted bug; `verdict list sabotage` names them
@@ -71,7 +81,8 @@ pub struct RunArgs {
     pub sabotage: Option<String>,
     /// Run this plan instead of drawing one
     #[arg(long, value_name = "FILE",
-        conflicts_with_all = ["seed", "profile", "time_limit", "mode"])]
+        conflicts_with_all = ["seed", "profile", "time_limit", "mode", "script", "flush",
+            "settings"])]
     pub plan: Option<PathBuf>,
     /// Where result directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -79,6 +90,15 @@ pub struct RunArgs {
     /// Which nodes' data to keep in the result directory
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Keep::Always)]
     pub keep: Keep,
+}
+
+/// What is fsynced before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Flush {
+    /// Nothing.
+    Never,
+    /// Every message: `log.flush.interval.messages=1`.
+    Every,
 }
 
 /// When the data directories of the nodes stay in the result directory.
@@ -144,6 +164,8 @@ pub struct ListArgs {
 pub enum Listed {
     /// Mixes of faults for `--profile`.
     Profiles,
+    /// Incidents for `--script`.
+    Scripts,
     /// Faults that plans can name.
     Faults,
     /// What the checkers find.
@@ -242,7 +264,10 @@ mod tests {
                 "cannot be used with",
             ),
             (&["lst"], "list"),
-            (&["list", "bugs"], "profiles, faults, anomalies, sabotage"),
+            (
+                &["list", "bugs"],
+                "profiles, scripts, faults, anomalies, sabotage",
+            ),
             (&["check"], "<HISTORY>"),
             (&["compare", "one"], "2 values required"),
             (&["up", "--nodes", "0"], "1..=9"),

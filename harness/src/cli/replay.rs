@@ -1,7 +1,7 @@
 //! `verdict replay`: the plan of an earlier run again, as often as asked.
 
 use crate::cli::exit::Exit;
-use crate::cli::{Keep, ReplayArgs, RunArgs};
+use crate::cli::{Flush, Keep, ReplayArgs, RunArgs};
 
 /// The arguments of the runs that a replay stands for.
 pub fn as_run(arguments: &ReplayArgs) -> RunArgs {
@@ -14,6 +14,9 @@ pub fn as_run(arguments: &ReplayArgs) -> RunArgs {
         seed: None,
         profile: None,
         time_limit: None,
+        script: None,
+        flush: Flush::Never,
+        settings: Vec::new(),
         mode: None,
         sabotage: None,
         plan: Some(plan),

@@ -1,19 +1,21 @@
 //! `verdict run`: draws or loads plans, runs them one after another, says how each ended.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::config::sabotage::Sabotage;
 use checkers::history::CommitMode;
 
-use crate::cli::RunArgs;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::result;
 use crate::cli::seeds::Seeds;
+use crate::cli::{Flush, RunArgs};
 use crate::plan::Plan;
 use crate::plan::draw::WORKLOAD_MS_MIN;
 use crate::plan::profile;
+use crate::plan::script::named;
 use crate::run::failure::RunFailure;
 use crate::run::launch::RunEnd;
 use crate::run::status::Status;
@@ -106,6 +108,41 @@ fn draw_plans(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
 }
 
 fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
+    let seeds = arguments.seed.clone().unwrap_or_else(seed_of_the_clock);
+    if seeds.count() > RUNS_MAX {
+        return Err(format!(
+            "--seed names {} runs; write a range of at most {RUNS_MAX}",
+            seeds.count()
+        ));
+    }
+    let mut plans = match &arguments.script {
+        Some(name) => play(name, seeds)?,
+        None => draw_from_profile(arguments, seeds)?,
+    };
+    let mode = arguments.mode.as_deref().map(mode).transpose()?;
+    for plan in &mut plans {
+        if let Some(mode) = mode
+            && !plan.commit_as(mode)
+        {
+            return Err(format!(
+                "--mode needs a profile with a group or with disks, such as `group`; `{}` has \
+                 neither",
+                plan.profile
+            ));
+        }
+        plan.flush_every_message(arguments.flush == Flush::Every);
+        set(plan, &arguments.settings)?;
+    }
+    Ok(plans)
+}
+
+fn play(name: &str, seeds: Seeds) -> Result<Vec<Plan>, String> {
+    let named = named::find(name)
+        .ok_or_else(|| format!("no script is called `{name}`; there are {}", named::names()))?;
+    Ok(seeds.0.map(|seed| Plan::play(seed, named)).collect())
+}
+
+fn draw_from_profile(arguments: &RunArgs, seeds: Seeds) -> Result<Vec<Plan>, String> {
     let name = arguments.profile.as_deref().unwrap_or("default");
     let profile = profile::find(name).ok_or_else(|| {
         format!(
@@ -114,30 +151,24 @@ fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
         )
     })?;
     let workload_ms = arguments.time_limit.map(millis).transpose()?;
-    let seeds = arguments.seed.clone().unwrap_or_else(seed_of_the_clock);
-    if seeds.count() > RUNS_MAX {
-        return Err(format!(
-            "--seed names {} runs; write a range of at most {RUNS_MAX}",
-            seeds.count()
-        ));
-    }
-    let mode = arguments.mode.as_deref().map(mode).transpose()?;
-    let draw = |seed| {
-        let mut plan = match workload_ms {
-            Some(workload_ms) => Plan::draw_with(seed, profile, workload_ms),
-            None => Plan::draw(seed, profile),
-        };
-        if let Some(mode) = mode {
-            plan.commit_as(mode);
-        }
-        plan
+    let draw = |seed| match workload_ms {
+        Some(workload_ms) => Plan::draw_with(seed, profile, workload_ms),
+        None => Plan::draw(seed, profile),
     };
-    if mode.is_some() && !profile.is_group {
-        return Err(format!(
-            "--mode needs a profile with a group, such as `group`; `{name}` has none"
-        ));
-    }
     Ok(seeds.0.map(draw).collect())
+}
+
+/// Changes settings of the brokers, if the plan can be run with them.
+fn set(plan: &mut Plan, settings: &[String]) -> Result<(), String> {
+    for setting in settings {
+        let (key, value) = setting
+            .split_once('=')
+            .ok_or_else(|| format!("--set {setting} has no `=`; write --set KEY=VALUE"))?;
+        let settings = &mut plan.cluster.broker_settings;
+        settings.insert(key.to_owned(), value.to_owned());
+    }
+    plan.check(Path::new("--set"))
+        .map_err(|error| error.to_string())
 }
 
 fn mode(name: &str) -> Result<CommitMode, String> {
@@ -181,6 +212,12 @@ mod tests {
     fn names_and_times_that_do_not_exist_are_refused_with_those_that_do() {
         for (line, wanted) in [
             (&["--profile", "chaos"][..], "there are default, none, kill"),
+            (&["--script", "chaos"], "there are last-replica-standing"),
+            (&["--set", "log.dirs"], "write --set KEY=VALUE"),
+            (
+                &["--set", "log.dirz=1"],
+                "--set: cluster.broker_settings is",
+            ),
             (&["--sabotage", "all"], "there are ack-before-replication"),
             (&["--mode", "sync-after"], "needs a profile with a group"),
             (

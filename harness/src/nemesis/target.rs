@@ -38,6 +38,13 @@ pub enum Target {
         /// Its index.
         partition: i32,
     },
+    /// Every replica of a partition that does not lead it, in sync or not.
+    Followers {
+        /// Its topic.
+        topic: String,
+        /// Its index.
+        partition: i32,
+    },
     /// The active controller.
     Controller,
     /// The last in-sync replica of some partition.
@@ -120,6 +127,15 @@ impl Target {
     pub fn resolve(&self, state: &ClusterState, draw: u64) -> Result<Vec<BrokerId>, String> {
         let one = match self {
             Self::All => return Ok(state.nodes.clone()),
+            Self::Followers { topic, partition } => {
+                let held = state.partition(topic, *partition)?;
+                let follows = |node: &BrokerId| held.leader.is_some_and(|leader| leader != *node);
+                let nodes: Vec<_> = held.replicas.iter().copied().filter(follows).collect();
+                let nobody = || format!("nobody is {self} now");
+                return Some(nodes)
+                    .filter(|nodes| !nodes.is_empty())
+                    .ok_or_else(nobody);
+            }
             Self::Random => pick(&state.nodes, draw),
             Self::Node { id } => state.nodes.iter().copied().find(|node| node.0 == *id),
             Self::Controller => state.controller,
@@ -212,6 +228,7 @@ impl std::fmt::Display for Target {
             Self::Random => f.write_str("a random node"),
             Self::Leader { topic, partition } => write!(f, "leader of {topic}-{partition}"),
             Self::Follower { topic, partition } => write!(f, "follower of {topic}-{partition}"),
+            Self::Followers { topic, partition } => write!(f, "followers of {topic}-{partition}"),
             Self::Controller => f.write_str("controller"),
             Self::OnlyReplicaInIsr => f.write_str("only replica in the ISR"),
             Self::Coordinator { group } => write!(f, "coordinator of {group}"),
@@ -261,7 +278,13 @@ mod tests {
             topic: "t".into(),
             partition: 0,
         };
+        let followers = |partition| Target::Followers {
+            topic: "t".into(),
+            partition,
+        };
         for (target, draw, expected) in [
+            (followers(0), 1, Some(ids(&[2, 3]))),
+            (followers(1), 0, None),
             (Target::All, 0, Some(ids(&[1, 2, 3]))),
             (Target::Random, 4, Some(ids(&[2]))),
             (Target::Node { id: 3 }, 0, Some(ids(&[3]))),

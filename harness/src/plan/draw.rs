@@ -10,7 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::plan::profile::Profile;
-use crate::plan::{ClusterPlan, GroupPlan, PLAN_FORMAT, Plan, TimePlan, WorkloadPlan, schedule};
+use crate::plan::{
+    ClusterPlan, GroupPlan, PLAN_FORMAT, Plan, TimePlan, WorkloadPlan, disk, schedule,
+};
 use crate::worker::protocol::{Acks, Compression, ConsumerOptions, ProducerOptions};
 
 /// The topic of every run.
@@ -32,8 +34,11 @@ impl Plan {
     /// The plan of `seed` and `profile` with a workload of `workload_ms` milliseconds.
     pub fn draw_with(seed: u64, profile: &Profile, workload_ms: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let cluster = draw_cluster(&mut rng);
+        let mut cluster = draw_cluster(&mut rng);
         let workload = draw_workload(&mut rng);
+        if profile.has_disks {
+            disk::draw_into(seed, &mut cluster);
+        }
         let faults = schedule::draw(&mut rng, profile, &cluster, workload_ms);
         let mut plan = Self {
             format: PLAN_FORMAT,

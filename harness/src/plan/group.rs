@@ -86,11 +86,14 @@ impl GroupPlan {
 }
 
 impl Plan {
-    /// Lets the members of a drawn plan commit in another way.
-    pub fn commit_as(&mut self, mode: CommitMode) {
-        if self.workload.group.is_some() {
+    /// Lets the members of a drawn plan commit in another way, or makes its consumers members if
+    /// its faults are those of disks; whether it could.
+    pub fn commit_as(&mut self, mode: CommitMode) -> bool {
+        let has_members = self.workload.group.is_some() || self.cluster.disk.is_some();
+        if has_members {
             GroupPlan::draw_into(self, Some(mode));
         }
+        has_members
     }
 
     /// Makes processing about as slow as sending is fast: what is handed over then waits, and
@@ -130,14 +133,14 @@ mod tests {
         let group = profile::find("group").expect("a profile");
         for seed in 1..20 {
             let mut plan = Plan::draw(seed, group);
-            plan.commit_as(CommitMode::SyncAfter);
+            assert!(plan.commit_as(CommitMode::SyncAfter));
             let prompt = plan.clone();
-            plan.commit_as(CommitMode::AutoHandoff);
+            assert!(plan.commit_as(CommitMode::AutoHandoff));
             let [least, most] = plan.workload.group.as_ref().expect("a group").process_ms;
             let busy = u64::from(plan.workload.consumers).min(plan.cluster.partitions as u64);
             let sent_in_a_turn = u64::from(plan.workload.sends_per_second) * (least + most) / 2;
             assert!(sent_in_a_turn + 300 >= 1_000 * busy, "seed {seed}");
-            plan.commit_as(CommitMode::SyncAfter);
+            assert!(plan.commit_as(CommitMode::SyncAfter));
             assert_eq!(plan, prompt, "seed {seed}");
         }
     }

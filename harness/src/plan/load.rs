@@ -63,8 +63,14 @@ impl Plan {
             column: error.column(),
             reason: reason(&error),
         })?;
-        match complaint(&plan) {
-            None => Ok(plan),
+        plan.check(path)?;
+        Ok(plan)
+    }
+
+    /// Refuses a plan that cannot be run; `path` is for messages.
+    pub fn check(&self, path: &Path) -> Result<(), PlanError> {
+        match complaint(self) {
+            None => Ok(()),
             Some(Complaint {
                 field,
                 value,

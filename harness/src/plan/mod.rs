@@ -14,6 +14,8 @@ use crate::disk::rule::DiskId;
 use crate::nemesis::FaultSpec;
 use crate::worker::protocol::{ConsumerOptions, ProducerOptions};
 
+mod damage;
+pub mod disk;
 pub mod draw;
 pub mod group;
 pub mod load;
@@ -24,11 +26,13 @@ pub mod script;
 mod validate;
 mod validate_damage;
 mod validate_disk;
+pub mod when;
 
 #[cfg(test)]
 mod draw_test;
 
 pub use group::GroupPlan;
+pub use when::{Condition, When};
 
 /// The version of the format of `plan.json`.
 pub const PLAN_FORMAT: u32 = 1;
@@ -152,6 +156,9 @@ pub struct ScheduledFault {
     pub for_ms: u64,
     /// Picks one where several nodes fit the target.
     pub draw: u32,
+    /// What it waits for from `at_ms` on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<When>,
     /// What it does, to whom.
     pub what: FaultSpec,
 }
@@ -172,12 +179,22 @@ impl ClusterPlan {
     }
 }
 
+impl ScheduledFault {
+    /// When it is healed at the latest, in milliseconds since the workload's start; nothing if no
+    /// clock has such a time.
+    pub fn heal_ms(&self) -> Option<u64> {
+        let when = self.when.as_ref();
+        let waits = when.map_or(Some(0), |when| when.within_ms.checked_add(when.after_ms));
+        self.at_ms.checked_add(waits?)?.checked_add(self.for_ms)
+    }
+}
+
 impl Plan {
     /// When the last fault of the schedule is healed, in milliseconds since the workload's start.
     pub fn last_heal_ms(&self) -> u64 {
         self.faults
             .iter()
-            .map(|fault| fault.at_ms + fault.for_ms)
+            .filter_map(ScheduledFault::heal_ms)
             .max()
             .unwrap_or(0)
     }

@@ -25,12 +25,42 @@ pub enum Family {
     Coordinator,
     /// Answers of the coordinator to its group get lost.
     LossyCoordinator,
+    /// A log directory stops answering, answers by turns, or is slow.
+    DiskStall,
+    /// Operations on a log directory fail, or write a part of what they should.
+    DiskError,
+    /// A log directory has no space left, and later has some again.
+    DiskFull,
+    /// Always the same node loses its power.
+    PowerLossOne,
+    /// All nodes lose their power, at the same moment or one after the other.
+    PowerLossAll,
+    /// Always the same node comes back with damaged files.
+    Corruption,
+    /// Always the same node comes back with an empty, old or foreign directory.
+    Wipe,
 }
 
 impl Family {
     /// Whether it may kill or freeze a node.
     pub fn touches_node(self) -> bool {
-        matches!(self, Self::Kill | Self::Pause | Self::Coordinator)
+        matches!(
+            self,
+            Self::Kill
+                | Self::Pause
+                | Self::Coordinator
+                | Self::DiskError
+                | Self::PowerLossOne
+                | Self::PowerLossAll
+                | Self::Corruption
+                | Self::Wipe
+        )
+    }
+
+    /// Whether a run has one node that all faults of the family strike, so that fewer nodes lose
+    /// something than a commit needs.
+    pub fn has_victim(self) -> bool {
+        matches!(self, Self::PowerLossOne | Self::Corruption | Self::Wipe)
     }
 }
 
@@ -45,6 +75,8 @@ pub struct Profile {
     pub scripts: &'static [Script],
     /// Whether the consumers are members of a group.
     pub is_group: bool,
+    /// Whether every node has two log directories on faulty disks.
+    pub has_disks: bool,
     /// The families, each with its weight in the mix.
     pub families: &'static [(Family, u32)],
 }
@@ -56,6 +88,7 @@ pub const PROFILES: &[Profile] = &[
         description: "leader kills, pauses and partitions in a seeded mix with quiet windows",
         scripts: &[Script::ReturnToLead, Script::AllDown],
         is_group: false,
+        has_disks: false,
         families: &[
             (Family::Kill, 4),
             (Family::Pause, 3),
@@ -68,6 +101,7 @@ pub const PROFILES: &[Profile] = &[
         description: "no faults at all: the control",
         scripts: &[],
         is_group: false,
+        has_disks: false,
         families: &[],
     },
     Profile {
@@ -75,6 +109,7 @@ pub const PROFILES: &[Profile] = &[
         description: "SIGKILL of leaders, followers, the controller, all nodes, and restarts",
         scripts: &[Script::AllDown],
         is_group: false,
+        has_disks: false,
         families: &[(Family::Kill, 1)],
     },
     Profile {
@@ -82,6 +117,7 @@ pub const PROFILES: &[Profile] = &[
         description: "SIGSTOP of leaders, followers and the controller, and SIGCONT",
         scripts: &[],
         is_group: false,
+        has_disks: false,
         families: &[(Family::Pause, 1)],
     },
     Profile {
@@ -89,6 +125,7 @@ pub const PROFILES: &[Profile] = &[
         description: "cut links: isolated leaders and followers, one-way, partial, clients cut off",
         scripts: &[],
         is_group: false,
+        has_disks: false,
         families: &[(Family::Partition, 4), (Family::ClientPartition, 1)],
     },
     Profile {
@@ -96,6 +133,7 @@ pub const PROFILES: &[Profile] = &[
         description: "links that are slow, that hold and release, or that refuse",
         scripts: &[],
         is_group: false,
+        has_disks: false,
         families: &[(Family::SlowLink, 1)],
     },
     Profile {
@@ -109,6 +147,7 @@ pub const PROFILES: &[Profile] = &[
             Script::QuickReturn,
         ],
         is_group: true,
+        has_disks: false,
         families: &[
             (Family::MemberKill, 3),
             (Family::MemberPause, 2),
@@ -123,7 +162,72 @@ pub const PROFILES: &[Profile] = &[
         description: "a consumer group and no faults at all: the control",
         scripts: &[],
         is_group: true,
+        has_disks: false,
         families: &[],
+    },
+    Profile {
+        name: "disk-stall",
+        description: "log directories that hang, hang by turns, or are slow: produce goes on",
+        scripts: &[],
+        is_group: false,
+        has_disks: true,
+        families: &[(Family::DiskStall, 1)],
+    },
+    Profile {
+        name: "disk-error",
+        description: "log directories that fail, or write a part of what they should, and kills",
+        scripts: &[],
+        is_group: false,
+        has_disks: true,
+        families: &[(Family::DiskError, 3), (Family::Kill, 1)],
+    },
+    Profile {
+        name: "disk-full",
+        description: "log directories that fill up and are freed: refused is not acknowledged",
+        scripts: &[],
+        is_group: false,
+        has_disks: true,
+        families: &[(Family::DiskFull, 1)],
+    },
+    Profile {
+        name: "power-loss-one",
+        description: "one node loses its power again and again: nothing is lost",
+        scripts: &[],
+        is_group: false,
+        has_disks: true,
+        families: &[
+            (Family::PowerLossOne, 3),
+            (Family::Partition, 1),
+            (Family::Pause, 1),
+        ],
+    },
+    Profile {
+        name: "power-loss-all",
+        description: "all nodes lose their power: a loss, unless every message is flushed",
+        scripts: &[],
+        is_group: false,
+        has_disks: true,
+        families: &[
+            (Family::PowerLossAll, 3),
+            (Family::Partition, 1),
+            (Family::Kill, 1),
+        ],
+    },
+    Profile {
+        name: "corruption",
+        description: "one node comes back with flipped, cut or missing files: nothing is lost",
+        scripts: &[],
+        is_group: false,
+        has_disks: true,
+        families: &[(Family::Corruption, 3), (Family::Pause, 1)],
+    },
+    Profile {
+        name: "wipe",
+        description: "one node comes back with an empty, old or foreign log directory",
+        scripts: &[],
+        is_group: false,
+        has_disks: true,
+        families: &[(Family::Wipe, 1)],
     },
 ];
 

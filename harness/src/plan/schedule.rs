@@ -11,7 +11,7 @@ use crate::link::{FrameAction, FramePick, FrameRule, FrameSide};
 use crate::nemesis::{FaultSpec, PartitionShape, Target};
 use crate::plan::group::GROUP;
 use crate::plan::profile::{Family, Profile};
-use crate::plan::{ClusterPlan, ScheduledFault};
+use crate::plan::{ClusterPlan, ScheduledFault, damage, disk};
 
 /// No fault before this, in milliseconds (or a quarter of a short workload).
 const WARM_UP_MS: u64 = 1_000;
@@ -21,6 +21,31 @@ const COOL_DOWN_MS: u64 = 800;
 
 /// A fault shorter than this may pass unnoticed, in milliseconds.
 const FAULT_MS_MIN: u64 = 500;
+
+/// Whom the faults of a run may meet.
+#[derive(Clone, Copy)]
+struct Cast<'a> {
+    cluster: &'a ClusterPlan,
+    /// The node that families with a victim strike; 0 without such a family.
+    victim: i32,
+}
+
+impl<'a> Cast<'a> {
+    /// Draws only for profiles with a victim, so that it changes no plan of the others.
+    fn draw(rng: &mut impl Rng, profile: &Profile, cluster: &'a ClusterPlan) -> Self {
+        let mut families = profile.families.iter();
+        let victim = if families.any(|(family, _)| family.has_victim()) {
+            rng.random_range(1..=cluster.nodes as i32)
+        } else {
+            0
+        };
+        Self { cluster, victim }
+    }
+
+    fn victim(self) -> Target {
+        Target::Node { id: self.victim }
+    }
+}
 
 /// Draws the faults of a workload of `workload_ms` milliseconds.
 pub fn draw(
@@ -33,6 +58,7 @@ pub fn draw(
     if profile.families.is_empty() {
         return faults;
     }
+    let cast = Cast::draw(rng, profile, cluster);
     let mut deck = Vec::new();
     let mut at_ms = WARM_UP_MS.min(workload_ms / 4);
     let end_ms = workload_ms - COOL_DOWN_MS.min(workload_ms / 6);
@@ -56,15 +82,17 @@ pub fn draw(
         let family = deal(rng, &mut deck, profile);
         let wanted_ms = rng.random_range(duration_ms(family));
         let for_ms = wanted_ms.min(end_ms - at_ms);
-        let what = draw_fault(rng, family, cluster);
+        let what = draw_fault(rng, family, cast);
+        let what = damage::fit(what, end_ms - at_ms - for_ms);
         faults.push(ScheduledFault {
             at_ms,
             for_ms,
             draw: rng.random(),
+            when: None,
             what,
         });
         if rng.random_ratio(1, 4) {
-            compose(rng, profile, cluster, &mut faults);
+            compose(rng, profile, cast, &mut faults);
         }
         at_ms += for_ms + draw_quiet_ms(rng);
     }
@@ -83,6 +111,12 @@ fn duration_ms(family: Family) -> std::ops::Range<u64> {
         Family::MemberKill => 300..2_000,
         Family::MemberPause => 1_800..4_000,
         Family::LossyCoordinator => 1_500..4_000,
+        // Beyond the stall timeout and the two seconds after it.
+        Family::DiskStall => 3_000..5_500,
+        Family::DiskError => 800..2_500,
+        Family::DiskFull => 1_000..3_000,
+        Family::PowerLossOne | Family::PowerLossAll => 500..1_500,
+        Family::Corruption | Family::Wipe => 400..1_200,
     }
 }
 
@@ -101,7 +135,7 @@ fn draw_quiet_ms(rng: &mut impl Rng) -> u64 {
 fn compose(
     rng: &mut impl Rng,
     profile: &Profile,
-    cluster: &ClusterPlan,
+    cast: Cast<'_>,
     faults: &mut Vec<ScheduledFault>,
 ) {
     let Some(last) = faults.last().filter(|last| last.for_ms >= 2 * FAULT_MS_MIN) else {
@@ -119,11 +153,12 @@ fn compose(
         return;
     }
     let family = pick(rng, &others);
-    let what = draw_fault(rng, family, cluster);
+    let what = damage::fit(draw_fault(rng, family, cast), 0);
     faults.push(ScheduledFault {
         at_ms,
         for_ms,
         draw: rng.random(),
+        when: None,
         what,
     });
 }
@@ -135,6 +170,9 @@ fn touches_process(fault: &FaultSpec) -> bool {
             | FaultSpec::Terminate { .. }
             | FaultSpec::Pause { .. }
             | FaultSpec::Crash { .. }
+            | FaultSpec::Disk { .. }
+            | FaultSpec::PowerLoss { .. }
+            | FaultSpec::Damage { .. }
     )
 }
 
@@ -149,7 +187,8 @@ fn deal(rng: &mut impl Rng, deck: &mut Vec<Family>, profile: &Profile) -> Family
     deck.swap_remove(index)
 }
 
-fn draw_fault(rng: &mut impl Rng, family: Family, cluster: &ClusterPlan) -> FaultSpec {
+fn draw_fault(rng: &mut impl Rng, family: Family, cast: Cast<'_>) -> FaultSpec {
+    let cluster = cast.cluster;
     let target = draw_target(rng, cluster);
     match family {
         Family::Kill => match rng.random_range(0..6) {
@@ -181,6 +220,13 @@ fn draw_fault(rng: &mut impl Rng, family: Family, cluster: &ClusterPlan) -> Faul
             target: coordinator(),
             rule: draw_lost_answer(rng),
         },
+        Family::DiskStall => disk::stall(rng, cluster),
+        Family::DiskError => disk::error(rng, target),
+        Family::DiskFull => disk::full(rng, target),
+        Family::PowerLossOne => disk::power_loss(rng, cast.victim()),
+        Family::Corruption => damage::corrupt(rng, cast.victim()),
+        Family::Wipe => damage::replace(rng, cast.victim()),
+        Family::PowerLossAll => disk::power_loss(rng, Target::All),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Scripts: faults that belong together, because it is their order that shows a bug.
 //!
 //! Random faults rarely hit a given order; a script is one incident replayed on a drawn partition
-//! with drawn times. Source: jepsen.md §3 (the NATS suite's `part-kill`).
+//! with drawn times. `named` has them by name, `disk` those of disks and power.
+//! Source: jepsen.md §3 (the NATS suite's `part-kill`); `faults.md` §1.8.
 
 use rand::{Rng, RngExt};
+
+mod disk;
+pub mod named;
 
 use crate::nemesis::{FaultSpec, PartitionShape, Target};
 use crate::plan::{ClusterPlan, ScheduledFault, schedule};
@@ -37,6 +41,30 @@ pub enum Script {
     /// A member is killed and comes back before anybody misses it; then the coordinator is killed.
     /// A static member has a new name by then, which the next coordinator has to know.
     QuickReturn,
+    /// The followers of a partition hang until its leader is the last replica in sync and has
+    /// gone on alone, as far as it may; then the leader loses its power, and the others come back.
+    LastReplicaStanding,
+    /// One node is cut off until the others go on without it; one of those loses its power, the
+    /// other is cut off; the first two meet, and only the third has everything.
+    UnavoidableLoss,
+    /// Two of five nodes fall behind; one of the others loses its power and the rest is hidden:
+    /// a majority of nodes, none of which may lead.
+    PartKill,
+    /// A node comes back with an empty data directory.
+    WipeAndRejoin,
+    /// One node falls behind; then the two others come back with empty data directories.
+    WipeMajority,
+    /// The disk of a leader hangs while its network works.
+    GrayLeader,
+    /// The disk of a leader fills up, and is freed.
+    DiskFullThenFree,
+    /// A follower comes back with flipped bits in the middle of its segments, is in sync again,
+    /// and has to lead.
+    CorruptFollowerThenElect,
+    /// A node loses its power, and dies or loses its power again while it recovers.
+    FaultDuringRecovery,
+    /// The fsyncs of all disks lie, and then all nodes lose their power.
+    LyingDisks,
 }
 
 impl Script {
@@ -48,7 +76,7 @@ impl Script {
         at_ms: u64,
         end_ms: u64,
     ) -> Option<Vec<ScheduledFault>> {
-        let scene = match self {
+        let mut scene = match self {
             Self::ReturnToLead => return_to_lead(rng, cluster, at_ms),
             Self::Zombie => {
                 let topic = cluster.topic.clone();
@@ -94,11 +122,11 @@ impl Script {
                     },
                 )]
             }
+            _ => disk::scene(self, rng, cluster, at_ms),
         };
-        scene
-            .iter()
-            .all(|fault| fault.at_ms + fault.for_ms <= end_ms)
-            .then_some(scene)
+        scene.sort_by_key(|fault| fault.at_ms);
+        let fits = |fault: &ScheduledFault| fault.heal_ms().is_some_and(|heal| heal <= end_ms);
+        scene.iter().all(fits).then_some(scene)
     }
 }
 
@@ -166,14 +194,20 @@ fn fault(rng: &mut impl Rng, at_ms: u64, for_ms: u64, what: FaultSpec) -> Schedu
         at_ms,
         for_ms,
         draw: rng.random(),
+        when: None,
         what,
     }
 }
 
 /// How long the controller waits before it replaces a leader that is cut off.
 fn session_ms(cluster: &ClusterPlan) -> u64 {
-    let setting = cluster.broker_settings.get("broker.session.timeout.ms");
+    number(cluster, "broker.session.timeout.ms", SESSION_MS_DEFAULT)
+}
+
+/// A setting of the brokers, or what Kafka says without it.
+fn number(cluster: &ClusterPlan, key: &str, default: u64) -> u64 {
+    let setting = cluster.setting(key);
     setting
         .and_then(|value| value.parse().ok())
-        .unwrap_or(SESSION_MS_DEFAULT)
+        .unwrap_or(default)
 }

@@ -11,7 +11,9 @@ use broker::id::BrokerId;
 use crate::cluster::node::properties;
 use crate::link::{FrameAction, FramePick, FrameRule};
 use crate::nemesis::{FaultSpec, Target};
-use crate::plan::{PLAN_FORMAT, Plan, ScheduledFault, validate_damage, validate_disk};
+use crate::plan::{
+    Condition, PLAN_FORMAT, Plan, ScheduledFault, When, validate_damage, validate_disk,
+};
 use crate::worker::protocol::Acks;
 
 /// One day: longer waits are typing errors.
@@ -301,8 +303,7 @@ fn broker_refusal(plan: &Plan) -> Option<Complaint> {
 
 fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Complaint> {
     let end = plan.time.workload_ms;
-    let heal = fault.at_ms.checked_add(fault.for_ms);
-    if heal.is_none_or(|heal| heal > end) {
+    if fault.heal_ms().is_none_or(|heal| heal > end) {
         let at = fault.at_ms;
         let remedy = format!(
             "with at_ms {at} it ends after time.workload_ms {end}; shorten it or raise that"
@@ -318,6 +319,21 @@ fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Comp
         let field = format!("faults[{i}].what.target");
         return Some(Complaint::new(field, fault.what.target(), remedy));
     }
+    if let Some(Complaint {
+        field,
+        value,
+        remedy,
+    }) = fault
+        .when
+        .as_ref()
+        .and_then(|when| when_complaint(plan, when))
+    {
+        return Some(Complaint::new(
+            format!("faults[{i}].when.{field}"),
+            value,
+            remedy,
+        ));
+    }
     target_complaint(plan, fault.what.target())
         .or_else(|| parameter_complaint(&fault.what))
         .or_else(|| validate_disk::complaint(plan, &fault.what))
@@ -326,6 +342,33 @@ fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Comp
             field: format!("faults[{i}].what.{}", complaint.field),
             ..complaint
         })
+}
+
+/// A condition that never holds.
+fn when_complaint(plan: &Plan, when: &When) -> Option<Complaint> {
+    let Condition::IsrHas {
+        topic,
+        partition,
+        replicas,
+    } = &when.holds;
+    let cluster = &plan.cluster;
+    if *topic != cluster.topic {
+        let remedy = format!("the topic of the plan is {:?}", cluster.topic);
+        return Some(Complaint::new(
+            "holds.isr-has.topic",
+            format!("{topic:?}"),
+            remedy,
+        ));
+    }
+    let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
+    let copies = u64::try_from(cluster.replication_factor).unwrap_or(0);
+    out_of_range(
+        [
+            range("holds.isr-has.partition", *partition, 0, last),
+            range("holds.isr-has.replicas", *replicas, 0, copies),
+        ]
+        .into_iter(),
+    )
 }
 
 /// A target that no cluster of this plan has.
@@ -337,6 +380,7 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
         }
         Target::Leader { topic, .. }
         | Target::Follower { topic, .. }
+        | Target::Followers { topic, .. }
         | Target::Owner { topic, .. }
             if *topic != cluster.topic =>
         {
@@ -351,6 +395,7 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
         }
         Target::Leader { partition, .. }
         | Target::Follower { partition, .. }
+        | Target::Followers { partition, .. }
         | Target::Owner { partition, .. } => {
             let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
             out_of_range([range("target.partition", *partition, 0, last)].into_iter())

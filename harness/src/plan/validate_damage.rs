@@ -126,6 +126,7 @@ mod tests {
             at_ms: 1_000,
             for_ms: 1_000,
             draw: 0,
+            when: None,
             what,
         };
         complaint(&plan, &fault)

@@ -14,13 +14,13 @@ use checkers::history::{Action, FaultClass, NemesisEvent, OpType, Phase as Fault
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::disk::rule::{DiskAction, DiskErrno};
 use crate::nemesis::{
     Arena, Effect, FaultReport, FaultSpec, Step, run_fault, short_names, undo_everything,
 };
-use crate::plan::{Plan, ScheduledFault};
+use crate::plan::{Plan, ScheduledFault, When};
 use crate::recorder::Entry;
 use crate::run::events::{EventLog, What};
 use crate::run::status::Status;
@@ -32,6 +32,9 @@ const PROOF_LIMIT: Duration = Duration::from_secs(3);
 
 /// How long the last proofs of recovery are waited for once the cluster is whole.
 const REPORT_LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two looks for what a fault waits for.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The faults of a run.
 pub struct Faults {
@@ -144,22 +147,61 @@ struct FaultLog {
 
 async fn act(arena: &Arena, log: &FaultLog, number: usize, fault: &ScheduledFault) {
     log.acting.send_modify(|acting| *acting += 1);
+    if let Some(when) = &fault.when {
+        match until_it_holds(arena, when).await {
+            Ok(waited) => log.events.note(format!(
+                "fault {} ({}) waited {:.1} s until {}",
+                number + 1,
+                fault.what.name(),
+                waited.as_secs_f64(),
+                when.holds
+            )),
+            Err(reason) => {
+                let report = FaultReport {
+                    fault: fault.what.clone(),
+                    targets: Vec::new(),
+                    effect: Effect::Vacuous(reason),
+                    not_recovered: None,
+                };
+                log.never_injected(number, report);
+                return;
+            }
+        }
+    }
     let targets = Mutex::new(Vec::new());
     let on_step = |step| log.step(number, &fault.what, &targets, step);
     let hold = Duration::from_millis(fault.for_ms);
     let report = run_fault(arena, &fault.what, hold, u64::from(fault.draw), &on_step).await;
     if report.targets.is_empty() {
-        // It was never injected, so no step has told anybody.
-        log.record(
-            number,
-            &fault.what,
-            FaultPhase::Vacuous,
-            Value::Null,
-            detail(&report.effect, Map::new()),
-        );
-        log.ended(number);
+        log.never_injected(number, report);
+    } else {
+        log.report(number, report);
     }
-    log.report(number, report);
+}
+
+/// Waits until the cluster looks as a fault wants it, and a while longer; how long it took until
+/// it did.
+async fn until_it_holds(arena: &Arena, when: &When) -> Result<Duration, String> {
+    let begin = Instant::now();
+    let limit = Duration::from_millis(when.within_ms);
+    let holds = async {
+        loop {
+            if arena
+                .view
+                .observe()
+                .await
+                .is_ok_and(|state| when.holds.holds(&state))
+            {
+                return;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+    };
+    let late = |_| format!("it was not seen within {limit:?} that {}", when.holds);
+    timeout(limit, holds).await.map_err(late)?;
+    let waited = begin.elapsed();
+    sleep(Duration::from_millis(when.after_ms)).await;
+    Ok(waited)
 }
 
 impl FaultLog {
@@ -210,6 +252,19 @@ impl FaultLog {
                     .note(format!("fault {number} ({}): {reason}", spec.name()));
             }
         }
+    }
+
+    /// No step has told anybody.
+    fn never_injected(&self, number: usize, report: FaultReport) {
+        self.record(
+            number,
+            &report.fault,
+            FaultPhase::Vacuous,
+            Value::Null,
+            detail(&report.effect, Map::new()),
+        );
+        self.report(number, report);
+        self.ended(number);
     }
 
     /// Until a better one comes: a fault may be dropped while it waits for its recovery.
@@ -264,7 +319,7 @@ fn detail(effect: &Effect, mut more: Map<String, Value>) -> Value {
 }
 
 /// What a fault can do to the promises.
-fn class(spec: &FaultSpec) -> FaultClass {
+pub(crate) fn class(spec: &FaultSpec) -> FaultClass {
     match spec {
         FaultSpec::Kill { .. } | FaultSpec::Crash { .. } => FaultClass::ProcessCrash,
         FaultSpec::Terminate { .. } => FaultClass::Stop,
@@ -292,6 +347,9 @@ fn class(spec: &FaultSpec) -> FaultClass {
             | DiskAction::Error {
                 errno: DiskErrno::Enospc | DiskErrno::Edquot,
             } => FaultClass::DiskFull,
+            DiskAction::Stall | DiskAction::OnOff { .. } | DiskAction::Slow { .. } => {
+                FaultClass::DiskStall
+            }
             _ => FaultClass::Disk,
         },
         FaultSpec::PowerLoss { .. } => FaultClass::PowerLoss,

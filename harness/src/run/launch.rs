@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::cli::Keep;
 use crate::cluster::node_endpoints;
+use crate::disk::Disks;
 use crate::plan::Plan;
 use crate::run::failure::RunFailure;
 use crate::run::interrupt::Interrupt;
@@ -103,6 +104,8 @@ fn run_in_namespace(
         RunFailure::MachineCannot(format!("network namespaces are refused: {error}"))
     })?;
     enter_observer(&sandbox)?;
+    // Ends after the runtime, and with it the processes that use the disks, however that ends.
+    let disks = Mounts(Disks::default());
     let for_threads = sandbox.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
@@ -115,13 +118,22 @@ fn run_in_namespace(
         .map_err(RunFailure::harness)?;
     let summary = runtime.block_on(async {
         let interrupt = Interrupt::listen().map_err(RunFailure::harness)?;
-        let stage = Stage::set(plan, store, status, sandbox)?;
+        let stage = Stage::set(plan, store, status, sandbox, &disks.0)?;
         let summary = lifecycle(&stage, &interrupt).await;
         interrupted.store(interrupt.has_come(), Ordering::Relaxed);
         summary
     });
     runtime.shutdown_background();
     summary
+}
+
+/// The disks of a run, which do not outlive it.
+struct Mounts(Disks);
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        self.0.unmount_all();
+    }
 }
 
 fn enter_observer(sandbox: &Sandbox) -> Result<(), RunFailure> {

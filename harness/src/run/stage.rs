@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use checkers::history::{Action, FINAL_READS, Header, OpType};
 use serde_json::json;
@@ -9,7 +10,7 @@ use serde_json::json;
 use crate::cluster::node::LOG_FILE;
 use crate::cluster::observer::Observer;
 use crate::cluster::{Cluster, node_endpoints};
-use crate::disk::Disks;
+use crate::disk::{DiskOptions, Disks};
 use crate::link::Links;
 use crate::nemesis::{Arena, Atlas, FaultReport, NodeFiles};
 use crate::plan::{Plan, ScheduledFault};
@@ -59,6 +60,7 @@ impl Stage {
         store: &Store,
         status: &Arc<Status>,
         sandbox: Sandbox,
+        disks: &Disks,
     ) -> Result<Self, RunFailure> {
         let clock = Clock::start();
         store
@@ -74,7 +76,8 @@ impl Stage {
         let events = EventLog::new(clock, lines);
         let session = Arc::new(Session::new(Arc::clone(plan), recorder));
         status.attach(Arc::clone(&session));
-        let supervisor = Supervisor::new();
+        mount_disks(plan, store, disks)?;
+        let supervisor = Supervisor::on(disks.clone());
         let links = Links::start(&sandbox, plan.seed).map_err(RunFailure::harness)?;
         let observer = Observer::new(plan);
         let arena = Arena {
@@ -84,7 +87,7 @@ impl Stage {
             view: Arc::new(observer.clone()),
             files: node_files(plan, store),
             atlas: Atlas::new(plan.atlas),
-            disks: Disks::default(),
+            disks: disks.clone(),
             roster: session.roster.clone(),
         };
         let nemesis = Faults::new(arena, &session, &events, status);
@@ -197,6 +200,26 @@ impl Stage {
     }
 }
 
+/// Mounts the plan's faulty disks, if it has any.
+fn mount_disks(plan: &Plan, store: &Store, disks: &Disks) -> Result<(), RunFailure> {
+    let Some(disk) = &plan.cluster.disk else {
+        return Ok(());
+    };
+    let options = DiskOptions {
+        seed: plan.seed,
+        fsync: Duration::from_millis(disk.fsync_ms),
+        quota: disk.quota_mib.map(|mib| mib << 20),
+    };
+    for id in plan.cluster.disks() {
+        let (backing, mount_point) = (store.backing(id), store.mount_point(id));
+        disks
+            .mount(id, &backing, &mount_point, options)
+            .map_err(|error| RunFailure::MachineCannot(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The files of every node, for faults that change them.
 fn node_files(plan: &Plan, store: &Store) -> NodeFiles {
     let directories = plan.cluster.disks().map(|disk| (disk, store.backing(disk)));
     let log = |endpoint: Endpoint| {

@@ -23,6 +23,7 @@ pub use lease::{Down, Excused};
 pub use netns::NetNs;
 pub use process::{Output, Pipes, ProcessSpec, Program};
 pub use supervisor::{Exit, ProcessError, Status, Supervisor};
+pub use sys::Mapping;
 
 /// The network namespaces of a run. Dropping it frees them once their processes have ended.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::disk::Disks;
 use crate::sandbox::endpoint::Endpoint;
 use crate::sandbox::lease::{Down, Excuse, Excused, Leases};
 use crate::sandbox::process::{Pipes, ProcessSpec};
@@ -25,10 +26,14 @@ use crate::sandbox::process::{Pipes, ProcessSpec};
 /// How long the kernel may take to end a process after SIGKILL, on a loaded machine.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
+/// Between two answers to a dying process.
+const RELEASE_PAUSE: Duration = Duration::from_millis(5);
+
 /// Starts, signals and watches processes. Cheap to clone; all clones share the slots.
 #[derive(Clone, Debug, Default)]
 pub struct Supervisor {
     slots: Arc<Mutex<BTreeMap<Endpoint, Slot>>>,
+    disks: Disks,
 }
 
 #[derive(Debug)]
@@ -98,6 +103,15 @@ impl Supervisor {
     /// A supervisor without processes.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A supervisor of processes whose files are on `disks`: one that waits for its disk cannot end
+    /// before it is answered.
+    pub fn on(disks: Disks) -> Self {
+        Self {
+            slots: Arc::default(),
+            disks,
+        }
     }
 
     /// Starts `spec` in the slot of `endpoint`, which must not be running.
@@ -180,7 +194,22 @@ impl Supervisor {
         self.expect_exit(endpoint)?;
         // It may end by itself at this very moment; waiting tells.
         let _ = self.signal(endpoint, Signal::SIGKILL);
-        self.wait(endpoint, KILL_LIMIT).await
+        tokio::select! {
+            exit = self.wait(endpoint, KILL_LIMIT) => exit,
+            () = self.answer_disks_of(endpoint) => unreachable!("it has no end"),
+        }
+    }
+
+    /// Answers what a dying process waits for, again and again, as it may ask for more on its way.
+    async fn answer_disks_of(&self, endpoint: Endpoint) {
+        loop {
+            if let Some(node) = endpoint.broker() {
+                for disk in self.disks.of(node.0) {
+                    self.disks.release(disk);
+                }
+            }
+            tokio::time::sleep(RELEASE_PAUSE).await;
+        }
     }
 
     /// SIGTERM (and SIGCONT, should it be paused), then waits until the process has ended.

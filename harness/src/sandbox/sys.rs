@@ -1,5 +1,5 @@
-//! The few system calls of the sandbox that Rust cannot check: fork, SIOCSIFFLAGS and the hook
-//! between fork and exec.
+//! The few system calls of the sandbox that Rust cannot check: fork, SIOCSIFFLAGS, mmap and the
+//! hook between fork and exec.
 //!
 //! In: plain values and file descriptors that the caller owns. Out: errors as `io::Error`.
 //! Keeps: every `unsafe` block of the harness lives in this file and states why it is sound.
@@ -11,12 +11,15 @@
 )]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::ptr::{NonNull, copy_nonoverlapping};
 
 use nix::libc;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
 use nix::sys::resource::Resource;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{ForkResult, Pid};
@@ -92,6 +95,69 @@ pub(crate) fn before_exec(command: &mut Command, ns: Option<OwnedFd>) {
     // SAFETY: between fork and exec the hook makes two async-signal-safe system calls and neither
     // allocates nor takes a lock; the descriptor it names is owned by the hook.
     unsafe { command.pre_exec(hook) };
+}
+
+/// A file's bytes, shared with it and with everybody else who maps it.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    /// Maps the first `length` bytes of `file`, which must be open for reading and writing.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new(file: impl AsFd, length: NonZeroUsize) -> io::Result<Self> {
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: the kernel chooses the place, so no memory of this process is replaced.
+        let start = unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, file, 0) }?;
+        Ok(Self {
+            start: start.cast(),
+            length: length.get(),
+        })
+    }
+
+    /// Copies `bytes` to position `at`.
+    ///
+    /// # Panics
+    /// If they do not fit. A file that was cut meanwhile ends the process with SIGBUS.
+    pub fn write(&mut self, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.length, "beyond the mapping");
+        // SAFETY: the range lies within the mapping (checked above), and nobody holds a reference
+        // into it, as this type gives out none.
+        unsafe { copy_nonoverlapping(bytes.as_ptr(), self.start.as_ptr().add(at), bytes.len()) };
+    }
+
+    /// Copies from position `at`.
+    ///
+    /// # Panics
+    /// If the mapping has fewer bytes there.
+    pub fn read(&self, at: usize, bytes: &mut [u8]) {
+        assert!(at + bytes.len() <= self.length, "beyond the mapping");
+        // SAFETY: as in `write`.
+        unsafe {
+            copy_nonoverlapping(self.start.as_ptr().add(at), bytes.as_mut_ptr(), bytes.len());
+        }
+    }
+
+    /// Writes what was changed to the file, and the file to its disk.
+    ///
+    /// # Errors
+    /// Those of msync(2).
+    pub fn sync(&self) -> io::Result<()> {
+        // SAFETY: the range is exactly what `new` mapped.
+        unsafe { msync(self.start.cast(), self.length, MsFlags::MS_SYNC) }?;
+        Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the range is exactly what `new` mapped, and ends with this value.
+        let _ = unsafe { munmap(self.start.cast(), self.length) };
+    }
 }
 
 /// Ends this process at once, without destructors or buffered output: the way out of a fork.

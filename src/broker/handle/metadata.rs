@@ -200,7 +200,7 @@ impl Broker {
         let offline = registration
             .replicas
             .iter()
-            .filter(|id| !self.is_visible(**id));
+            .filter(|id| !self.is_online(registration, **id));
         answer.with_offline_replicas(offline.map(|id| wire::BrokerId(id.0)).collect())
     }
 }

@@ -44,7 +44,7 @@ pub(super) use leave_group::leave_response;
 pub(super) use list_offsets::OffsetLookups;
 pub(super) use offset_commit::offset_commit_response;
 pub(super) use offset_delete::offset_delete_response;
-pub(super) use produce::ProduceRequests;
+pub(super) use produce::{HeldProduce, ProduceRequests};
 pub(super) use sync_group::sync_response;
 
 impl Broker {
@@ -132,6 +132,7 @@ impl Broker {
             body @ (RequestKind::BrokerRegistration(_)
             | RequestKind::BrokerHeartbeat(_)
             | RequestKind::AlterPartition(_)
+            | RequestKind::AssignReplicasToDirs(_)
             | RequestKind::AllocateProducerIds(_)) => {
                 self.serve_controller(now, Caller::Remote(id), header.version, body);
             }

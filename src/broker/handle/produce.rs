@@ -11,7 +11,8 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, produce_response};
 
 use super::{text, wire_topic_name};
-use crate::broker::effects::{Effect, RequestId};
+use crate::broker::directories::Directory;
+use crate::broker::effects::{DirectoryIndex, Effect, RequestId};
 use crate::broker::{Broker, OFFSETS_TOPIC};
 use crate::config::{TimestampType, TopicConfig};
 use crate::error::ErrorCode;
@@ -28,6 +29,14 @@ use crate::time::Now;
 pub(in crate::broker) struct ProduceRequests {
     jobs: BTreeMap<RequestId, Job>,
     tokens: BTreeMap<ProduceToken, (RequestId, usize)>,
+}
+
+/// A request whose directory has too much under way already.
+#[derive(Debug)]
+pub(in crate::broker) struct HeldProduce {
+    pub(in crate::broker) request: RequestId,
+    version: i16,
+    body: ProduceRequest,
 }
 
 #[derive(Debug)]
@@ -68,6 +77,50 @@ impl Broker {
         version: i16,
         body: ProduceRequest,
     ) {
+        match self.crowded_directory(&body) {
+            Some(directory) => directory.held.push_back(HeldProduce {
+                request,
+                version,
+                body,
+            }),
+            None => self.begin_produce(now, request, version, body),
+        }
+    }
+
+    /// A directory that the batches of `body` have to wait for. Its own connections wait with it,
+    /// and nobody else's.
+    fn crowded_directory(&mut self, body: &ProduceRequest) -> Option<&mut Directory> {
+        let waits = |directory: &Directory| directory.is_crowded() || !directory.held.is_empty();
+        if !self.directories.iter().any(waits) {
+            return None;
+        }
+        let partitions = body.topic_data.iter().flat_map(|topic| {
+            let name = |index| self.partition_name(&topic.name, index);
+            let partitions = topic.partition_data.iter();
+            partitions.map(move |partition| name(partition.index))
+        });
+        let mut directories = partitions.filter_map(|name| {
+            let partition = self.partitions.get(&name)?;
+            Some(partition.directory)
+        });
+        let crowded = directories.find(|index| self.directories.get(*index).is_some_and(waits));
+        self.directories.get_mut(crowded?)
+    }
+
+    /// Takes the produces that waited for a directory, as far as there is room now.
+    pub(in crate::broker) fn release_produces(&mut self, now: Now, index: DirectoryIndex) {
+        while let Some(directory) = self.directories.get_mut(index) {
+            if directory.is_crowded() {
+                return;
+            }
+            let Some(held) = directory.held.pop_front() else {
+                return;
+            };
+            self.begin_produce(now, held.request, held.version, held.body);
+        }
+    }
+
+    fn begin_produce(&mut self, now: Now, request: RequestId, version: i16, body: ProduceRequest) {
         let acks = Acks::try_from(body.acks);
         let timeout = Duration::from_millis(u64::try_from(body.timeout_ms).unwrap_or(0));
         let deadline = now.time + timeout;

@@ -123,7 +123,7 @@ fn alter(
     check_leader(partition, broker_id, &alteration)?;
     check_isr(partition, broker_id, &alteration)?;
     for member in &alteration.isr {
-        check_eligible(draft, *member)?;
+        check_eligible(draft, partition, *member)?;
     }
     let wanted = |id: &BrokerId| alteration.isr.iter().any(|member| member.broker_id == *id);
     let isr = partition.replicas.iter().copied().filter(wanted).collect();
@@ -197,13 +197,19 @@ fn check_isr(
     Ok(())
 }
 
-/// Whether the broker is alive in the life that the leader saw (KIP-841, KIP-903).
-fn check_eligible(draft: &Draft, member: IsrMember) -> Result<(), ApiError> {
+/// Whether the broker is alive in the life that the leader saw (KIP-841, KIP-903), and has the
+/// replica in a directory that is online (KIP-858).
+fn check_eligible(
+    draft: &Draft,
+    partition: &PartitionRegistration,
+    member: IsrMember,
+) -> Result<(), ApiError> {
     let IsrMember {
         broker_id,
         broker_epoch,
     } = member;
-    let reason = match draft.image().brokers().get(broker_id) {
+    let brokers = draft.image().brokers();
+    let reason = match brokers.get(broker_id) {
         None => "is not registered".to_owned(),
         Some(broker) if broker.fenced => "is fenced".to_owned(),
         Some(broker) if broker.in_controlled_shutdown => "is shutting down".to_owned(),
@@ -212,6 +218,9 @@ fn check_eligible(draft: &Draft, member: IsrMember) -> Result<(), ApiError> {
                 "has epoch {}, the leader saw {broker_epoch}",
                 broker.broker_epoch
             )
+        }
+        Some(_) if !brokers.is_replica_online(partition, broker_id) => {
+            "has the replica in a log directory that is offline".to_owned()
         }
         Some(_) => return Ok(()),
     };

@@ -19,16 +19,14 @@ use super::placement::place;
 use super::topic_name::check_new_name;
 use super::{ApiError, Controller, Decision, configs};
 use crate::error::ErrorCode;
-use crate::id::{BrokerId, TopicId};
+use crate::id::{BrokerId, TopicId, UNASSIGNED_DIRECTORY};
+use crate::metadata::image::BrokersImage;
 use crate::metadata::record::{ConfigResource, MetadataRecord};
 use crate::offset::Offset;
 use crate::replica::PartitionRegistration;
 
 /// The most partitions that one request may create; bounds the batch of records.
 const PARTITIONS_MAX: usize = 10_000;
-
-/// The id that stands for "no directory assigned yet" in a registration.
-const DIRECTORY_UNASSIGNED: Uuid = Uuid::from_u128(1);
 
 /// A topic to be created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -207,7 +205,7 @@ fn push_topic(
         });
     }
     for (partition, replicas) in (0..).zip(replicas) {
-        let registration = first_registration(topic_id, replicas);
+        let registration = first_registration(draft.image().brokers(), topic_id, replicas);
         draft.push(MetadataRecord::Partition {
             partition,
             registration,
@@ -215,13 +213,29 @@ fn push_topic(
     }
 }
 
-fn first_registration(topic_id: TopicId, replicas: Vec<BrokerId>) -> PartitionRegistration {
+fn first_registration(
+    brokers: &BrokersImage,
+    topic_id: TopicId,
+    replicas: Vec<BrokerId>,
+) -> PartitionRegistration {
+    let directories = replicas.iter().map(|id| only_directory(brokers, *id));
     PartitionRegistration {
         topic_id,
         isr: replicas.clone(),
         leader: replicas.first().copied(),
-        directories: vec![DIRECTORY_UNASSIGNED; replicas.len()],
+        directories: directories.collect(),
         replicas,
         ..PartitionRegistration::default()
+    }
+}
+
+/// Where a replica goes on a broker that has no choice (KIP-858).
+fn only_directory(brokers: &BrokersImage, broker_id: BrokerId) -> Uuid {
+    match brokers.get(broker_id) {
+        Some(broker) if broker.offline_directories.is_empty() => match *broker.directories {
+            [only] => only,
+            _ => UNASSIGNED_DIRECTORY,
+        },
+        _ => UNASSIGNED_DIRECTORY,
     }
 }

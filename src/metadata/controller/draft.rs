@@ -92,6 +92,7 @@ impl Draft {
                 .filter(|id| brokers.is_active(*id) && !is_lost(*id))
                 .collect(),
             min_insync_replicas: self.min_insync_replicas(overrides),
+            brokers: brokers.clone(),
             unclean: self.unclean_leader_election(overrides),
             loss,
         }
@@ -100,6 +101,16 @@ impl Draft {
     /// Takes a broker out of the ISRs and leaderships of all partitions.
     pub(super) fn lose_broker(&mut self, loss: Loss) {
         self.re_elect_where(loss, |partition| loss.concerns(partition));
+    }
+
+    /// Takes a broker out of the ISRs and leaderships of the partitions that it has in directories
+    /// that are offline (KIP-858).
+    pub(super) fn lose_offline_replicas(&mut self, broker_id: BrokerId) {
+        let loss = Loss::Fenced(broker_id);
+        let brokers = self.image.brokers().clone();
+        self.re_elect_where(loss, |partition| {
+            loss.concerns(partition) && !brokers.is_replica_online(partition, broker_id)
+        });
     }
 
     /// Elects leaders for the partitions that have none, where that is possible now.

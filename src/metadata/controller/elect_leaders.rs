@@ -133,7 +133,7 @@ fn preferred(
     if first == partition.leader {
         return Err(not_needed(wanted));
     }
-    match first.filter(|id| partition.isr.contains(id) && rules.active.contains(id)) {
+    match first.filter(|id| partition.isr.contains(id) && rules.may_lead(partition, *id)) {
         Some(leader) => Ok(PartitionChange {
             leader: LeaderChange::Leader(leader),
             ..PartitionChange::new(partition.topic_id, wanted.partition)

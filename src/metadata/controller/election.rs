@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 
 use crate::id::BrokerId;
+use crate::metadata::image::BrokersImage;
 use crate::metadata::record::{LeaderChange, PartitionChange};
 use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
@@ -20,9 +21,10 @@ use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 pub(super) enum Loss {
     /// No broker is lost.
     Nothing,
-    /// The broker is fenced or shuts down; its log is whole.
+    /// The broker is fenced or shuts down, or its directory is offline; its log is whole.
     Fenced(BrokerId),
-    /// The broker came back from an unclean shutdown; the end of its log may be gone (KIP-966).
+    /// The broker came back from an unclean shutdown and the end of its log may be gone (KIP-966);
+    /// or it says itself that the log is lost.
     UncleanShutdown(BrokerId),
 }
 
@@ -70,10 +72,19 @@ pub(super) struct ElectionRules {
     pub(super) active: BTreeSet<BrokerId>,
     /// The topic's `min.insync.replicas`.
     pub(super) min_insync_replicas: usize,
+    /// Whose log directories are online; a replica in another one may not lead.
+    pub(super) brokers: BrokersImage,
     /// Whether a replica without all committed records may lead if no other can.
     pub(super) unclean: bool,
     /// What happens to a broker meanwhile.
     pub(super) loss: Loss,
+}
+
+impl ElectionRules {
+    /// Whether `broker_id` could lead `partition` if its log were complete.
+    pub(super) fn may_lead(&self, partition: &PartitionRegistration, broker_id: BrokerId) -> bool {
+        self.active.contains(&broker_id) && self.brokers.is_replica_online(partition, broker_id)
+    }
 }
 
 /// The state that an election leads to.
@@ -94,9 +105,9 @@ pub(super) fn elect(
     rules: &ElectionRules,
 ) -> Elected {
     let eligible = eligible(partition, rules);
-    let choose = |may_lead: &dyn Fn(BrokerId) -> bool| {
+    let choose = |is_complete: &dyn Fn(BrokerId) -> bool| {
         let mut candidates = partition.leader.iter().chain(&partition.replicas).copied();
-        candidates.find(|id| rules.active.contains(id) && may_lead(*id))
+        candidates.find(|id| rules.may_lead(partition, *id) && is_complete(*id))
     };
     let recovery_state = partition.leader_recovery_state;
     if let Some(leader) = choose(&|id| isr.contains(&id)) {

@@ -7,6 +7,7 @@ use super::fixture::{Cluster, config, ids};
 use super::{Controller, ElectLeaders, ElectionKind};
 use crate::error::ErrorCode;
 use crate::id::{BrokerId, TopicPartition};
+use crate::metadata::image::BrokersImage;
 use crate::offset::NO_BROKER_EPOCH;
 use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 
@@ -39,6 +40,7 @@ fn check(case: Case, leader: Option<i32>, isr: &[i32], elr: &[i32]) {
     };
     let rules = ElectionRules {
         active: ids(case.active).into_iter().collect(),
+        brokers: BrokersImage::default(),
         min_insync_replicas: 2,
         unclean: case.unclean,
         loss: case.loss,

@@ -20,6 +20,9 @@ use crate::offset::{BrokerEpoch, NO_BROKER_EPOCH, Offset};
 use crate::replica::{LeaderRecoveryState, PartitionRegistration};
 use crate::time::{Now, Time};
 
+/// The only directory of a broker, unless the test says otherwise.
+pub(super) const DIRECTORY: Uuid = Uuid::from_u128(99);
+
 pub(super) const SESSION: Duration = Duration::from_secs(9);
 
 pub(super) fn config() -> ControllerConfig {
@@ -51,6 +54,8 @@ pub(super) struct Cluster {
     pub(super) records: Vec<MetadataRecord>,
     image: MetadataImage,
     incarnations: u128,
+    /// What brokers register from now on.
+    pub(super) directories: Vec<Uuid>,
 }
 
 impl Cluster {
@@ -66,6 +71,7 @@ impl Cluster {
             records: Vec::new(),
             image: MetadataImage::empty(),
             incarnations: 0,
+            directories: vec![DIRECTORY],
         }
     }
 
@@ -156,7 +162,7 @@ impl Cluster {
                 port: 9092,
             }],
             rack: None,
-            directories: vec![Uuid::from_u128(99)],
+            directories: self.directories.clone(),
             previous_broker_epoch,
         };
         let next_offset = self.next_offset;
@@ -185,6 +191,7 @@ impl Cluster {
             metadata_offset: self.next_offset - 1,
             wants_fence: false,
             wants_shutdown: false,
+            offline_directories: Vec::new(),
         }
     }
 
@@ -330,7 +337,10 @@ fn check_partition(image: &MetadataImage, partition: &PartitionRegistration, min
         leader,
         ..
     } = partition;
-    let is_active = |id: &BrokerId| image.brokers().is_active(*id);
+    let is_active = |id: &BrokerId| {
+        let brokers = image.brokers();
+        brokers.is_active(*id) && brokers.is_replica_online(partition, *id)
+    };
     assert!(!isr.is_empty(), "the ISR has a member: {partition:?}");
     assert!(
         isr.iter().all(|id| replicas.contains(id)),

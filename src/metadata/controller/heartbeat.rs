@@ -4,9 +4,12 @@
 //! partitions that it leads or follows.
 //! Invariants: a broker unfences only after it applied its own registration; a fenced or
 //! shutting-down broker leads nothing and is in no ISR unless as its last member (KIP-841);
-//! a silent broker is fenced when its session ends, one broker an event.
+//! a silent broker is fenced when its session ends, one broker an event; a replica in a
+//! directory that is offline leads nothing and is in no ISR unless as its last member (KIP-858).
 //! Source: Kafka's `ReplicationControlManager.processBrokerHeartbeat`,
 //! `BrokerHeartbeatManager.calculateNextBrokerState`.
+
+use uuid::Uuid;
 
 use super::draft::Draft;
 use super::election::Loss;
@@ -18,7 +21,7 @@ use crate::offset::{BrokerEpoch, Offset};
 use crate::time::Now;
 
 /// A broker says that it is alive, and what it wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokerHeartbeat {
     /// The broker.
     pub broker_id: BrokerId,
@@ -30,6 +33,8 @@ pub struct BrokerHeartbeat {
     pub wants_fence: bool,
     /// Whether it wants to shut down.
     pub wants_shutdown: bool,
+    /// Its log directories that are offline, all of them (KIP-858).
+    pub offline_directories: Vec<Uuid>,
 }
 
 /// What the controller answers to a heartbeat.
@@ -72,7 +77,8 @@ impl Controller {
             .sessions
             .touch(now.time, broker_id, request.broker_epoch);
         session.metadata_offset = session.metadata_offset.max(request.metadata_offset);
-        let next = self.next_state(&draft, request);
+        note_directories(&mut draft, &request);
+        let next = self.next_state(&draft, &request);
         self.move_broker(&mut draft, broker_id, next);
         let response = HeartbeatResponse {
             is_caught_up: request.metadata_offset >= request.broker_epoch,
@@ -108,7 +114,7 @@ impl Controller {
         }
     }
 
-    fn next_state(&self, draft: &Draft, request: BrokerHeartbeat) -> NextState {
+    fn next_state(&self, draft: &Draft, request: &BrokerHeartbeat) -> NextState {
         let broker_id = request.broker_id;
         let registration = registration(draft, broker_id);
         if registration.fenced {
@@ -183,6 +189,27 @@ impl Controller {
             self.sessions.end(broker_id);
         }
     }
+}
+
+/// Moves leaderships away from directories that went offline since the last heartbeat; those that
+/// came back may lead again where nobody else can.
+fn note_directories(draft: &mut Draft, request: &BrokerHeartbeat) {
+    let registration = registration(draft, request.broker_id);
+    let was_offline = registration.offline_directories.clone();
+    let registered = registration.directories.iter().copied();
+    let offline: Vec<_> = registered
+        .filter(|directory| request.offline_directories.contains(directory))
+        .collect();
+    if offline == was_offline {
+        return;
+    }
+    draft.push(MetadataRecord::BrokerDirectoriesOffline {
+        broker_id: request.broker_id,
+        broker_epoch: request.broker_epoch,
+        directories: offline,
+    });
+    draft.lose_offline_replicas(request.broker_id);
+    draft.elect_missing_leaders();
 }
 
 fn registration(draft: &Draft, broker_id: BrokerId) -> &BrokerRegistration {

@@ -4,21 +4,24 @@
 //! that may be elected (`kafka.md` §4.1, S7), an invariant of the fixture breaks, or a healed
 //! cluster stays without leaders (S23).
 //! A broker that restarts uncleanly loses the end of its log wherever another member of ISR or ELR
-//! remains: exactly the loss that KIP-966 promises to survive.
+//! remains: exactly the loss that KIP-966 promises to survive. Directories fail and return with
+//! whole logs; single logs are lost where another member remains, and replaced by empty ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use uuid::Uuid;
 
-use super::fixture::{Cluster, SESSION, code};
+use super::fixture::{Cluster, DIRECTORY, SESSION, code};
 use super::{
-    AllocateProducerIds, AlterPartition, BrokerHeartbeat, ConfigAlteration, ConfigOp, ElectLeaders,
-    ElectionKind, IsrMember, NewTopic, PartitionAlteration, TopicSelector,
+    AllocateProducerIds, AlterPartition, AssignReplicas, BrokerHeartbeat, ConfigAlteration,
+    ConfigOp, ElectLeaders, ElectionKind, IsrMember, NewTopic, PartitionAlteration,
+    ReplicaDirectory, TopicSelector,
 };
 use crate::error::ErrorCode;
-use crate::id::{BrokerId, TopicId};
+use crate::id::{BrokerId, LOST_DIRECTORY, TopicId};
 use crate::metadata::image::MetadataImage;
 use crate::metadata::record::ConfigResource;
 use crate::offset::{BrokerEpoch, LeaderEpoch, NO_BROKER_EPOCH, ProducerId};
@@ -30,6 +33,8 @@ type Partition = (TopicId, i32);
 struct Process {
     alive: bool,
     stopping: bool,
+    /// Whether its directory failed.
+    offline: bool,
     /// What its clean-shutdown marker holds.
     marker: Option<BrokerEpoch>,
     /// The epoch of its life before this one.
@@ -191,16 +196,18 @@ impl World {
         if !process.alive {
             return;
         }
-        let wants_shutdown = process.stopping;
+        let (wants_shutdown, offline) = (process.stopping, process.offline);
         let behind = self.below(4) as i64 / 3;
         let mut request = self.cluster.heartbeat_of(id);
         request = BrokerHeartbeat {
             wants_shutdown,
             metadata_offset: request.metadata_offset - behind,
+            offline_directories: Vec::from(&[DIRECTORY][..usize::from(offline)]),
             ..request
         };
+        let broker_epoch = request.broker_epoch;
         if self.cluster.heartbeat(request).unwrap().should_shut_down {
-            let marker = Some(request.broker_epoch);
+            let marker = Some(broker_epoch);
             *self.process(id) = Process {
                 marker,
                 ..Process::default()
@@ -208,10 +215,57 @@ impl World {
         }
     }
 
+    /// Whether the replicas of the broker can do anything.
+    fn works(&self, id: BrokerId) -> bool {
+        let process = &self.processes[&id.0];
+        process.alive && !process.offline
+    }
+
+    /// A broker reports the directory of a random replica: lost with its log, where somebody else
+    /// is trusted; or empty again where it was lost.
+    fn assign(&mut self) {
+        let partitions = self.partitions();
+        let chosen = self.below(partitions.len());
+        let Some((key, partition)) = partitions.get(chosen) else {
+            return;
+        };
+        let index = self.below(partition.replicas.len());
+        let id = partition.replicas[index];
+        if !self.processes[&id.0].alive {
+            return;
+        }
+        let is_lost = partition.directory_of(id) == LOST_DIRECTORY;
+        let mut others = partition.replicas.iter().filter(|other| **other != id);
+        if is_lost {
+            self.report(*key, id, DIRECTORY);
+        } else if others.any(|other| trusts(partition, *other)) {
+            self.log(*key, id).clear();
+            self.report(*key, id, LOST_DIRECTORY);
+        }
+    }
+
+    fn report(&mut self, key: Partition, id: BrokerId, directory: Uuid) {
+        let replica = ReplicaDirectory {
+            directory,
+            topic_id: key.0,
+            partition: key.1,
+        };
+        let request = AssignReplicas {
+            broker_id: id,
+            broker_epoch: self.cluster.epoch(id.0),
+            replicas: vec![replica],
+        };
+        let next_offset = self.cluster.next_offset;
+        let controller = &mut self.cluster.controller;
+        let decision = controller.handle_assign_replicas(next_offset, request);
+        let answers = self.cluster.take(decision).unwrap();
+        assert_eq!(answers, [(replica, Ok(()))]);
+    }
+
     /// Leaders append, followers fetch, and what all of the ISR has is committed.
     fn replicate(&mut self, all: bool) {
         for (key, partition) in self.partitions() {
-            let Some(leader) = partition.leader.filter(|id| self.processes[&id.0].alive) else {
+            let Some(leader) = partition.leader.filter(|id| self.works(*id)) else {
                 continue;
             };
             for _ in 0..self.below(3) {
@@ -221,7 +275,7 @@ impl World {
             }
             let leaders = self.log(key, leader).clone();
             for id in partition.replicas.iter().filter(|id| **id != leader) {
-                if self.processes[&id.0].alive && (all || self.one_in(2)) {
+                if self.works(*id) && (all || self.one_in(2)) {
                     let shared = common_prefix(self.log(key, *id), &leaders);
                     let more = self.below(leaders.len() - shared + 1);
                     let end = if all { leaders.len() } else { shared + more };
@@ -263,7 +317,7 @@ impl World {
             &partitions[first..=first]
         };
         for (key, partition) in chosen {
-            let Some(leader) = partition.leader.filter(|id| self.processes[&id.0].alive) else {
+            let Some(leader) = partition.leader.filter(|id| self.works(*id)) else {
                 continue;
             };
             let (isr, is_stale) = self.wanted_isr(*key, partition, leader, widest);
@@ -420,7 +474,7 @@ impl World {
 
     fn step(&mut self) {
         let id = self.any_broker();
-        match self.below(40) {
+        match self.below(43) {
             0 => *self.process(id) = Process::default(),
             1 => self.process(id).stopping = self.processes[&id].alive,
             2..=5 => self.start(id),
@@ -438,6 +492,8 @@ impl World {
                 self.advance(wait);
             }
             24..=27 => self.replicate(false),
+            40..=41 => self.process(id).offline = !self.processes[&id].offline,
+            42 => self.assign(),
             _ => self.beat(id),
         }
         self.observe();
@@ -446,12 +502,22 @@ impl World {
     /// Everyone returns; then every partition has a leader, and a full ISR.
     fn heal(&mut self) {
         let count = self.processes.len() as i32;
+        for process in self.processes.values_mut() {
+            process.offline = false;
+        }
         for _ in 0..16 {
             for id in (1..=count).chain(1..=count) {
                 self.start(id);
                 self.observe();
                 self.beat(id);
                 self.observe();
+            }
+            for (key, partition) in self.partitions() {
+                for id in &partition.replicas {
+                    if partition.directory_of(*id) == LOST_DIRECTORY {
+                        self.report(key, *id, DIRECTORY);
+                    }
+                }
             }
             self.replicate(true);
             self.alter_isr(true);

@@ -29,7 +29,7 @@ pub struct RegisterBroker {
     pub endpoints: Vec<BrokerEndpoint>,
     /// Its rack, if it has one.
     pub rack: Option<String>,
-    /// The ids of its log directories.
+    /// The ids of the log directories that it could open.
     pub directories: Vec<Uuid>,
     /// The broker epoch that its clean-shutdown marker holds; `NO_BROKER_EPOCH` without one.
     pub previous_broker_epoch: BrokerEpoch,
@@ -120,6 +120,7 @@ fn registration(request: RegisterBroker, broker_epoch: BrokerEpoch) -> BrokerReg
         endpoints: request.endpoints,
         rack: request.rack,
         directories: request.directories,
+        offline_directories: Vec::new(),
         fenced: true,
         in_controlled_shutdown: false,
     }

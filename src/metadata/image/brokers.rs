@@ -7,10 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::ImageError;
-use crate::id::BrokerId;
+use crate::id::{BrokerId, UNASSIGNED_DIRECTORY};
 use crate::metadata::record::{BrokerRegistration, MetadataRecord};
 use crate::offset::BrokerEpoch;
+use crate::replica::PartitionRegistration;
 
 /// The brokers that registered and have not left, by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +42,18 @@ impl BrokersImage {
     pub fn is_active(&self, broker_id: BrokerId) -> bool {
         self.get(broker_id)
             .is_some_and(|registration| registration.is_active())
+    }
+
+    /// Whether the log directory of the replica that `broker_id` has of `partition` is online.
+    pub fn is_replica_online(
+        &self,
+        partition: &PartitionRegistration,
+        broker_id: BrokerId,
+    ) -> bool {
+        let directory = partition.directory_of(broker_id);
+        let registration = self.get(broker_id);
+        directory == UNASSIGNED_DIRECTORY
+            || registration.is_some_and(|broker| broker.is_directory_online(directory))
     }
 
     /// Whether `self` and `other` are the same map in memory, and thus equal.
@@ -84,6 +99,17 @@ impl BrokersImage {
         Ok(())
     }
 
+    pub(super) fn set_offline_directories(
+        &mut self,
+        broker_id: BrokerId,
+        broker_epoch: BrokerEpoch,
+        directories: &[Uuid],
+    ) -> Result<(), ImageError> {
+        let registration = self.entry(broker_id, broker_epoch)?;
+        registration.offline_directories = directories.to_vec();
+        Ok(())
+    }
+
     fn entry(
         &mut self,
         broker_id: BrokerId,
@@ -105,9 +131,19 @@ impl BrokersImage {
     }
 
     pub(super) fn to_records(&self) -> Vec<MetadataRecord> {
-        let register = |registration: &Arc<BrokerRegistration>| {
-            MetadataRecord::RegisterBroker(registration.as_ref().clone())
-        };
-        self.iter().map(register).collect()
+        let mut records = Vec::new();
+        for registration in self.iter() {
+            records.push(MetadataRecord::RegisterBroker(
+                registration.as_ref().clone(),
+            ));
+            if !registration.offline_directories.is_empty() {
+                records.push(MetadataRecord::BrokerDirectoriesOffline {
+                    broker_id: registration.broker_id,
+                    broker_epoch: registration.broker_epoch,
+                    directories: registration.offline_directories.clone(),
+                });
+            }
+        }
+        records
     }
 }

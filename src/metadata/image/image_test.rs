@@ -19,6 +19,7 @@ fn broker(broker_epoch: i64) -> MetadataRecord {
         endpoints: Vec::new(),
         rack: None,
         directories: Vec::new(),
+        offline_directories: Vec::new(),
         fenced: true,
         in_controlled_shutdown: false,
     })

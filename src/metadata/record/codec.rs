@@ -119,6 +119,7 @@ impl MetadataRecord {
             Self::PartitionChange(_) => 7,
             Self::Config { .. } => 8,
             Self::ProducerIds { .. } => 9,
+            Self::BrokerDirectoriesOffline { .. } => 10,
         }
     }
 
@@ -143,6 +144,15 @@ impl MetadataRecord {
                 broker_epoch.put(out);
                 fenced.put(out);
                 in_controlled_shutdown.put(out);
+            }
+            Self::BrokerDirectoriesOffline {
+                broker_id,
+                broker_epoch,
+                directories,
+            } => {
+                broker_id.put(out);
+                broker_epoch.put(out);
+                directories.put(out);
             }
             Self::Topic { name, topic_id } => {
                 name.put(out);
@@ -214,14 +224,20 @@ impl MetadataRecord {
                 broker_epoch: input.field()?,
                 next_producer_id: input.field()?,
             },
+            10 => Self::BrokerDirectoriesOffline {
+                broker_id: input.field()?,
+                broker_epoch: input.field()?,
+                directories: input.field()?,
+            },
             unknown => return Err(CodecError::UnknownType(unknown)),
         })
     }
 }
 
-/// Implements `Field` for a struct as the sequence of its fields, in the order given.
+/// Implements `Field` for a struct as the sequence of its fields, in the order given. What stands
+/// behind `else` is not encoded: another record tells it.
 macro_rules! struct_field {
-    ($name:ident { $($field:ident),* $(,)? }) => {
+    ($name:ident { $($field:ident),* $(,)? } $(else { $($told:ident),* })?) => {
         impl Field for $name {
             // A struct is never smaller than its number of fields; enough to bound an array.
             const BYTES_MIN: usize = [$(stringify!($field)),*].len();
@@ -231,7 +247,7 @@ macro_rules! struct_field {
             }
 
             fn get(input: &mut Input<'_>) -> Result<Self, CodecError> {
-                Ok(Self { $($field: input.field()?),* })
+                Ok(Self { $($field: input.field()?,)* $($($told: Default::default()),*)? })
             }
         }
     };
@@ -247,6 +263,8 @@ struct_field!(BrokerRegistration {
     directories,
     fenced,
     in_controlled_shutdown,
+} else {
+    offline_directories
 });
 struct_field!(PartitionRegistration {
     topic_id,

@@ -73,6 +73,7 @@ prop_compose! {
         in_controlled_shutdown: bool,
     ) -> BrokerRegistration {
         BrokerRegistration {
+            offline_directories: Vec::new(),
             broker_id,
             incarnation_id,
             broker_epoch,
@@ -175,6 +176,13 @@ fn record() -> impl Strategy<Value = MetadataRecord> {
                     }
                 }
             ),
+        (broker(), any::<i64>(), vec(uuid(), 0..3)).prop_map(
+            |(broker_id, broker_epoch, directories)| R::BrokerDirectoriesOffline {
+                broker_id,
+                broker_epoch,
+                directories,
+            }
+        ),
         (name(), topic_id()).prop_map(|(name, topic_id)| R::Topic { name, topic_id }),
         topic_id().prop_map(|topic_id| R::RemoveTopic { topic_id }),
         (any::<i32>(), partition_registration()).prop_map(|(partition, registration)| {
@@ -245,6 +253,7 @@ fn an_array_cannot_claim_more_than_the_input_holds() {
         endpoints: Vec::new(),
         rack: None,
         directories: Vec::new(),
+        offline_directories: Vec::new(),
         fenced: true,
         in_controlled_shutdown: false,
     })

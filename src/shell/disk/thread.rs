@@ -1,15 +1,21 @@
 //! The thread that owns a log directory.
 //!
-//! In: requests through a bounded queue. Out: completions through the function that `start` was
-//! given, called on the directory's thread. Invariant: every accepted request is completed exactly
-//! once, in an order in which only covered flushes wait; dropping the handle first completes what
-//! was accepted. A broken invariant in the directory ends the process: what is on disk is then in
-//! doubt, and nobody may be answered as if it were not.
+//! In: requests through a bounded queue. Out: news through the function that `start` was given,
+//! called on the directory's thread. Invariants: every accepted request is completed exactly once,
+//! in an order in which only covered flushes wait, and dropping the handle first completes what was
+//! accepted; but after `abandon` nothing more than the operation that hangs is executed, and the
+//! directory is opened anew before it is used again, as after a crash. A broken invariant in the
+//! directory ends the process: what is on disk is then in doubt, and nobody may be answered as if
+//! it were not.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+
+use uuid::Uuid;
 
 use crate::id::TopicPartition;
 use crate::storage::{
@@ -37,6 +43,25 @@ pub struct Completion {
     pub token: DiskToken,
     /// Its result.
     pub result: Result<DiskReply, DiskError>,
+}
+
+/// What the thread tells.
+#[derive(Debug)]
+pub enum DirectoryNews {
+    /// A request was executed.
+    Completed(Completion),
+    /// The directory that was abandoned was opened anew.
+    Reopened(Box<Reopened>),
+    /// The directory that was abandoned cannot be used any more.
+    ReopenFailed(OpenError),
+}
+
+/// A directory that was opened anew.
+#[derive(Debug)]
+pub struct Reopened {
+    /// What it holds.
+    pub recovered: RecoveredDirectory,
+    queue: SyncSender<Job>,
 }
 
 /// Why a log directory could not be put into use.
@@ -77,31 +102,42 @@ struct Job {
 #[derive(Debug)]
 pub struct DirectoryThread {
     queue: Option<SyncSender<Job>>,
+    abandoned: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl DirectoryThread {
     /// Locks and opens the directory at `path` (this blocks for the recovery), then starts its
-    /// thread. `complete` is called there; it must not wait for whoever submits.
+    /// thread. `tell` is called there; it must not wait for whoever submits.
     pub fn start(
         path: PathBuf,
-        identity: &DirectoryIdentity,
+        identity: DirectoryIdentity,
         queue_depth: usize,
-        complete: impl FnMut(Completion) + Send + 'static,
+        tell: impl FnMut(DirectoryNews) + Send + 'static,
     ) -> Result<(Self, RecoveredDirectory), DirectoryStartError> {
         let lock = DirectoryLock::acquire(&path)?;
-        let (directory, recovered) = LogDirectory::open(RealDisk, path.clone(), identity)?;
+        let (directory, recovered) = LogDirectory::open(RealDisk, path.clone(), &identity)?;
         let (queue, requests) = sync_channel(queue_depth);
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let mut life = Life {
+            path: path.clone(),
+            identity,
+            directory_id: recovered.directory_id,
+            queue_depth,
+            abandoned: Arc::clone(&abandoned),
+            tell,
+        };
         let thread = thread::Builder::new()
             .name("log-directory".to_owned())
             .spawn(move || {
                 let _lock = lock;
                 let _guard = AbortOnPanic;
-                Worker::new(directory, complete).run(&requests);
+                life.live(directory, requests);
             })
             .map_err(|source| DirectoryStartError::Thread { path, source })?;
         let started = Self {
             queue: Some(queue),
+            abandoned,
             thread: Some(thread),
         };
         Ok((started, recovered))
@@ -117,6 +153,18 @@ impl DirectoryThread {
                 TrySendError::Disconnected(_) => SubmitError::Ended,
             })
     }
+
+    /// Gives up what was accepted: an operation hangs, and when it ends nothing that was asked for
+    /// before may be executed any more. `DirectoryNews` tell of the new beginning.
+    pub fn abandon(&mut self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+        self.queue = None;
+    }
+
+    /// Accepts requests again, for a directory that was opened anew.
+    pub fn resume(&mut self, reopened: Reopened) {
+        self.queue = Some(reopened.queue);
+    }
 }
 
 impl Drop for DirectoryThread {
@@ -130,26 +178,73 @@ impl Drop for DirectoryThread {
     }
 }
 
-struct Worker<F> {
-    directory: LogDirectory<RealDisk>,
-    complete: F,
-    waiting: Vec<(DiskToken, TopicPartition)>,
+/// The thread, from one opening of the directory to the next.
+struct Life<F> {
+    path: PathBuf,
+    identity: DirectoryIdentity,
+    directory_id: Uuid,
+    queue_depth: usize,
+    abandoned: Arc<AtomicBool>,
+    tell: F,
 }
 
-impl<F: FnMut(Completion)> Worker<F> {
-    const fn new(directory: LogDirectory<RealDisk>, complete: F) -> Self {
-        Self {
-            directory,
-            complete,
-            waiting: Vec::new(),
+impl<F: FnMut(DirectoryNews)> Life<F> {
+    fn live(&mut self, mut directory: LogDirectory<RealDisk>, mut requests: Receiver<Job>) {
+        loop {
+            let abandoned = Arc::clone(&self.abandoned);
+            let worker = Worker {
+                directory,
+                abandoned: &abandoned,
+                tell: &mut self.tell,
+                waiting: Vec::new(),
+            };
+            worker.run(&requests);
+            if !self.abandoned.load(Ordering::SeqCst) {
+                return;
+            }
+            match self.reopen() {
+                Ok((opened, recovered)) => {
+                    let (queue, accepted) = sync_channel(self.queue_depth);
+                    (directory, requests) = (opened, accepted);
+                    self.abandoned.store(false, Ordering::SeqCst);
+                    let reopened = Box::new(Reopened { recovered, queue });
+                    (self.tell)(DirectoryNews::Reopened(reopened));
+                }
+                Err(error) => return (self.tell)(DirectoryNews::ReopenFailed(error)),
+            }
         }
     }
 
-    fn run(&mut self, requests: &Receiver<Job>) {
+    fn reopen(&self) -> Result<(LogDirectory<RealDisk>, RecoveredDirectory), OpenError> {
+        let opened = LogDirectory::open(RealDisk, self.path.clone(), &self.identity)?;
+        if opened.1.directory_id == self.directory_id {
+            Ok(opened)
+        } else {
+            Err(OpenError::Damaged {
+                path: self.path.join("meta.properties"),
+                message: format!("directory.id is not {} any more", self.directory_id),
+            })
+        }
+    }
+}
+
+struct Worker<'a, F> {
+    directory: LogDirectory<RealDisk>,
+    abandoned: &'a AtomicBool,
+    tell: &'a mut F,
+    waiting: Vec<(DiskToken, TopicPartition)>,
+}
+
+impl<F: FnMut(DirectoryNews)> Worker<'_, F> {
+    /// Executes requests until nobody can send any more, or the directory is abandoned.
+    fn run(mut self, requests: &Receiver<Job>) {
         while let Ok(first) = requests.recv() {
             let mut jobs = VecDeque::from([first]);
             jobs.extend(requests.try_iter().take(BATCH_MAX));
             while let Some(job) = jobs.pop_front() {
+                if self.abandoned.load(Ordering::SeqCst) {
+                    return;
+                }
                 let later = jobs.iter().map(|later| &later.request);
                 if is_covered(&job.request, later) {
                     let log = job.request.log().cloned();
@@ -176,11 +271,11 @@ impl<F: FnMut(Completion)> Worker<F> {
             let covered = self.waiting.extract_if(.., |(_, waiting)| *waiting == log);
             for (token, _) in covered {
                 let result = result.clone();
-                (self.complete)(Completion { token, result });
+                (self.tell)(DirectoryNews::Completed(Completion { token, result }));
             }
         }
         let token = job.token;
-        (self.complete)(Completion { token, result });
+        (self.tell)(DirectoryNews::Completed(Completion { token, result }));
     }
 }
 

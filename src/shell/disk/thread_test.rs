@@ -45,19 +45,22 @@ fn append(base: i64) -> DiskRequest {
     }
 }
 
+fn completed(news: DirectoryNews) -> Completion {
+    match news {
+        DirectoryNews::Completed(completion) => completion,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn requests_are_completed_once_and_survive_a_restart() {
     let path = tempfile::tempdir().unwrap();
     let (sender, completions) = channel();
-    let (thread, recovered) = DirectoryThread::start(
-        path.path().to_owned(),
-        &identity(),
-        1024,
-        move |completion| {
-            sender.send(completion).unwrap();
-        },
-    )
-    .unwrap();
+    let (thread, recovered) =
+        DirectoryThread::start(path.path().to_owned(), identity(), 1024, move |news| {
+            sender.send(completed(news)).unwrap()
+        })
+        .unwrap();
     assert!(recovered.logs.is_empty());
     let mut requests = vec![create()];
     for base in 0..100 {
@@ -89,7 +92,7 @@ fn requests_are_completed_once_and_survive_a_restart() {
     }
     drop(thread);
     let (_thread, recovered) =
-        DirectoryThread::start(path.path().to_owned(), &identity(), 1, |_| ()).unwrap();
+        DirectoryThread::start(path.path().to_owned(), identity(), 1, |_| ()).unwrap();
     assert!(recovered.was_clean);
     assert_eq!(recovered.logs.first().unwrap().state.log_end_offset, 100);
 }
@@ -99,7 +102,7 @@ fn a_full_queue_gives_the_request_back() {
     let path = tempfile::tempdir().unwrap();
     let (release, hold) = channel::<()>();
     let (entered, reached) = channel();
-    let (thread, _) = DirectoryThread::start(path.path().to_owned(), &identity(), 1, move |_| {
+    let (thread, _) = DirectoryThread::start(path.path().to_owned(), identity(), 1, move |_| {
         entered.send(()).unwrap();
         let _ = hold.recv();
     })
@@ -114,4 +117,50 @@ fn a_full_queue_gives_the_request_back() {
         other => panic!("{other:?}"),
     }
     drop(release);
+}
+
+/// The operation that hangs ends, and so do the writes that waited behind it: nowhere.
+#[test]
+fn what_waited_behind_a_stalled_operation_is_never_executed() {
+    let path = tempfile::tempdir().unwrap();
+    let (release, hold) = channel::<()>();
+    let (sender, news) = channel();
+    let tell = move |told: DirectoryNews| {
+        let hangs = matches!(&told, DirectoryNews::Completed(Completion { token: 1, .. }));
+        sender.send(told).unwrap();
+        if hangs {
+            let _ = hold.recv();
+        }
+    };
+    let start = DirectoryThread::start(path.path().to_owned(), identity(), 16, tell);
+    let (mut thread, _) = start.unwrap();
+    for (token, request) in [create(), append(0), append(1), append(2)]
+        .into_iter()
+        .enumerate()
+    {
+        thread.try_submit(token as u64, request).unwrap();
+    }
+    for token in 0..2 {
+        let told = news.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(completed(told).token, token);
+    }
+    thread.abandon();
+    assert!(matches!(
+        thread.try_submit(9, append(1)),
+        Err(SubmitError::Ended)
+    ));
+    drop(release);
+    let reopened = match news.recv_timeout(PATIENCE).unwrap() {
+        DirectoryNews::Reopened(reopened) => *reopened,
+        other => panic!("{other:?}"),
+    };
+    assert!(!reopened.recovered.was_clean);
+    let log = reopened.recovered.logs.first().unwrap();
+    assert_eq!(log.state.log_end_offset, 1, "the queue is gone");
+    thread.resume(reopened);
+    thread.try_submit(10, append(1)).unwrap();
+    let told = completed(news.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(told.token, 10);
+    let reply = told.result.unwrap();
+    assert_eq!(reply, DiskReply::Appended { log_end_offset: 2 });
 }

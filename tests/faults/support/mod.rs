@@ -1,5 +1,7 @@
 //! What the scenarios share: runtimes, waiting, sandboxes with stand-in nodes, Kafka frames.
 
+pub(crate) mod disks;
+pub(crate) mod files;
 pub(crate) mod node;
 pub(crate) mod planted;
 pub(crate) mod writer;

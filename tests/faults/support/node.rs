@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::support::writer;
+use crate::support::{files, writer};
 
 /// `echo ADDRESS [FOLDER]` serves for ever; `reach ADDRESS` succeeds if the address cannot be reached.
 pub(crate) fn run(args: &[OsString]) -> ExitCode {
@@ -16,6 +16,9 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
             .and_then(|arg| arg.to_str())
             .unwrap_or_default()
     };
+    if text(0) == "files" {
+        return files::run(args);
+    }
     let address: SocketAddr = text(1).parse().expect("an address");
     match text(0) {
         "echo" => serve(address, args.get(2).map(PathBuf::from)),

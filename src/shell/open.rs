@@ -1,0 +1,201 @@
+//! The log directories of a node, opened: what they hold becomes what the broker starts with.
+//!
+//! In: settings. Out: a thread for each directory, and `Startup`. Invariants: a directory of
+//! another cluster or node stops the start; one that the system cannot read is offline, unless it
+//! holds the metadata log; a life ended cleanly only if every directory was closed in it (KIP-966).
+//! Source: Kafka's `LogManager`, `BrokerMetadataCheckpoint`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::{error, info};
+
+use super::core::DiskEvent;
+use super::disk::{DirectoryStartError, DirectoryThread, LockError, QUEUE_DEPTH};
+use super::node::NodeError;
+use super::random;
+use crate::broker::effects::DirectoryIndex;
+use crate::broker::{DirectoryStart, METADATA_TOPIC, Startup, UnclaimedLog, metadata_batches};
+use crate::config::Settings;
+use crate::id::TopicPartition;
+use crate::quorum::{Batch, ElectionState, Recovered, Snapshot, SnapshotId};
+use crate::storage::{DirectoryIdentity, OpenError, RecoveredDirectory, metadata_partition};
+
+/// The directories in the order of `log.dirs`; `None` is one that is offline.
+pub(super) type Opened = Vec<Option<(DirectoryThread, RecoveredDirectory)>>;
+
+/// Opens all directories; blocks for their recovery.
+pub(super) fn open_directories(
+    settings: &Settings,
+    events: &mpsc::UnboundedSender<DiskEvent>,
+) -> Result<Opened, NodeError> {
+    let mut opened: Opened = Vec::new();
+    for (index, path) in settings.log_dirs.iter().enumerate() {
+        let identity = DirectoryIdentity {
+            cluster_id: settings.cluster_id.clone(),
+            node_id: settings.node_id,
+            new_directory_id: random::uuid().map_err(NodeError::Random)?,
+        };
+        let events = events.clone();
+        let tell = move |news| {
+            let _ = events.send(DiskEvent {
+                directory: index,
+                news,
+            });
+        };
+        match DirectoryThread::start(path.clone(), identity, QUEUE_DEPTH, tell) {
+            Ok((thread, found)) => {
+                check_directory_id(settings, &opened, path, &found)?;
+                opened.push(Some((thread, found)));
+            }
+            Err(reason) if *path != settings.metadata_log_dir && is_failure(&reason) => {
+                error!(directory = %path.display(), %reason, "log directory is offline");
+                opened.push(None);
+            }
+            Err(reason) => return Err(reason.into()),
+        }
+    }
+    Ok(opened)
+}
+
+/// Whether the system failed, as opposed to somebody who named the wrong directory.
+fn is_failure(reason: &DirectoryStartError) -> bool {
+    match reason {
+        DirectoryStartError::Lock(LockError::Io { .. }) => true,
+        DirectoryStartError::Open(OpenError::Disk(error)) => error.is_fatal(),
+        _ => false,
+    }
+}
+
+fn check_directory_id(
+    settings: &Settings,
+    opened: &Opened,
+    path: &Path,
+    found: &RecoveredDirectory,
+) -> Result<(), NodeError> {
+    for (other_path, other) in settings.log_dirs.iter().zip(opened) {
+        if let Some((_, other)) = other
+            && other.directory_id == found.directory_id
+        {
+            return Err(NodeError::SameDirectoryId {
+                first: other_path.clone(),
+                second: path.to_owned(),
+                id: found.directory_id,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The partitions' logs of a directory, the metadata log aside.
+pub(super) fn unclaimed_logs(
+    found: &RecoveredDirectory,
+    directory: DirectoryIndex,
+) -> Vec<(TopicPartition, UnclaimedLog)> {
+    let logs = found.logs.iter();
+    let logs = logs.filter(|log| &*log.topic_partition.topic != METADATA_TOPIC);
+    logs.map(|log| {
+        let unclaimed = UnclaimedLog {
+            topic_id: log.topic_id,
+            state: log.state.clone(),
+            high_watermark: log.high_watermark,
+            directory,
+        };
+        (log.topic_partition.clone(), unclaimed)
+    })
+    .collect()
+}
+
+/// What the broker starts with.
+pub(super) fn startup(settings: &Arc<Settings>, opened: &Opened) -> Result<Startup, NodeError> {
+    let mut logs: BTreeMap<TopicPartition, Vec<UnclaimedLog>> = BTreeMap::new();
+    let mut quorum = Recovered::default();
+    let mut previous = Vec::new();
+    let mut directories = Vec::new();
+    for (index, opened) in opened.iter().enumerate() {
+        let found = opened.as_ref().map(|(_, found)| found);
+        directories.push(DirectoryStart {
+            id: found.map(|found| found.directory_id),
+        });
+        previous.push(found.and_then(|found| found.previous_broker_epoch));
+        let Some(found) = found else { continue };
+        for (name, log) in unclaimed_logs(found, index) {
+            logs.entry(name).or_default().push(log);
+        }
+        if settings.log_dirs.get(index) == Some(&settings.metadata_log_dir) {
+            quorum = recovered_quorum(found, &settings.metadata_log_dir)?;
+        }
+    }
+    // Only if every directory was closed in the same life did that life end cleanly.
+    let clean = previous.first().copied().flatten();
+    let previous_broker_epoch = clean.filter(|_| previous.iter().all(|epoch| *epoch == clean));
+    info!(
+        logs = logs.len(),
+        batches = quorum.batches.len(),
+        ?previous_broker_epoch,
+        "recovered"
+    );
+    Ok(Startup {
+        settings: Arc::clone(settings),
+        seed: random::seed().map_err(NodeError::Random)?,
+        incarnation_id: random::uuid().map_err(NodeError::Random)?,
+        directories,
+        logs,
+        quorum,
+        previous_broker_epoch,
+    })
+}
+
+fn recovered_quorum(found: &RecoveredDirectory, path: &Path) -> Result<Recovered, NodeError> {
+    let mut batches = Vec::new();
+    for batch in &found.metadata_batches {
+        let converted = metadata_batches(batch.bytes().clone());
+        let converted = converted
+            .map_err(|error| NodeError::Metadata(format!("{error} in {}", path.display())))?;
+        batches.extend(converted);
+    }
+    check_metadata_end(found, &batches, path)?;
+    let snapshot = found.snapshot.as_ref().map(|(id, bytes)| Snapshot {
+        id: SnapshotId {
+            end_offset: id.end_offset,
+            epoch: id.epoch,
+        },
+        bytes: bytes.clone(),
+    });
+    let state = ElectionState {
+        epoch: found.election.epoch,
+        voted_for: found.election.voted_for,
+    };
+    Ok(Recovered {
+        state,
+        snapshot,
+        batches,
+    })
+}
+
+/// Damage in the middle of the metadata log must not pass for its end: the node would vote as if
+/// the quorum had never committed what follows.
+fn check_metadata_end(
+    found: &RecoveredDirectory,
+    batches: &[Batch],
+    path: &Path,
+) -> Result<(), NodeError> {
+    let mut logs = found.logs.iter();
+    let Some(log) = logs.find(|log| log.topic_partition == metadata_partition()) else {
+        return Ok(());
+    };
+    let end = batches
+        .last()
+        .map_or(log.state.log_start_offset, Batch::end_offset);
+    if end == log.state.log_end_offset {
+        return Ok(());
+    }
+    Err(NodeError::Metadata(format!(
+        "it is damaged at offset {end} in {}, and ends at {}: remove the data directory of this \
+         node, and it will copy the log from the others",
+        path.display(),
+        log.state.log_end_offset
+    )))
+}
