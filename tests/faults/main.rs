@@ -18,6 +18,7 @@ mod links;
 mod nemesis;
 mod planted_groups;
 mod planted_logs;
+mod power;
 mod resources;
 mod runs;
 mod sandbox;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
                 links::trials(),
                 nemesis::trials(),
                 planted_groups::trials(),
+                power::trials(),
                 planted_logs::trials(),
                 resources::trials(),
                 runs::trials(),

@@ -4,10 +4,11 @@ pub(crate) mod disks;
 pub(crate) mod files;
 pub(crate) mod node;
 pub(crate) mod planted;
+pub(crate) mod rig;
 pub(crate) mod writer;
 
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,6 +140,13 @@ pub(crate) struct Cluster {
     data: Option<TempDir>,
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // Before the folders below go: what is mounted cannot be removed.
+        self.arena.disks.unmount_all();
+    }
+}
+
 struct NoView;
 
 impl ClusterView for NoView {
@@ -151,7 +159,23 @@ impl Cluster {
     /// Stand-in nodes.
     pub(crate) async fn start() -> Result<Self, Failed> {
         let args = |id| Ok(vec!["echo".to_owned(), node_address(id).to_string()]);
-        Self::start_with(args, |_| Output::Inherit).await
+        Self::start_with(args, |_| Output::Inherit, Disks::default()).await
+    }
+
+    /// Stand-in nodes that write into `folder`.
+    pub(crate) async fn start_writers(
+        disks: Disks,
+        folder: impl Fn(BrokerId) -> PathBuf,
+    ) -> Result<Self, Failed> {
+        let args = |id| {
+            let folder = folder(id).display().to_string();
+            Ok(vec![
+                "echo".to_owned(),
+                node_address(id).to_string(),
+                folder,
+            ])
+        };
+        Self::start_with(args, |_| Output::Inherit, disks).await
     }
 
     /// Real brokers, which may still be electing.
@@ -163,7 +187,7 @@ impl Cluster {
             Ok(vec!["--config".to_owned(), config.display().to_string()])
         };
         let log = |id| Output::Append(data.path().join(format!("{id}.log")));
-        let mut started = Self::start_with(args, log).await?;
+        let mut started = Self::start_with(args, log, Disks::default()).await?;
         let disk = |node| DiskId { node, directory: 0 };
         let directories = (1..=3).map(|id| (disk(id), data.path().join(id.to_string())));
         let logs = (1..=3).map(|id| (id, data.path().join(format!("{id}.log"))));
@@ -175,10 +199,11 @@ impl Cluster {
     async fn start_with(
         args: impl Fn(BrokerId) -> Result<Vec<String>, Failed>,
         log: impl Fn(BrokerId) -> Output,
+        disks: Disks,
     ) -> Result<Self, Failed> {
         let sandbox = Sandbox::new([N1, N2, N3, C1])?;
         let links = Links::start(&sandbox, 1)?;
-        let supervisor = Supervisor::new();
+        let supervisor = Supervisor::on(disks.clone());
         for node in [N1, N2, N3] {
             let id = node.broker().ok_or("a node")?;
             let namespace = Some(Arc::clone(sandbox.namespace(node)?));
@@ -194,7 +219,7 @@ impl Cluster {
             view: Arc::new(NoView),
             files: NodeFiles::default(),
             atlas: Atlas::default(),
-            disks: Disks::default(),
+            disks,
             roster: Roster::nobody(),
         };
         harness::nemesis::heal_everything(&arena).await?;

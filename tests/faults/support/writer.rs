@@ -41,7 +41,7 @@ fn act(root: &Path, word: &str, rest: &str) -> io::Result<String> {
                 .map(|written| written.to_string())
         }
         "sync" => File::open(&path)?.sync_all().map(done),
-        "read" => fs::read_to_string(&path),
+        "read" => fs::read(&path).map(|bytes| bytes.escape_ascii().to_string()),
         "make" => fs::create_dir(&path).map(done),
         "rename" => fs::rename(&path, root.join(text)).map(done),
         "remove" => fs::remove_file(&path).map(done),
