@@ -158,6 +158,13 @@ impl Core {
         self.push(Effect::Truncate { to });
     }
 
+    /// Takes back what the disk has not written and will not: a cut that is under way does so, too.
+    pub(super) fn take_back_appends(&mut self) {
+        if !self.is_truncating() && self.log.is_append_in_flight() {
+            self.truncate(self.log.appended_offset());
+        }
+    }
+
     /// Empties the log, starts it at `offset`, and asks the disk to follow.
     pub(super) fn restart_at(&mut self, offset: Offset) {
         self.log.begin_restart(offset);

@@ -212,7 +212,8 @@ impl FollowerState {
         }
     }
 
-    fn back_off(&mut self, core: &Core, now: Time) {
+    /// Waits before the next fetch.
+    pub(super) fn back_off(&mut self, core: &Core, now: Time) {
         let until = now + core.settings.replica_fetch_backoff;
         self.progress = Progress::BackingOff { until };
     }

@@ -186,6 +186,27 @@ impl Replica {
         self.replicated(now);
     }
 
+    /// The disk had no space for an append. Nothing of it is in the log, nor of those that were asked
+    /// for after it: the log goes back to what is written, and takes records again once the disk
+    /// has said what that is. Not final: the next append may find space.
+    pub fn handle_append_refused(&mut self, now: Now) {
+        let core = &mut self.core;
+        match &mut self.role {
+            Role::Offline => return,
+            Role::Unassigned => core.take_back_appends(),
+            Role::Leader(leader) => {
+                core.take_back_appends();
+                leader.refuse_unwritten(core);
+                leader.log_was_cut(core.log.log_end_offset());
+            }
+            Role::Follower(follower) => {
+                core.take_back_appends();
+                follower.back_off(core, now.time);
+            }
+        }
+        self.advance(now);
+    }
+
     /// The disk has flushed everything below `upto`.
     pub fn handle_flushed(&mut self, now: Now, upto: Offset) {
         self.core.log.complete_flush(upto);

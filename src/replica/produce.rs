@@ -120,6 +120,17 @@ impl LeaderState {
         }
     }
 
+    /// Answers the requests whose batches the disk refused. A repetition of such a batch waits for
+    /// it like the original: none of them is told that it is in the log, none that it never was.
+    pub(super) fn refuse_unwritten(&mut self, core: &mut Core) {
+        let appended = core.log.appended_offset();
+        for waiting in [&mut self.waiting_for_append, &mut self.waiting_for_commit] {
+            while let Some(refused) = waiting.pop_beyond(appended) {
+                core.complete_produce(refused.token, Err(ErrorCode::KafkaStorageError));
+            }
+        }
+    }
+
     /// Answers every request with `code`: the leadership is over, their outcome is unknown.
     pub(super) fn abandon_waiting(&mut self, core: &mut Core, code: ErrorCode) {
         for waiting in [&mut self.waiting_for_append, &mut self.waiting_for_commit] {

@@ -1,7 +1,7 @@
 //! Produce requests that wait for an offset.
 //!
 //! In: requests with the offset they wait for and a deadline. Out: those that are covered, those
-//! that are late, or all of them when leadership ends. Invariant: each request leaves exactly once.
+//! that are late, those that wait for what is taken back, or all of them when leadership ends. Invariant: each request leaves exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,12 @@ impl WaitingProduces {
     pub(super) fn pop_covered(&mut self, reached: Offset) -> Option<Waiting> {
         let &key = self.by_offset.first_key_value()?.0;
         (key.0 <= reached).then(|| self.remove(key)).flatten()
+    }
+
+    /// Takes a request that waits for more than `reached`.
+    pub(super) fn pop_beyond(&mut self, reached: Offset) -> Option<Waiting> {
+        let &key = self.by_offset.last_key_value()?.0;
+        (key.0 > reached).then(|| self.remove(key)).flatten()
     }
 
     /// Takes the next request whose deadline has come.

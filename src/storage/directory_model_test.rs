@@ -1,7 +1,8 @@
 //! Random operations with crashes against a model: the fold of what was appended.
 //!
-//! After every restart the log is a prefix of what was appended that contains all that was flushed,
-//! every batch in it is whole, and epochs and producers are the fold of just that prefix.
+//! The disk also fills up, and the power goes again during recovery. After every restart the log is
+//! a prefix of what was appended that contains all that was flushed, every batch in it is whole,
+//! epochs and producers are the fold of just that prefix, and no crash passes for damage.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::LogDirectory;
+use super::{LogDirectory, RecoveredDirectory};
 use crate::id::{BrokerId, TopicId, TopicPartition};
 use crate::log::{BatchSummary, LogState};
 use crate::offset::Offset;
@@ -44,11 +45,17 @@ enum Step {
         bytes: u64,
     },
     CleanRestart,
+    /// The disk has `free` bytes left during the next steps, until it finds no space.
+    Fill {
+        free: u64,
+    },
     /// The power goes before the operation `after` of the next step (or after it), and each
-    /// unsynced operation has a fate drawn from `seed`.
+    /// unsynced operation has a fate drawn from `seed`. So often it goes again during recovery,
+    /// each time a few operations later.
     Crash {
         after: usize,
         seed: u64,
+        again: usize,
     },
 }
 
@@ -64,7 +71,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..20_i64).prop_map(|ahead| Step::AdvanceLogStart { ahead }),
         1 => (0..3000_u64).prop_map(|bytes| Step::Retain { bytes }),
         1 => Just(Step::CleanRestart),
-        3 => (0..40_usize, any::<u64>()).prop_map(|(after, seed)| Step::Crash { after, seed }),
+        2 => (0..900_u64).prop_map(|free| Step::Fill { free }),
+        3 => (0..40_usize, any::<u64>(), 0..4_usize).prop_map(
+            |(after, seed, again)| Step::Crash { after, seed, again }
+        ),
     ]
 }
 
@@ -108,14 +118,27 @@ impl Model {
 
     /// `None` if the power went.
     fn open(disk: &MemoryDisk) -> Option<LogDirectory<MemoryDisk>> {
+        let opened = Self::recover(disk)?;
+        disk.sync_dir(Path::new("")).ok()?;
+        Some(opened.0)
+    }
+
+    fn recover(disk: &MemoryDisk) -> Option<(LogDirectory<MemoryDisk>, RecoveredDirectory)> {
         let identity = DirectoryIdentity {
             cluster_id: "c".to_owned(),
             node_id: BrokerId(1),
             new_directory_id: Uuid::from_u128(5),
         };
-        let opened = LogDirectory::open(disk.clone(), PathBuf::from("data"), &identity).ok()?;
-        disk.sync_dir(Path::new("")).ok()?;
-        Some(opened.0)
+        LogDirectory::open(disk.clone(), PathBuf::from("data"), &identity).ok()
+    }
+
+    /// No crash leaves anything that looks like damage.
+    fn open_undamaged(&self) -> LogDirectory<MemoryDisk> {
+        let (directory, recovered) = Self::recover(&self.disk).unwrap();
+        self.disk.sync_dir(Path::new("")).unwrap();
+        let damage = recovered.logs.into_iter().find_map(|log| log.damage);
+        assert_eq!(damage, None);
+        directory
     }
 
     fn create(&mut self) -> LogState {
@@ -135,9 +158,16 @@ impl Model {
         }
     }
 
-    /// `None` if the power went.
+    /// `None` if the power went. Without space a request must be refused without harm, so that it
+    /// can come again.
     fn execute(&mut self, request: DiskRequest) -> Option<DiskReply> {
-        self.directory.execute(request).ok()
+        match self.directory.execute(request.clone()) {
+            Err(error) if error.is_no_space() => {
+                self.disk.set_space(None);
+                self.directory.execute(request).ok()
+            }
+            result => result.ok(),
+        }
     }
 
     fn step(&mut self, step: &Step) {
@@ -189,6 +219,7 @@ impl Model {
                     }
                 }
             }
+            Step::Fill { free } => self.disk.set_space(Some(self.disk.used() + free)),
             Step::Crash { .. } => {}
         }
     }
@@ -286,20 +317,32 @@ impl Model {
         assert_eq!(state, expected);
     }
 
-    fn crash(&mut self, seed: u64) {
+    fn crash(&mut self, seed: u64, again: usize) {
         let mut random = seed;
-        self.disk.clear_fault();
-        self.disk.crash_with(|bytes| {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            match (random >> 33) % 4 {
-                0 | 1 => Survival::Kept,
-                2 => Survival::Lost,
-                _ => Survival::Torn((random >> 40) as usize % (bytes + 1)),
+        let mut lose_power = || {
+            self.disk.clear_fault();
+            self.disk.crash_with(|bytes| {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                match (random >> 33) % 4 {
+                    0 | 1 => Survival::Kept,
+                    2 => Survival::Lost,
+                    _ => Survival::Torn((random >> 40) as usize % (bytes + 1)),
+                }
+            });
+        };
+        lose_power();
+        for time in 0..again {
+            cut_power(&self.disk, 5 + 9 * time);
+            if Self::open(&self.disk).is_some() {
+                break;
             }
-        });
-        self.directory = Self::open(&self.disk).unwrap();
+            lose_power();
+        }
+        self.disk.clear_fault();
+        self.disk.set_space(None);
+        self.directory = self.open_undamaged();
         let state = self.create();
         let (start, end) = (state.log_start_offset, state.log_end_offset);
         if start == end && start == self.origin && self.flushed <= self.origin {
@@ -377,6 +420,15 @@ impl std::fmt::Debug for Model {
     }
 }
 
+/// Lets the disk do so many operations more.
+fn cut_power(disk: &MemoryDisk, mut left: usize) {
+    disk.set_fault(move |_, _| {
+        let is_out = left == 0;
+        left = left.saturating_sub(1);
+        is_out.then_some(io::ErrorKind::Other)
+    });
+}
+
 fn next(batch: &Bytes) -> Offset {
     RecordBatch::first(batch).unwrap().header().next_offset()
 }
@@ -387,21 +439,16 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut model = Model::new();
-        let mut power: Option<u64> = None;
+        let mut power: Option<(u64, usize)> = None;
         for step in &steps {
-            if let Step::Crash { after, seed } = *step {
-                let mut left = after;
-                model.disk.set_fault(move |_, _| {
-                    let is_out = left == 0;
-                    left = left.saturating_sub(1);
-                    is_out.then_some(io::ErrorKind::Other)
-                });
-                power = Some(seed);
+            if let Step::Crash { after, seed, again } = *step {
+                cut_power(&model.disk, after);
+                power = Some((seed, again));
                 continue;
             }
             model.step(step);
-            if let Some(seed) = power.take() {
-                model.crash(seed);
+            if let Some((seed, again)) = power.take() {
+                model.crash(seed, again);
             }
             model.check_reads();
         }

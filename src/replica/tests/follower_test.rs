@@ -300,3 +300,21 @@ fn a_follower_with_durable_acks_fetches_on_only_when_it_has_flushed() {
     follower.handle_flushed(at(3), 2);
     assert!(follower.next_fetch().is_some());
 }
+
+#[test]
+fn a_follower_without_space_backs_off_and_fetches_the_same_again() {
+    let mut follower = follower();
+    let before = follower.next_fetch().expect("it fetches");
+    fetched(&mut follower, records(vec![batch(4, 1, 5)], 5));
+    assert_eq!(follower.log().log_end_offset(), 5);
+    follower.handle_append_refused(at(2));
+    assert_eq!(follower.take_effects(), [Effect::Truncate { to: 4 }]);
+    follower.handle_truncated(at(3), log_of(&[1, 1, 3, 3]));
+    assert_eq!(follower.next_fetch(), None, "it waits");
+    let retry = follower.next_timeout().expect("a time to try again");
+    follower.handle_timeout(Now {
+        time: retry,
+        wall_millis: 0,
+    });
+    assert_eq!(follower.next_fetch(), Some(before));
+}

@@ -1,7 +1,7 @@
 //! Tests of produce: what each acks waits for, duplicates, what ends the wait.
 
 use super::*;
-use crate::replica::Produced;
+use crate::replica::{Produced, RoleName};
 
 fn leader(isr: &[BrokerId]) -> Replica {
     replica(&[], 0, &led_by(ONE, 1, isr))
@@ -202,5 +202,47 @@ fn acks_reads_the_wire() {
             refused,
             refused
         ]
+    );
+}
+
+#[test]
+fn a_full_disk_takes_back_what_it_did_not_write() {
+    let mut leader = leader(&[ONE]);
+    leader.handle_min_insync_replicas(at(0), 1);
+    let send = |leader: &mut Replica, token, sequence| {
+        leader.handle_produce(at(0), idempotent(token, sequence));
+        leader.take_effects()
+    };
+    send(&mut leader, 1, 0);
+    send(&mut leader, 2, 1);
+    send(&mut leader, 3, 2);
+    send(&mut leader, 4, 2);
+    leader.handle_append_completed(at(1), 1);
+    leader.take_effects();
+    leader.handle_append_refused(at(2));
+    let effects = leader.take_effects();
+    let mut told: Vec<_> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::CompleteProduce { token, outcome } => Some((token.0, *outcome)),
+            _ => None,
+        })
+        .collect();
+    told.sort_by_key(|(token, _)| *token);
+    let refused = Err(ErrorCode::KafkaStorageError);
+    assert_eq!(told, [(2, refused), (3, refused), (4, refused)]);
+    assert!(effects.contains(&Effect::Truncate { to: 1 }));
+    leader.handle_append_refused(at(3));
+    assert_eq!(leader.take_effects(), [], "one cut is for all of them");
+    assert_eq!(leader.role(), RoleName::Leader);
+    let mut state = LogState::default();
+    state.append(&idempotent(1, 0).batch.stamped(0, 1).summary);
+    leader.handle_truncated(at(4), state);
+    leader.take_effects();
+    let effects = send(&mut leader, 5, 1);
+    assert!(
+        matches!(effects.first(), Some(Effect::Append { batches })
+            if batches[0].summary.base_offset == 1),
+        "the next sequence is the refused one: {effects:?}"
     );
 }

@@ -11,6 +11,7 @@ pub(super) enum DiskEvent {
     Appended(Offset),
     Flushed(Offset),
     Truncated(LogState),
+    Refused,
 }
 
 /// The batches on one disk, and the operations that wait for it.
@@ -22,6 +23,8 @@ pub(super) struct SimDisk {
     /// The producers of the records that retention removed: they outlive them (KIP-360).
     producers_below_start: ProducerState,
     queue: VecDeque<Effect>,
+    /// Whether there is no space for an append.
+    pub(super) is_full: bool,
 }
 
 impl SimDisk {
@@ -33,6 +36,7 @@ impl SimDisk {
             high_watermark_checkpoint: 0,
             producers_below_start: ProducerState::default(),
             queue: VecDeque::new(),
+            is_full: false,
         }
     }
 
@@ -60,6 +64,9 @@ impl SimDisk {
     /// Runs the next operation. `removed` gets the batches that a truncation takes away.
     pub(super) fn step(&mut self, removed: &mut Vec<LogBatch>) -> Option<DiskEvent> {
         match self.queue.pop_front()? {
+            Effect::Append { batches } if self.is_full || !self.continues(&batches) => {
+                Some(DiskEvent::Refused)
+            }
             Effect::Append { batches } => {
                 self.batches.extend(batches);
                 Some(DiskEvent::Appended(self.end()))
@@ -81,6 +88,12 @@ impl SimDisk {
             }
             effect => panic!("not an operation of a disk: {effect:?}"),
         }
+    }
+
+    /// What comes after a refused append would leave a hole.
+    fn continues(&self, batches: &[LogBatch]) -> bool {
+        let first = batches.first();
+        first.is_none_or(|first| first.summary.base_offset == self.end())
     }
 
     fn cut(&mut self, to: Offset, removed: &mut Vec<LogBatch>) {

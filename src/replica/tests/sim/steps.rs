@@ -36,6 +36,11 @@ impl Sim {
                 Ok(())
             }
             985..990 => self.retain(id),
+            990..993 => {
+                let is_full = self.dice.percent(50);
+                self.node(id).disk.is_full = is_full;
+                Ok(())
+            }
             _ => {
                 self.checkpoint(id);
                 Ok(())
@@ -87,10 +92,14 @@ impl Sim {
             return Ok(());
         };
         self.oracle.truncated(id, &removed)?;
+        if matches!(event, DiskEvent::Refused) {
+            *self.seen.entry("append without space").or_default() += 1;
+        }
         self.drive(id, |replica, now| match event {
             DiskEvent::Appended(upto) => replica.handle_append_completed(now, upto),
             DiskEvent::Flushed(upto) => replica.handle_flushed(now, upto),
             DiskEvent::Truncated(state) => replica.handle_truncated(now, state),
+            DiskEvent::Refused => replica.handle_append_refused(now),
         })
     }
 
