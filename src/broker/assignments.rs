@@ -18,12 +18,12 @@ use uuid::Uuid;
 
 use super::Broker;
 use super::effects::{Channel, Correlation, PeerError};
-use super::partition::PartitionKey;
+use super::partition::{Partition, PartitionKey};
 use super::peer_events::PeerPurpose;
 use crate::error::ErrorCode;
 use crate::id::{LOST_DIRECTORY, TopicId, TopicPartition};
-use crate::replica::PartitionRegistration;
-use crate::storage::DiskError;
+use crate::replica::{PartitionRegistration, Replica};
+use crate::storage::LogDamage;
 use crate::time::{Now, Time};
 
 /// The most replicas in one request; Kafka's `MAX_ASSIGNMENTS_PER_REQUEST`.
@@ -69,7 +69,7 @@ impl Broker {
         let directory = self.directories.get(partition.directory)?;
         if !directory.is_online() {
             None
-        } else if partition.is_lost {
+        } else if partition.lost.is_some() {
             Some(LOST_DIRECTORY)
         } else {
             directory.id()
@@ -175,42 +175,52 @@ impl Broker {
     }
 
     /// A log is damaged: its replica alone is offline, and the controller learns that it is lost.
-    pub(super) fn lose_replica(&mut self, now: Now, key: &PartitionKey, cause: &DiskError) {
+    pub(super) fn lose_replica(&mut self, now: Now, key: &PartitionKey, damage: LogDamage) {
         let Some(partition) = self.partitions.get_mut(&key.name) else {
             return;
         };
-        if partition.generation != key.generation || partition.is_lost {
+        if partition.generation != key.generation || partition.lost.is_some() {
             return;
         }
-        partition.is_lost = true;
-        error!(partition = %key.name, %cause, "a log is damaged; its replica is offline");
+        error!(partition = %key.name, %damage, "a log is damaged; its replica is offline");
+        partition.lost = Some(damage);
         self.assignments.unreported.insert(key.name.clone());
         self.with_keyed_replica(now, key, |replica| replica.handle_storage_failed(now));
     }
 
-    /// Replaces a damaged log by an empty one, if another replica leads. Whether it did.
+    /// Cuts a log at its damage, if another replica leads and the controller counts on this one no
+    /// more: what is lost is copied from there.
     pub(super) fn repair_replica(
         &mut self,
+        now: Now,
         name: &TopicPartition,
         registration: &PartitionRegistration,
-    ) -> bool {
-        let is_lost = self.partitions.get(name).is_some_and(|lost| lost.is_lost);
+    ) {
         let is_known = registration.directory_of(self.id) == LOST_DIRECTORY;
         let Some(leader) = registration.leader.filter(|leader| *leader != self.id) else {
-            return false;
+            return;
         };
-        if !is_lost || !is_known {
-            return false;
-        }
-        if let Some(lost) = self.forget_partition(name) {
-            self.delete_log(lost.directory, name);
-        }
+        let lost = self.partitions.get(name).filter(|_| is_known);
+        let Some(damage) = lost.and_then(|partition| partition.lost.clone()) else {
+            return;
+        };
+        let Some(lost) = self.forget_partition(name) else {
+            return;
+        };
         info!(
             partition = %name,
             %leader,
-            "a damaged log is repaired: the replica begins anew and copies the leader's"
+            %damage,
+            "a damaged log is repaired: it is cut at the damage and copies the leader's from there"
         );
-        true
+        let (state, high_watermark) = (lost.replica.log().state(), lost.replica.high_watermark());
+        let settings = self.replica_settings(&lost.config);
+        let replica = Replica::damaged(settings, state.clone(), high_watermark, damage.offset);
+        let generation = self.fresh_id();
+        let (directory, topic_id) = (lost.directory, lost.topic_id);
+        let partition = Partition::new(replica, directory, topic_id, lost.config, generation);
+        self.partitions.insert(name.clone(), partition);
+        self.drain_replica(now, name);
     }
 }
 

@@ -27,7 +27,7 @@ use crate::quorum::{self, BeginQuorumEpochRequest};
 use crate::record::{BatchBuilder, Compression};
 use crate::replica::{PartitionRegistration, RoleName};
 use crate::storage::{
-    DirectoryIdentity, DiskRequest, LogDirectory, MemoryDisk, Operation as DiskOperation,
+    DirectoryIdentity, DiskRequest, LogDamage, LogDirectory, MemoryDisk, Operation as DiskOperation,
 };
 
 /// The directory of the metadata log, and the other one.
@@ -68,6 +68,7 @@ fn logs_of(found: &Found, directory: usize) -> Vec<(TopicPartition, UnclaimedLog
             state: log.state.clone(),
             high_watermark: log.high_watermark,
             directory,
+            damage: log.damage.clone(),
         };
         (log.topic_partition.clone(), unclaimed)
     })
@@ -480,14 +481,13 @@ fn producers_of_a_crowded_directory_wait_and_nobody_else() {
 #[test]
 fn a_damaged_log_is_lost_alone_and_repaired_from_the_leader() {
     let mut rig = among_others();
-    let damage = DiskError::Damaged {
-        path: "/b/t-0/0.log".into(),
-        position: 0,
+    let damage = LogDamage {
         offset: 0,
-        message: "crc".to_owned(),
+        lost_to: 1,
+        reason: "/b/t-0/0.log is damaged at byte 0: crc".to_owned(),
     };
     let key = rig.broker.partitions[&name(0)].key(&name(0));
-    rig.broker.lose_replica(NOW, &key, &damage);
+    rig.broker.lose_replica(NOW, &key, damage);
     rig.broker.settle(NOW);
     rig.perform();
     assert_eq!(role(&rig), Some(RoleName::Offline));
@@ -502,6 +502,29 @@ fn a_damaged_log_is_lost_alone_and_repaired_from_the_leader() {
     assert_eq!(role(&rig), Some(RoleName::Follower));
     let replica = &rig.broker.partitions[&name(0)].replica;
     assert_eq!(replica.log().log_end_offset(), 0);
+}
+
+#[test]
+fn a_full_disk_refuses_produces_until_there_is_space() {
+    let mut alone = Alone::serving();
+    let first = alone.produce(0);
+    assert_eq!(alone.produced(first), (None, 0));
+    alone.disks[0].set_space(Some(0));
+    let held = [alone.produce(0), alone.produce(0)];
+    let elsewhere = alone.produce(1);
+    for request in held {
+        let (error, _) = alone.produced(request);
+        assert_eq!(error, Some(ErrorCode::KafkaStorageError));
+    }
+    assert_eq!(alone.produced(elsewhere), (None, 0));
+    assert_eq!(alone.halted, None);
+    alone.disks[0].set_space(None);
+    let next = alone.produce(0);
+    assert_eq!(
+        alone.produced(next),
+        (None, 1),
+        "nothing was left of the others"
+    );
 }
 
 const TOPIC: TopicId = TopicId(Uuid::from_u128(100));

@@ -183,10 +183,8 @@ impl Broker {
         operation: Operation,
         result: Result<DiskReply, DiskError>,
     ) {
-        if let (Some(replica), Err(error)) = (&operation.replica, &result)
-            && matches!(error, DiskError::Damaged { .. } | DiskError::DamagedLog(_))
-        {
-            self.lose_replica(now, replica, error);
+        if let (Some(replica), Err(DiskError::DamagedLog(damage))) = (&operation.replica, &result) {
+            self.lose_replica(now, replica, damage.clone());
         }
         match (operation.purpose, result) {
             (DiskPurpose::Quorum(token), Ok(_)) => self.quorum.handle_persisted(now, token),
@@ -194,6 +192,10 @@ impl Broker {
                 self.with_keyed_replica(now, &key, |replica| {
                     replica.handle_append_completed(now, log_end_offset);
                 });
+            }
+            (DiskPurpose::Append(key), Err(error @ DiskError::NoSpace { .. })) => {
+                self.note_full_disk(now, &error);
+                self.with_keyed_replica(now, &key, |replica| replica.handle_append_refused(now));
             }
             (DiskPurpose::Flush(key), Ok(DiskReply::Flushed { upto })) => {
                 self.with_keyed_replica(now, &key, |replica| replica.handle_flushed(now, upto));

@@ -23,7 +23,7 @@ use crate::metadata::record::ConfigResource;
 use crate::metadata::{MetadataDelta, MetadataImage};
 use crate::offset::Offset;
 use crate::replica::{EligibleBrokers, PartitionRegistration, Replica};
-use crate::storage::{DiskRequest, LogOptions};
+use crate::storage::{DiskRequest, LogDamage, LogOptions};
 use crate::time::Now;
 
 /// A log that recovery found and no registration has claimed yet.
@@ -37,6 +37,8 @@ pub struct UnclaimedLog {
     pub high_watermark: Offset,
     /// Where it lies.
     pub directory: DirectoryIndex,
+    /// What it lost although it was durable.
+    pub damage: Option<LogDamage>,
 }
 
 impl Broker {
@@ -128,10 +130,10 @@ impl Broker {
             self.remove_partition(name);
             return;
         }
-        self.repair_replica(name, registration);
-        if !self.partitions.contains_key(name) && !self.open_partition(name, registration) {
+        if !self.partitions.contains_key(name) && !self.open_partition(now, name, registration) {
             return;
         }
+        self.repair_replica(now, name, registration);
         let eligible = self.eligible_for(registration);
         self.with_replica(now, name, |replica| {
             replica.handle_registration(now, registration, &eligible);
@@ -142,6 +144,7 @@ impl Broker {
     /// Claims the partition's recovered log, or creates an empty one.
     fn open_partition(
         &mut self,
+        now: Now,
         name: &TopicPartition,
         registration: &PartitionRegistration,
     ) -> bool {
@@ -159,8 +162,9 @@ impl Broker {
             return false;
         };
         let config = self.topic_config(&name.topic);
-        let (state, high_watermark) =
-            known.map_or_else(Default::default, |log| (log.state, log.high_watermark));
+        let (state, high_watermark, damage) = known.map_or_else(Default::default, |log| {
+            (log.state, log.high_watermark, log.damage)
+        });
         let settings = self.replica_settings(&config);
         let replica = Replica::recovered(settings, state, high_watermark);
         let generation = self.fresh_id();
@@ -176,7 +180,10 @@ impl Broker {
         };
         let partition = Partition::new(replica, directory, topic_id, config, generation);
         self.partitions.insert(name.clone(), partition);
-        self.disk(directory, request, DiskPurpose::Unwatched(key));
+        self.disk(directory, request, DiskPurpose::Unwatched(key.clone()));
+        if let Some(damage) = damage {
+            self.lose_replica(now, &key, damage);
+        }
         true
     }
 
@@ -192,7 +199,9 @@ impl Broker {
         found.sort_by_key(|log| self.directory_id(log.directory) != Some(assigned));
         let mut claimed = None;
         for log in found {
-            if claimed.is_none() && log.topic_id == registration.topic_id {
+            // Of a log that is gone only the name is known.
+            let is_its = [registration.topic_id, TopicId::ZERO].contains(&log.topic_id);
+            if claimed.is_none() && is_its {
                 claimed = Some(log);
             } else {
                 let path = self.directory_path(log.directory);

@@ -22,7 +22,7 @@ use crate::replica::{
     AlterPartitionAnswer, AlterPartitionRequest, AlterPartitionToken, Effect, Replica,
     ReplicaSettings,
 };
-use crate::storage::DiskRequest;
+use crate::storage::{DiskRequest, LogDamage};
 use crate::time::{Now, Time};
 
 /// A partition that this broker has a replica of.
@@ -34,8 +34,8 @@ pub(super) struct Partition {
     pub(super) config: TopicConfig,
     /// Tells completions for this replica from those for one before it.
     pub(super) generation: u64,
-    /// Its log is damaged.
-    pub(super) is_lost: bool,
+    /// Its log is damaged, or is gone; the replica is offline.
+    pub(super) lost: Option<LogDamage>,
     timer: Option<Time>,
 }
 
@@ -60,7 +60,7 @@ impl Partition {
             topic_id,
             config,
             generation,
-            is_lost: false,
+            lost: None,
             timer: None,
         }
     }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::directories::Directory;
+use tracing::warn;
+
 use super::disk_events::DiskPurpose;
 use super::effects::DirectoryIndex;
 use super::partition::PartitionKey;
@@ -14,9 +16,11 @@ use super::{Broker, is_due};
 use crate::config::Settings;
 use crate::id::TopicPartition;
 use crate::offset::Offset;
-use crate::storage::{DiskRequest, Retention};
+use crate::storage::{DiskError, DiskRequest, Retention};
 use crate::time::{Now, Time};
 
+/// The shortest time between two complaints about a full disk.
+const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
 /// The shortest time between two flushes by age.
 const FLUSH_PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -29,6 +33,8 @@ pub(super) struct Timers {
     checkpoint_interval: Duration,
     retention_at: Time,
     retention_interval: Duration,
+    /// When it may next be said that a disk is full, and what is old be removed for that.
+    full_disk_not_before: Time,
     flush_at: Option<Time>,
 }
 
@@ -42,6 +48,7 @@ impl Timers {
             checkpoint_interval,
             retention_at: now + retention_interval,
             retention_interval,
+            full_disk_not_before: now,
             flush_at: None,
         }
     }
@@ -114,6 +121,15 @@ impl Broker {
         for (directory, high_watermarks) in by_directory {
             let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
             self.disk(directory, request, DiskPurpose::Checkpoint);
+        }
+    }
+
+    /// A disk has no space for an append: what is old goes now, not at the next check.
+    pub(super) fn note_full_disk(&mut self, now: Now, error: &DiskError) {
+        if is_due(Some(self.timers.full_disk_not_before), now) {
+            self.timers.full_disk_not_before = now.time + FULL_DISK_PAUSE;
+            warn!(%error, "the disk is full: appends are refused until there is space");
+            self.retain(now);
         }
     }
 

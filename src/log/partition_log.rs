@@ -31,6 +31,11 @@ impl PartitionLog {
         log
     }
 
+    /// What was decided of the log, written or not.
+    pub fn state(&self) -> &LogState {
+        &self.state
+    }
+
     /// The first offset that can be read.
     pub fn log_start_offset(&self) -> Offset {
         self.state.log_start_offset

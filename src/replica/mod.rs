@@ -90,6 +90,21 @@ impl Replica {
         }
     }
 
+    /// Starts from a log that is whole only below `damage`: it is cut there first.
+    pub fn damaged(
+        settings: ReplicaSettings,
+        state: LogState,
+        high_watermark: Offset,
+        damage: Offset,
+    ) -> Self {
+        let mut core = Core::new(settings, state, high_watermark);
+        core.truncate(damage);
+        Self {
+            core,
+            role: Role::Unassigned,
+        }
+    }
+
     /// Obeys `registration`, unless it is older than what the replica already knows.
     pub fn handle_registration(
         &mut self,
@@ -186,9 +201,9 @@ impl Replica {
         self.replicated(now);
     }
 
-    /// The disk had no space for an append. Nothing of it is in the log, nor of those that were asked
-    /// for after it: the log goes back to what is written, and takes records again once the disk
-    /// has said what that is. Not final: the next append may find space.
+    /// The disk had no space for an append. Nothing of it is in the log, nor of those that were
+    /// asked for after it: the log goes back to what is written, and takes records again once the
+    /// disk has said what that is. Not final: the next append may find space.
     pub fn handle_append_refused(&mut self, now: Now) {
         let core = &mut self.core;
         match &mut self.role {

@@ -1,7 +1,8 @@
 //! Produce requests that wait for an offset.
 //!
 //! In: requests with the offset they wait for and a deadline. Out: those that are covered, those
-//! that are late, those that wait for what is taken back, or all of them when leadership ends. Invariant: each request leaves exactly once.
+//! that are late, those that wait for what is taken back, or all of them when leadership ends.
+//! Invariant: each request leaves exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
 

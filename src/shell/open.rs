@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::core::DiskEvent;
 use super::disk::{DirectoryStartError, DirectoryThread, LockError, QUEUE_DEPTH};
@@ -94,6 +94,11 @@ pub(super) fn unclaimed_logs(
     found: &RecoveredDirectory,
     directory: DirectoryIndex,
 ) -> Vec<(TopicPartition, UnclaimedLog)> {
+    for log in found.logs.iter().filter(|log| log.cut_bytes > 0) {
+        let (partition, bytes) = (&log.topic_partition, log.cut_bytes);
+        let end = log.state.log_end_offset;
+        warn!(%partition, bytes, end, "the torn tail of a crash was cut off");
+    }
     let logs = found.logs.iter();
     let logs = logs.filter(|log| &*log.topic_partition.topic != METADATA_TOPIC);
     logs.map(|log| {
@@ -102,6 +107,7 @@ pub(super) fn unclaimed_logs(
             state: log.state.clone(),
             high_watermark: log.high_watermark,
             directory,
+            damage: log.damage.clone(),
         };
         (log.topic_partition.clone(), unclaimed)
     })
