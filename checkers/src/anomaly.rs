@@ -30,6 +30,8 @@ pub enum Kind {
     IntNonmonotonicPoll,
     /// An acknowledged record that nobody read, not known to be lost.
     Unseen,
+    /// Nobody's send was acknowledged for too long.
+    Unavailable,
     /// A record that the group skipped for ever.
     GroupLost,
     /// A record that the group processed twice.
@@ -72,7 +74,7 @@ pub enum Class {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::LostWrite,
         Self::InconsistentOffsets,
         Self::Duplicate,
@@ -85,6 +87,7 @@ impl Kind {
         Self::IntPollSkip,
         Self::IntNonmonotonicPoll,
         Self::Unseen,
+        Self::Unavailable,
         Self::GroupLost,
         Self::GroupDuplicate,
         Self::DualOwner,
@@ -116,6 +119,7 @@ impl Kind {
             Self::IntPollSkip => "int-poll-skip",
             Self::IntNonmonotonicPoll => "int-nonmonotonic-poll",
             Self::Unseen => "unseen",
+            Self::Unavailable => "unavailable",
             Self::GroupLost => "group-lost",
             Self::GroupDuplicate => "group-duplicate",
             Self::DualOwner => "dual-owner",
@@ -156,6 +160,9 @@ impl Kind {
             Self::IntNonmonotonicPoll => "one poll returned records out of order or twice",
             Self::Unseen => {
                 "an acknowledged record was read by nobody, and nothing proves that it is lost"
+            }
+            Self::Unavailable => {
+                "somebody waited longer for an acknowledgement than is promised while a fault acts"
             }
             Self::GroupLost => "the group went past a record for ever, and no member processed it",
             Self::GroupDuplicate => "the group processed a record twice",
@@ -209,14 +216,20 @@ impl Kind {
     pub fn has_offsets(self) -> bool {
         !matches!(
             self,
-            Self::DualOwner | Self::UnownedPartition | Self::SurplusOwner | Self::WronglyFenced
+            Self::Unavailable
+                | Self::DualOwner
+                | Self::UnownedPartition
+                | Self::SurplusOwner
+                | Self::WronglyFenced
         )
     }
 
     /// What it breaks.
     pub fn class(self) -> Class {
         match self {
-            Self::Unseen | Self::StuckGroup | Self::UnownedPartition => Class::Liveness,
+            Self::Unseen | Self::Unavailable | Self::StuckGroup | Self::UnownedPartition => {
+                Class::Liveness
+            }
             _ => Class::Safety,
         }
     }

@@ -6,12 +6,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::anomaly::Kind;
+use crate::availability::availability;
 use crate::contract::Contract;
 use crate::counts::counts;
 use crate::group::{self, Context, Groups, Share};
 use crate::history::columns::Columns;
 use crate::history::{Action, History, Key, Op, OpType};
 use crate::log::{self, Finding, Findings, Log, is_linearizable};
+use crate::unavailable;
 use crate::verdict::{Anomaly, Check, Verdict, Witness};
 
 /// How many anomalies of each kind are reported in full; all are counted.
@@ -59,7 +61,10 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
     };
     let has_groups = !groups.all.is_empty();
     let kinds = Kind::ALL.into_iter();
-    let kinds = kinds.filter(|kind| has_groups || !kind.is_of_groups());
+    let kinds = kinds.filter(|kind| match kind {
+        Kind::Unavailable => contract.settings.available_within_ms.is_some(),
+        kind => has_groups || !kind.is_of_groups(),
+    });
     let results = run(
         context,
         contract,
@@ -90,14 +95,19 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
     Verdict::of(configured, counts, checks, history.cut_short())
 }
 
-/// A checker of one partition: of its log, or of the work of one group in it.
+/// A checker of one partition: of its log, of the work of one group in it, or of how long its
+/// clients had to wait.
 #[derive(Clone, Copy)]
 enum Checker {
     Log(log::Check),
     Group(group::Check),
+    Waiting,
 }
 
 fn checker_of(kind: Kind) -> Checker {
+    if kind == Kind::Unavailable {
+        return Checker::Waiting;
+    }
     let of_log = log::check_of(kind).map(Checker::Log);
     let checker = of_log.or_else(|| group::check_of(kind).map(Checker::Group));
     checker.expect("invariant: every kind is one of logs or one of groups")
@@ -110,6 +120,9 @@ fn run(
     checkers: Vec<(Kind, Checker)>,
 ) -> Vec<(Kind, Findings)> {
     let columns = context.columns;
+    let within_ms = contract.settings.available_within_ms;
+    let availability = within_ms.map(|_| availability(context.history));
+    let availability = availability.unwrap_or_default();
     let mut results: Vec<(Kind, Findings)> = checkers
         .iter()
         .map(|(kind, _)| (*kind, Findings::new(EXAMPLES_MAX)))
@@ -128,6 +141,13 @@ fn run(
                     Checker::Group(check) => {
                         for share in &shares {
                             check(share, findings);
+                        }
+                    }
+                    Checker::Waiting => {
+                        let key = &partition.key;
+                        if let (Some(found), Some(within_ms)) = (availability.get(key), within_ms) {
+                            let history = context.history;
+                            unavailable::check(history, (key, found), within_ms, findings);
                         }
                     }
                 }))

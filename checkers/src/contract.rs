@@ -112,6 +112,7 @@ impl Contract {
             Kind::Duplicate => self.duplicate(),
             Kind::NonmonotonicSend => self.nonmonotonic_send(),
             Kind::PollSkip | Kind::NonmonotonicPoll => self.committed(),
+            Kind::Unavailable => self.available_while_faults_act(),
             Kind::Phantom => Promise::forbidden("no setting lets a log invent records"),
             Kind::FailedSendRead => {
                 Promise::forbidden("the producer was told that the record was not appended")
@@ -129,6 +130,20 @@ impl Contract {
         self.settings
             .replication_factor
             .saturating_sub(self.settings.min_insync_replicas)
+    }
+
+    /// Whether clients may have to wait longer than the bound of the settings.
+    fn available_while_faults_act(&self) -> Promise {
+        let Some(within_ms) = self.settings.available_within_ms else {
+            return Promise::allowed("nothing is promised about the time while faults act");
+        };
+        let harmless = [FaultClass::DiskStall, FaultClass::Client];
+        if self.faults.iter().any(|class| !harmless.contains(class)) {
+            return Promise::allowed("more happened than log directories that hang");
+        }
+        Promise::forbidden(format!(
+            "a log directory that hangs is given up and another replica leads, within {within_ms} ms"
+        ))
     }
 
     /// Whether every partition must serve again once all faults are healed.
@@ -194,6 +209,13 @@ impl Contract {
 
     fn duplicate(&self) -> Promise {
         if self.settings.idempotence {
+            let committed = self.committed();
+            if !committed.forbidden {
+                return Promise::allowed(format!(
+                    "the retry of a record that was read and is lost appends it again ({})",
+                    committed.because
+                ));
+            }
             return Promise::forbidden("enable.idempotence=true makes retries harmless");
         }
         Promise::allowed("without enable.idempotence a retry may append a record again")
@@ -234,15 +256,19 @@ mod tests {
             contract.struck.add(*class, names);
         }
         let promised = |kind: &Kind| contract.promise(*kind).forbidden;
-        let of_logs = Kind::ALL.into_iter().filter(|kind| !kind.is_of_groups());
+        let of_logs = kinds_of_logs();
         of_logs.filter(promised).collect()
     }
 
+    /// Those that do not depend on time.
+    fn kinds_of_logs() -> impl Iterator<Item = Kind> {
+        let is_of_logs = |kind: &Kind| !kind.is_of_groups() && *kind != Kind::Unavailable;
+        Kind::ALL.into_iter().filter(is_of_logs)
+    }
+
     fn without(kinds: &[Kind]) -> Vec<Kind> {
-        Kind::ALL
-            .into_iter()
-            .filter(|kind| !kind.is_of_groups() && !kinds.contains(kind))
-            .collect()
+        let others = kinds_of_logs().filter(|kind| !kinds.contains(kind));
+        others.collect()
     }
 
     const LOSS: [Kind; 5] = [
@@ -250,6 +276,17 @@ mod tests {
         Kind::InconsistentOffsets,
         Kind::Nonlinearizable,
         Kind::NonmonotonicSend,
+        Kind::Unseen,
+    ];
+
+    const LOSS_OF_COMMITTED: [Kind; 8] = [
+        Kind::LostWrite,
+        Kind::InconsistentOffsets,
+        Kind::Duplicate,
+        Kind::Nonlinearizable,
+        Kind::NonmonotonicSend,
+        Kind::PollSkip,
+        Kind::NonmonotonicPoll,
         Kind::Unseen,
     ];
 
@@ -272,9 +309,27 @@ mod tests {
 
     #[test]
     fn kip966_power_loss_of_enough_nodes_may_lose_records() {
-        let broken = [&LOSS[..], &[Kind::PollSkip, Kind::NonmonotonicPoll]].concat();
         let forbidden = forbidden(&Settings::default(), &[FaultClass::PowerLoss], 2);
-        assert_eq!(forbidden, without(&broken));
+        assert_eq!(forbidden, without(&LOSS_OF_COMMITTED));
+    }
+
+    #[test]
+    fn waiting_is_bounded_only_where_disks_hang_and_nothing_else_happens() {
+        let bounded = Settings {
+            available_within_ms: Some(3_000),
+            ..Settings::default()
+        };
+        let promised = |settings: &Settings, faults: &[FaultClass]| {
+            let mut contract = Contract::new(settings.clone());
+            contract.faults.extend(faults);
+            contract.promise(Kind::Unavailable).forbidden
+        };
+        assert!(promised(&bounded, &[FaultClass::DiskStall]));
+        assert!(!promised(
+            &bounded,
+            &[FaultClass::DiskStall, FaultClass::Network]
+        ));
+        assert!(!promised(&Settings::default(), &[FaultClass::DiskStall]));
     }
 
     #[test]
@@ -310,10 +365,9 @@ mod tests {
             unclean_leader_election: true,
             ..Settings::default()
         };
-        let broken = [&LOSS[..], &[Kind::PollSkip, Kind::NonmonotonicPoll]].concat();
         assert_eq!(
             forbidden(&unclean, &[FaultClass::Network], 0),
-            without(&broken)
+            without(&LOSS_OF_COMMITTED)
         );
     }
 }

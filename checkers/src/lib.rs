@@ -16,5 +16,6 @@ mod counts;
 mod group;
 mod linear;
 mod log;
+mod unavailable;
 
 pub use check::{EXAMPLES_MAX, Prepared, check, check_prepared};

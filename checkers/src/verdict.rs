@@ -252,17 +252,25 @@ impl Verdict {
         }
     }
 
-    /// What happened and was allowed to, in words.
-    fn allowed_and_seen(&self) -> String {
-        let allowed = self.checks.iter();
-        let allowed = allowed.filter(|check| check.count > 0 && !check.promise.forbidden);
-        let seen: Vec<String> = allowed
+    /// What was allowed to happen, in words: what did, and the losses that did not. A control that
+    /// shows no loss has shown nothing about losses.
+    fn allowed(&self) -> String {
+        let allowed = self.checks.iter().filter(|check| !check.promise.forbidden);
+        let (seen, unseen): (Vec<&Check>, Vec<&Check>) = allowed.partition(|check| check.count > 0);
+        let seen: Vec<String> = seen
+            .iter()
             .map(|check| format!("{} {}", check.count, check.anomaly.name()))
             .collect();
-        if seen.is_empty() {
-            return String::new();
+        let is_loss = |check: &&&Check| matches!(check.anomaly, Kind::LostWrite | Kind::GroupLost);
+        let unseen = unseen.iter().filter(is_loss);
+        let unseen: Vec<&str> = unseen.map(|check| check.anomaly.name()).collect();
+        let mut words = String::new();
+        for (label, list) in [("seen", seen.join(", ")), ("not seen", unseen.join(", "))] {
+            if !list.is_empty() {
+                words = format!("{words}; allowed and {label}: {list}");
+            }
         }
-        format!("; allowed and seen: {}", seen.join(", "))
+        words
     }
 
     fn say(&self) -> String {
@@ -278,7 +286,7 @@ impl Verdict {
                 "Kept: {acknowledged} acknowledged records on {partitions} partitions, {read} \
                  reads{}, no promise broken{}.",
                 self.counts.group.words(),
-                self.allowed_and_seen(),
+                self.allowed(),
             ),
             Validity::HarnessError => format!("The harness failed: {reasons}."),
             Validity::Inconclusive => format!("Inconclusive: {reasons}."),

@@ -9,6 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use crate::contract::Promise;
 use crate::history::{Action, FaultClass, History, NemesisEvent, Phase, Settings};
 
@@ -109,9 +111,15 @@ impl Struck {
             if event.phase != Phase::Inject {
                 continue;
             }
+            let told = told_of(event, events.get(position..).unwrap_or_default());
             let nodes = event.nodes().map(str::to_owned);
-            if event.is_atlas() || is_spared(event, events.get(position + 1..)) {
+            if told.iter().any(|event| event.is_atlas()) {
                 struck.spared.extend(nodes);
+            } else if event.class == FaultClass::PowerLoss {
+                // What took nothing was no more than a crash.
+                let (hurt, unhurt): (Vec<_>, Vec<_>) = nodes.partition(|node| lost(&told, node));
+                struck.add(FaultClass::PowerLoss, hurt.into_iter());
+                struck.add(FaultClass::ProcessCrash, unhurt.into_iter());
             } else {
                 struck.add(event.class, nodes);
             }
@@ -199,13 +207,31 @@ impl Struck {
     }
 }
 
-/// Whether the fault said later, before it was injected again, that it spared a good copy.
-fn is_spared(fault: &NemesisEvent, later: Option<&[&NemesisEvent]>) -> bool {
+/// All that a fault told from its injection, the first of `events`, until it is injected again.
+fn told_of<'a>(fault: &NemesisEvent, events: &[&'a NemesisEvent]) -> Vec<&'a NemesisEvent> {
     let same = |event: &&&NemesisEvent| event.fault == fault.fault && event.target == fault.target;
-    let later = later.into_iter().flatten().filter(same);
-    later
-        .take_while(|event| event.phase != Phase::Inject)
-        .any(|event| event.is_atlas())
+    let mut told: Vec<&NemesisEvent> = events.first().copied().into_iter().collect();
+    let later = events.iter().skip(1).filter(same);
+    told.extend(later.take_while(|event| event.phase != Phase::Inject));
+    told
+}
+
+/// Whether a loss of power took anything from this node, as far as its disks tell: unless all of
+/// them say that they lost nothing, it did.
+fn lost(told: &[&NemesisEvent], node: &str) -> bool {
+    let disks = told
+        .iter()
+        .filter_map(|event| event.detail.get("disks")?.as_array());
+    let of_node = |disk: &&Value| {
+        let id = disk.get("node").and_then(Value::as_i64);
+        id.is_some_and(|id| format!("n{id}") == node)
+    };
+    let mut losses = disks
+        .flatten()
+        .filter(of_node)
+        .map(|disk| disk.get("lost").and_then(Value::as_u64))
+        .peekable();
+    losses.peek().is_none() || losses.any(|lost| lost != Some(0))
 }
 
 /// What happened to which nodes: `n1 and n2 lost power with what was not flushed`.

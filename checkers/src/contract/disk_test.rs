@@ -161,6 +161,25 @@ fn damage_that_left_a_good_copy_excuses_nothing() {
 }
 
 #[test]
+fn a_loss_of_power_that_took_nothing_is_a_crash() {
+    let disk = |node: i32, lost: u64| json!({ "node": node, "directory": 0, "lost": lost });
+    let promise = |disks: Vec<Value>| {
+        let inject = event(PowerLoss, Phase::Inject, &[1, 2], Value::Null);
+        let prove = event(PowerLoss, Phase::Prove, &[1, 2], json!({ "disks": disks }));
+        contract_of(&never(), vec![inject, prove]).promise(Kind::LostWrite)
+    };
+    assert!(!promise(vec![disk(1, 4), disk(1, 0), disk(2, 0), disk(2, 1)]).forbidden);
+    assert!(promise(vec![disk(1, 0), disk(2, 0)]).forbidden);
+    let one = promise(vec![disk(1, 7), disk(2, 0)]);
+    assert!(!one.forbidden, "the other stopped uncleanly: {one:?}");
+    assert!(one.because.contains("n2 stopped uncleanly"), "{one:?}");
+    assert!(
+        !promise(vec![disk(1, 0)]).forbidden,
+        "nothing is known of the other"
+    );
+}
+
+#[test]
 fn a_record_that_nobody_sent_is_forbidden_whatever_happened_to_the_disks() {
     let nodes = &[1, 2, 3];
     let all = [LyingDisk, PowerLoss, Corruption, Wipe, DiskFull, Disk];

@@ -86,6 +86,13 @@ pub struct Settings {
         skip_serializing_if = "is_false"
     )]
     pub flush_every_message: bool,
+    /// How long the clients of a partition may wait for an acknowledgement while log directories
+    /// hang, in milliseconds; nothing is promised without it.
+    #[serde(
+        rename = "available-within-ms",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub available_within_ms: Option<u64>,
     /// Whether offsets of a partition may be missing: transactions, compaction, retention.
     #[serde(rename = "offset-gaps")]
     pub offset_gaps: bool,
@@ -195,6 +202,7 @@ impl Default for Settings {
             min_insync_replicas: 2,
             unclean_leader_election: false,
             flush_every_message: false,
+            available_within_ms: None,
             offset_gaps: false,
             group: None,
         }

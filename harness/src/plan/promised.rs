@@ -3,9 +3,12 @@
 //! In: a plan. Out: the settings by which the checkers judge its run.
 //! Invariant: what the plan leaves to the brokers has Kafka's default here, too.
 
-use checkers::history::{Acks as HistoryAcks, GroupSettings, OffsetsTopic, Settings};
+use checkers::history::{Acks as HistoryAcks, FaultClass, GroupSettings, OffsetsTopic, Settings};
 
-use crate::plan::{ClusterPlan, GroupPlan, Plan};
+use crate::nemesis::Target;
+use crate::plan::disk::STALL_TIMEOUT;
+use crate::plan::{ClusterPlan, GroupPlan, Plan, ScheduledFault};
+use crate::run::faults::class;
 use crate::worker::protocol::Acks;
 
 /// `offsets.topic.replication.factor` where the plan does not say.
@@ -13,6 +16,10 @@ const OFFSETS_COPIES: u32 = 3;
 
 /// `min.insync.replicas` of the brokers where the plan does not say.
 const MIN_INSYNC: u32 = 1;
+
+/// How long it may take until produce goes on at a new leader, from the moment on in which a
+/// directory that hangs is given up.
+const NEW_LEADER_MS: u64 = 2_000;
 
 /// How many records may wait for their fsync.
 pub(super) const FLUSH: &str = "log.flush.interval.messages";
@@ -34,6 +41,7 @@ impl Plan {
             min_insync_replicas: cluster.min_insync_replicas as u32,
             unclean_leader_election: unclean == Some("true"),
             flush_every_message: cluster.flushes_every_message(),
+            available_within_ms: self.available_within_ms(),
             offset_gaps: false,
             group: self
                 .workload
@@ -41,6 +49,26 @@ impl Plan {
                 .as_ref()
                 .map(|group| group.settings(cluster)),
         }
+    }
+}
+
+impl Plan {
+    /// How long a partition may acknowledge nothing while the faults of the plan act. Only
+    /// promised if one node's log directories hang at a time: then the others go on.
+    fn available_within_ms(&self) -> Option<u64> {
+        let hangs = |fault: &ScheduledFault| {
+            let is_of_one = !matches!(fault.what.target(), Target::All | Target::Followers { .. });
+            is_of_one && class(&fault.what) == FaultClass::DiskStall
+        };
+        let apart = |pair: &[ScheduledFault]| match pair {
+            [first, second] => first.heal_ms().is_some_and(|heal| heal <= second.at_ms),
+            _ => true,
+        };
+        let is_promised = !self.faults.is_empty()
+            && self.faults.iter().all(hangs)
+            && self.faults.windows(2).all(apart);
+        let timeout = self.cluster.setting(STALL_TIMEOUT)?.parse::<u64>().ok()?;
+        is_promised.then_some(timeout + NEW_LEADER_MS)
     }
 }
 
@@ -105,5 +133,22 @@ mod tests {
         let settings = &mut plan.cluster.broker_settings;
         settings.insert(FLUSH.to_owned(), "100".to_owned());
         assert!(!topics(&plan).0, "99 acknowledged records may be lost");
+    }
+
+    #[test]
+    fn availability_is_promised_while_one_disk_hangs_and_nothing_else_happens() {
+        let plan = |name| Plan::draw(3, profile::find(name).expect("a profile"));
+        let mut hangs = plan("disk-stall");
+        let timeout = hangs.cluster.setting(STALL_TIMEOUT).expect("drawn");
+        let within = timeout.parse::<u64>().expect("a number") + 2_000;
+        assert_eq!(hangs.settings().available_within_ms, Some(within));
+        let mut overlap = hangs.clone();
+        overlap.faults.insert(0, overlap.faults[0].clone());
+        assert_eq!(overlap.settings().available_within_ms, None);
+        hangs.faults.extend(plan("kill").faults);
+        assert_eq!(hangs.settings().available_within_ms, None);
+        for other in ["none", "disk-error", "disk-full"] {
+            assert_eq!(plan(other).settings().available_within_ms, None, "{other}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod anomaly;
 pub mod compare;
+mod durability;
 mod faults;
 mod group;
 mod promises;
@@ -77,6 +78,7 @@ struct Page<'a> {
     setup: Vec<setup::Row>,
     faults: Vec<FaultRow>,
     timeline: String,
+    durability: Option<durability::Section>,
     group: Option<group::Section>,
     anomalies_heading: &'static str,
     anomalies: Vec<anomaly::Section>,
@@ -141,6 +143,7 @@ pub fn render(input: &Input<'_>) -> Result<String, ReportError> {
         setup: setup::rows(input),
         timeline: timeline::draw(input.plan, input.events, &faults),
         faults,
+        durability: durability::section(&summary.verdict, input.events),
         group: group::section(&summary.verdict),
         anomalies_heading: anomaly::heading(&summary.verdict),
         anomalies: anomaly::sections(&summary.verdict),

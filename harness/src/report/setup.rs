@@ -85,6 +85,19 @@ pub(super) fn rows(input: &Input<'_>) -> Vec<Row> {
             format!("{}, {}", input.plan.profile, input.plan.seed),
         ),
     ];
+    if let Some(disk) = &cluster.disk {
+        let directories = format!(
+            "{} faulty disks a node, an fsync takes {} ms; flush.messages {}",
+            cluster.log_dirs,
+            disk.fsync_ms,
+            if settings.flush_every_message {
+                "1"
+            } else {
+                "at Kafka's default, never"
+            }
+        );
+        rows.push(row("log directories", directories));
+    }
     if let Some(sabotage) = &cluster.sabotage {
         rows.push(row("planted bug", sabotage.clone()));
     }

@@ -1,0 +1,259 @@
+//! What the disks went through, what is promised because of it, and what was lost.
+//!
+//! In: the plan, the verdict and the events. Out: nothing for a run whose disks nobody touched;
+//! else a sentence for the promise, one for what was found, and a row for each node.
+//! Invariant: a loss that is allowed and was not seen is said to be so.
+
+use std::collections::BTreeMap;
+
+use checkers::anomaly::Kind;
+use checkers::history::{FaultClass, NemesisEvent, Phase};
+use checkers::verdict::{Check, Verdict};
+use serde_json::Value;
+
+use crate::report::words::{count, thousands};
+use crate::run::events::{Event, What};
+
+/// The section about disks.
+pub(super) struct Section {
+    pub(super) flush: &'static str,
+    pub(super) promise: String,
+    pub(super) because: String,
+    pub(super) found: String,
+    pub(super) nodes: Vec<Node>,
+}
+
+/// One node.
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) faults: String,
+    pub(super) lost: String,
+    pub(super) held: String,
+}
+
+/// Classes of faults that the section is about.
+const OF_DISKS: [FaultClass; 7] = [
+    FaultClass::Disk,
+    FaultClass::DiskStall,
+    FaultClass::DiskFull,
+    FaultClass::LyingDisk,
+    FaultClass::PowerLoss,
+    FaultClass::Corruption,
+    FaultClass::Wipe,
+];
+
+/// The section, if any disk was touched.
+pub(super) fn section(verdict: &Verdict, events: &[Event]) -> Option<Section> {
+    let nodes = nodes(events);
+    let check = verdict
+        .checks
+        .iter()
+        .find(|check| check.anomaly == Kind::LostWrite)?;
+    if nodes.is_empty() {
+        return None;
+    }
+    Some(Section {
+        flush: if verdict.settings.flush_every_message {
+            "flush.messages=1: a record is acknowledged once min.insync.replicas nodes have \
+             fsynced it"
+        } else {
+            "flush.messages at Kafka's default: nothing is fsynced before it is acknowledged"
+        },
+        promise: if check.promise.forbidden {
+            "Every acknowledged record had to be kept".to_owned()
+        } else {
+            "Acknowledged records might be lost".to_owned()
+        },
+        because: check.promise.because.clone(),
+        found: found(check),
+        nodes,
+    })
+}
+
+fn found(check: &Check) -> String {
+    match (check.promise.forbidden, check.count) {
+        (true, 0) => "None was lost.".to_owned(),
+        (true, lost) => format!("{} lost: the promise is broken.", was(lost)),
+        (false, 0) => {
+            "None was lost: allowed, not seen. As a control, this run has shown nothing.".to_owned()
+        }
+        (false, lost) => format!("{} lost: allowed, seen, with proof above.", was(lost)),
+    }
+}
+
+fn was(records: u64) -> String {
+    let verb = if records == 1 { "was" } else { "were" };
+    format!("{} {verb}", count(records, "record"))
+}
+
+/// What a node went through, as it is summed up.
+#[derive(Default)]
+struct Sum {
+    /// How often each fault struck.
+    faults: BTreeMap<String, u64>,
+    unsynced: u64,
+    lost: u64,
+    lost_bytes: u64,
+    hits: u64,
+    held_ms_max: u64,
+}
+
+fn nodes(events: &[Event]) -> Vec<Node> {
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for event in events {
+        let What::Fault { fault, .. } = &event.what else {
+            continue;
+        };
+        if !OF_DISKS.contains(&fault.class) {
+            continue;
+        }
+        match fault.phase {
+            Phase::Inject => {
+                for node in fault.nodes() {
+                    let sum = sums.entry(node.to_owned()).or_default();
+                    *sum.faults.entry(fault_name(fault)).or_default() += 1;
+                }
+            }
+            Phase::Prove => add_disks(&mut sums, &fault.detail),
+            _ => {}
+        }
+    }
+    sums.into_iter().map(row).collect()
+}
+
+/// `power-loss`, `disk stall`, `damage wipe`.
+fn fault_name(fault: &NemesisEvent) -> String {
+    let spec = fault.detail.get("spec");
+    let parts = [("rule", "action"), ("damage", "do")];
+    let action = parts.iter().find_map(|(outer, inner)| {
+        let value = spec?.get(outer)?.get(inner)?;
+        value.get("do").unwrap_or(value).as_str()
+    });
+    match action {
+        Some(action) => format!("{} {action}", fault.fault),
+        None => fault.fault.clone(),
+    }
+}
+
+/// Takes in what the faults of log directories tell of each disk.
+fn add_disks(sums: &mut BTreeMap<String, Sum>, detail: &Value) {
+    let disks = detail.get("disks").and_then(Value::as_array);
+    for disk in disks.into_iter().flatten() {
+        let number = |key: &str| disk.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let Some(sum) = sums.get_mut(&format!("n{}", number("node"))) else {
+            continue;
+        };
+        sum.unsynced += number("unsynced");
+        sum.lost += number("lost");
+        sum.lost_bytes += number("lost_bytes");
+        sum.hits += number("hits");
+        sum.held_ms_max = sum.held_ms_max.max(number("held_ms_max"));
+    }
+}
+
+fn row((name, sum): (String, Sum)) -> Node {
+    let times = |(fault, times): (&String, &u64)| match times {
+        1 => fault.clone(),
+        times => format!("{fault} ×{times}"),
+    };
+    let faults: Vec<String> = sum.faults.iter().map(times).collect();
+    let lost = match (sum.unsynced, sum.lost) {
+        (0, _) => String::new(),
+        (unsynced, lost) => format!(
+            "{} of {} operations that were not fsynced, {}",
+            thousands(lost),
+            thousands(unsynced),
+            count(sum.lost_bytes, "byte")
+        ),
+    };
+    let held = match (sum.hits, sum.held_ms_max) {
+        (0, _) => String::new(),
+        (hits, 0) => count(hits, "operation"),
+        (hits, longest) => format!("{}, the longest {} ms", count(hits, "operation"), longest),
+    };
+    Node {
+        name,
+        faults: faults.join(", "),
+        lost,
+        held,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use checkers::contract::Contract;
+    use checkers::history::History;
+    use serde_json::json;
+
+    fn fault(class: FaultClass, phase: Phase, detail: Value) -> Event {
+        let fault = NemesisEvent {
+            fault: "power-loss".to_owned(),
+            class,
+            phase,
+            target: json!(["n1", "n2"]),
+            detail,
+        };
+        let what = What::Fault { number: 0, fault };
+        Event { time: 0, what }
+    }
+
+    fn verdict(history: &str) -> Verdict {
+        let history = History::read(history.as_bytes()).expect("a history");
+        checkers::check(&history, &Contract::of(&history))
+    }
+
+    const LOST: &str = include_str!("../../../checkers/testdata/lost-write/minimal.jsonl");
+    const KEPT: &str = include_str!("../../../checkers/testdata/lost-write/legal.jsonl");
+
+    /// The history with a power loss of two nodes at its end.
+    fn without_power(history: &str) -> String {
+        let lines = history.lines().count();
+        let index = lines + 100;
+        format!(
+            "{history}{{\"index\":{index},\"time\":99999999,\"process\":99,\"type\":\"info\",\
+             \"f\":\"nemesis\",\"value\":{{\"fault\":\"power-loss\",\"class\":\"power-loss\",\
+             \"phase\":\"inject\",\"target\":[\"n1\",\"n2\"]}}}}\n"
+        )
+    }
+
+    #[test]
+    fn the_losses_of_a_node_are_summed_up() {
+        let disk = |node: u64, lost: u64| json!({"node": node, "directory": 0, "unsynced": 10, "lost": lost, "lost_bytes": 700});
+        let proof = json!({ "disks": [disk(1, 4), disk(1, 3), disk(2, 0)] });
+        let events = [
+            fault(FaultClass::PowerLoss, Phase::Inject, Value::Null),
+            fault(FaultClass::PowerLoss, Phase::Prove, proof),
+            fault(FaultClass::PowerLoss, Phase::Inject, Value::Null),
+        ];
+        let section = section(&verdict(KEPT), &events).expect("disks were touched");
+        let rows: Vec<_> = section
+            .nodes
+            .iter()
+            .map(|node| (&*node.name, &*node.faults))
+            .collect();
+        assert_eq!(rows, [("n1", "power-loss ×2"), ("n2", "power-loss ×2")]);
+        let first = &section.nodes[0].lost;
+        assert!(first.starts_with("7 of 20 operations"), "{first}");
+    }
+
+    #[test]
+    fn what_was_found_is_told_beside_what_is_promised() {
+        let events = [fault(FaultClass::PowerLoss, Phase::Inject, Value::Null)];
+        for (history, wanted) in [
+            (KEPT.to_owned(), "None was lost."),
+            (LOST.to_owned(), "1 record was lost: the promise is broken."),
+            (without_power(LOST), "1 record was lost: allowed, seen"),
+            (without_power(KEPT), "None was lost: allowed, not seen."),
+        ] {
+            let section = section(&verdict(&history), &events).expect("disks were touched");
+            assert!(section.found.starts_with(wanted), "{}", section.found);
+        }
+    }
+
+    #[test]
+    fn a_run_whose_disks_nobody_touched_has_no_section() {
+        let kill = fault(FaultClass::ProcessCrash, Phase::Inject, Value::Null);
+        assert!(section(&verdict(KEPT), &[kill]).is_none());
+    }
+}
