@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod crash;
 pub mod disk;
 pub mod doctor;
 pub mod link;

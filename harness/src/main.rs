@@ -42,6 +42,12 @@ fn run(place: Place) -> ExitCode {
         },
         Command::Check(arguments) => cli::check::check(&arguments),
         Command::Compare(arguments) => cli::compare::compare(&arguments),
+        Command::CrashImages(arguments) => match cli::crash_images::subject(&arguments) {
+            Ok(subject) => inside(place, || {
+                cli::crash_images::crash_images(&arguments, &subject)
+            }),
+            Err(exit) => exit,
+        },
         Command::List(arguments) => cli::list::list(&arguments),
         Command::Up(arguments) => cli::up::up(&arguments),
     };

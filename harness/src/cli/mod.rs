@@ -13,6 +13,7 @@ use crate::cli::seeds::Seeds;
 
 pub mod check;
 pub mod compare;
+pub mod crash_images;
 pub mod exit;
 pub mod list;
 pub mod progress;
@@ -43,6 +44,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show finished runs beside each other: who waited how long for an acknowledgement
     Compare(CompareArgs),
+    /// Boot every state that the losses of power of a finished run could have left
+    CrashImages(CrashImagesArgs),
     /// Print the names that other commands take, one a line with a description
     List(ListArgs),
     /// Say which faults this machine can inject, and what would allow the others
@@ -149,6 +152,20 @@ pub struct CompareArgs {
     /// The page [default: compare.html beside the first run]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+}
+
+/// Arguments of `verdict crash-images`.
+#[derive(Clone, Debug, Args)]
+pub struct CrashImagesArgs {
+    /// A result directory with saved losses of power
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// How many states, at most; one in ten is one of the whole cluster
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    pub max: usize,
+    /// How many at the same time [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
 }
 
 /// Arguments of `verdict list`.

@@ -6,6 +6,7 @@
 //! Keeps: between SIGKILL and healing nobody can start the node over a disk without power.
 //! Source: `sandbox.md` §3 and §4; `faults.md` D1, D2.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker::id::BrokerId;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::crash::save::Saving;
 use crate::disk::rule::{DiskId, PowerLossEffect, Survival};
 use crate::link::{AtHeal, Count, Cut, Layer, LinkCounts, LinkId, Policy};
 use crate::nemesis::kill::{kill_all, names, prove_gone, prove_serving, start_again};
@@ -32,6 +34,7 @@ pub(crate) struct PowerLoss {
     silenced: Vec<(LinkId, LinkCounts)>,
     killed: Vec<BrokerId>,
     lost: Vec<Lost>,
+    images: BTreeMap<i32, String>,
 }
 
 /// What one disk lost.
@@ -55,6 +58,7 @@ impl PowerLoss {
             silenced: Vec::new(),
             killed: Vec::new(),
             lost: Vec::new(),
+            images: BTreeMap::new(),
         }
     }
 
@@ -80,6 +84,10 @@ impl PowerLoss {
             return Ok(());
         }
         self.killed.extend(kill_all(arena, &running).await?);
+        let saving: Vec<_> = running
+            .iter()
+            .filter_map(|node| Saving::begin(&arena.disks, node.0))
+            .collect();
         let mut losses = JoinSet::new();
         for disk in running.iter().flat_map(|node| arena.disks.of(node.0)) {
             let (disks, survival, draw) = (arena.disks.clone(), self.survival, self.draw_of(disk));
@@ -93,6 +101,8 @@ impl PowerLoss {
             }
         }
         self.lost.sort_by_key(|lost| lost.disk);
+        self.images
+            .extend(saving.into_iter().filter_map(Saving::end));
         failed.map_or(Ok(()), Err)
     }
 
@@ -210,6 +220,7 @@ impl Fault for PowerLoss {
         Map::from_iter([
             ("survival".to_owned(), json!(self.survival)),
             ("disks".to_owned(), json!(self.lost)),
+            ("images".to_owned(), json!(self.images)),
         ])
     }
 }

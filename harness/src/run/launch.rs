@@ -11,6 +11,7 @@ use nix::sched::{CloneFlags, setns};
 
 use crate::cli::Keep;
 use crate::cluster::node_endpoints;
+use crate::crash::save;
 use crate::disk::Disks;
 use crate::plan::Plan;
 use crate::run::failure::RunFailure;
@@ -82,6 +83,7 @@ pub fn launch(request: &RunRequest, status: &Arc<Status>) -> Result<RunEnd, RunF
         for id in 1..=plan.cluster.nodes as i32 {
             // What cannot be removed is only disk space.
             let _ = std::fs::remove_dir_all(store.node_data(id));
+            save::remove_all(&store.node(id));
         }
     }
     Ok(RunEnd {

@@ -153,7 +153,8 @@ impl Store {
         Ok(())
     }
 
-    fn node(&self, id: i32) -> PathBuf {
+    /// Everything of node `id`.
+    pub fn node(&self, id: i32) -> PathBuf {
         self.root.join("nodes").join(format!("n{id}"))
     }
 

@@ -42,6 +42,18 @@ impl Sandbox {
         Ok(Self { namespaces })
     }
 
+    /// One namespace for all endpoints: nodes and clients reach each other without a link between.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn shared(endpoints: impl IntoIterator<Item = Endpoint>) -> io::Result<Self> {
+        let namespace = Arc::new(NetNs::create()?);
+        let shared = |at| (at, Arc::clone(&namespace));
+        Ok(Self {
+            namespaces: endpoints.into_iter().map(shared).collect(),
+        })
+    }
+
     /// Every endpoint, in order.
     pub fn endpoints(&self) -> impl Iterator<Item = Endpoint> {
         self.namespaces.keys().copied()

@@ -88,6 +88,17 @@ impl Journal {
         self.undone = Some(undone);
         saved
     }
+
+    /// The next roll-back first saves into the new `folder`.
+    pub fn save_at_roll_back(&mut self, folder: PathBuf, bytes_max: u64) {
+        self.saved = None;
+        self.save_to = Some((folder, bytes_max));
+    }
+
+    /// What came of that; once.
+    pub fn take_saved(&mut self) -> Option<io::Result<Saved>> {
+        self.saved.take()
+    }
 }
 
 impl Undone {

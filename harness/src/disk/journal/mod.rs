@@ -106,6 +106,9 @@ pub struct Journal {
     spill: Spill,
     /// Set between saving and rolling back.
     undone: Option<Undone>,
+    /// Where the next roll-back saves, and in how many bytes at most.
+    save_to: Option<(PathBuf, u64)>,
+    saved: Option<io::Result<Saved>>,
 }
 
 impl Journal {
@@ -124,6 +127,8 @@ impl Journal {
             graveyard_handle: File::open(&graveyard)?,
             spill: Spill::new(&graveyard)?,
             undone: None,
+            save_to: None,
+            saved: None,
             backing,
             graveyard,
             names_rule: NameDurability::default(),

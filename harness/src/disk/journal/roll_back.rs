@@ -40,6 +40,9 @@ pub(super) struct Undone {
 impl Journal {
     /// Consumes what was recorded: rolls the backing folder back to what survives.
     pub fn roll_back(&mut self, survival: Survival, draw: u64) -> io::Result<PowerLossEffect> {
+        if let Some((folder, bytes_max)) = self.save_to.take() {
+            self.saved = Some(self.save(&folder, bytes_max));
+        }
         let mut undone = match self.undone.take() {
             Some(undone) => undone,
             None => self.undo()?,

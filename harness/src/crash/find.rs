@@ -1,0 +1,125 @@
+//! The losses of power that a run saved, and which of them took the whole cluster at once.
+//!
+//! In: a result directory. Out: for each node the crash images of its disks, and for each loss of
+//! all nodes the place in the history up to which clients were answered before.
+//! Invariant: a loss counts as one of all nodes only if the history says that one fault took them
+//! at the same moment; images of different moments are never put together.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use checkers::history::{Action, FaultClass, History, NemesisEvent, Op, Phase};
+
+use crate::crash::save::INCOMPLETE;
+use crate::disk::journal::CrashImage;
+use crate::disk::rule::DiskId;
+use crate::run::store::Store;
+
+/// The files of one node's disks when its power went.
+#[derive(Debug)]
+pub struct SavedLoss {
+    /// The node.
+    pub node: i32,
+    /// The folder's name, as `crash-1`.
+    pub name: String,
+    /// The image of each disk.
+    pub disks: BTreeMap<DiskId, CrashImage>,
+}
+
+/// A loss of power of all nodes at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WholeLoss {
+    /// The folder of each node.
+    pub names: BTreeMap<i32, String>,
+    /// The index of the line that says that all nodes are dead: every answer before it was given
+    /// by nodes that had power.
+    pub index: u64,
+    /// The line that proves it.
+    pub proof: Op,
+}
+
+impl SavedLoss {
+    /// The most operations that one disk had not made durable.
+    pub fn unsynced(&self) -> u64 {
+        let unsynced = self.disks.values().map(CrashImage::unsynced);
+        unsynced.max().unwrap_or(0)
+    }
+}
+
+/// Every loss that was saved, by node and folder.
+pub fn saved_losses(store: &Store, nodes: u32) -> io::Result<Vec<SavedLoss>> {
+    let mut found = Vec::new();
+    for node in 1..=nodes as i32 {
+        for name in folders(&store.node(node), "crash-")? {
+            let folder = store.node(node).join(&name);
+            let mut disks = BTreeMap::new();
+            for disk in folders(&folder, "d")? {
+                let Ok(directory) = disk.trim_start_matches('d').parse() else {
+                    continue;
+                };
+                let id = DiskId { node, directory };
+                disks.insert(id, CrashImage::open(&folder.join(disk))?);
+            }
+            // A loss of which one disk was too large to be saved says nothing about the node.
+            if !disks.is_empty() && !folder.join(INCOMPLETE).exists() {
+                found.push(SavedLoss { node, name, disks });
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn folders(parent: &Path, prefix: &str) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let is_numbered = name.strip_prefix(prefix).is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        names.extend(is_numbered.then_some(name));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The losses of all of `nodes` nodes at once, by the history.
+pub fn whole_losses(history: &History, nodes: u32) -> Vec<WholeLoss> {
+    let mut injected = None;
+    let mut found = Vec::new();
+    for op in &history.ops {
+        let Action::Nemesis(event) = &op.action else {
+            continue;
+        };
+        match (event.class, event.phase) {
+            (FaultClass::PowerLoss, Phase::Inject) => {
+                let stagger = event.detail.pointer("/spec/stagger_ms");
+                injected = Some(op.index).filter(|_| stagger.is_some_and(|ms| *ms == 0));
+            }
+            (FaultClass::PowerLoss, Phase::Prove) => {
+                let names = images(event);
+                if let Some(index) = injected.take().filter(|_| names.len() == nodes as usize) {
+                    let proof = op.clone();
+                    found.push(WholeLoss {
+                        names,
+                        index,
+                        proof,
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Where the images of a loss were saved, as `{"1":"crash-1"}`.
+fn images(event: &NemesisEvent) -> BTreeMap<i32, String> {
+    let images = event.detail.get("images").cloned().unwrap_or_default();
+    serde_json::from_value(images).unwrap_or_default()
+}

@@ -1,0 +1,228 @@
+//! `verdict crash-images`: one loss of power, every state that it could have left, each booted.
+//!
+//! In: a finished run whose losses of power were saved (`disk::journal`). Out: how many states
+//! were booted, which did not come up, which lost what an fsync or the contract protects, and
+//! which lost what nothing protects.
+//! Invariant: the same run and the same number of states give the same states, in the same order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use checkers::history::History;
+use nix::sched::{CloneFlags, setns};
+
+use crate::crash::find::{SavedLoss, WholeLoss, saved_losses, whole_losses};
+use crate::crash::result::{CrashSummary, StateResult};
+use crate::crash::solo::Logs;
+use crate::crash::stand::{Stand, boot_plan};
+use crate::disk::journal::{CrashState, states};
+use crate::plan::Plan;
+use crate::run::failure::RunFailure;
+use crate::run::judge::read_history;
+use crate::run::launch::OBSERVER;
+use crate::run::store::Store;
+
+pub mod find;
+pub mod logs;
+pub mod page;
+pub mod result;
+pub mod save;
+mod solo;
+mod stand;
+mod whole;
+
+/// One state in so many is one of the whole cluster: it takes seconds, one node alone a fraction.
+const WHOLE_EVERY: usize = 10;
+
+/// More faults of the harness than this say nothing new.
+const HARNESS_FAULTS_MAX: usize = 20;
+
+/// A run whose losses of power were saved.
+#[derive(Debug)]
+pub struct Subject {
+    plan: Arc<Plan>,
+    history: History,
+    losses: Vec<SavedLoss>,
+    durable: Vec<Logs>,
+    wholes: Vec<WholeLoss>,
+    skipped: Vec<String>,
+}
+
+/// One state to boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Job {
+    /// One node, by the position of its loss.
+    Solo(usize, CrashState),
+    /// All nodes, by the position of the loss of all.
+    Whole(usize, CrashState),
+}
+
+impl Subject {
+    /// Reads what the run in `store` saved.
+    pub fn open(store: &Store) -> Result<Self, RunFailure> {
+        let plan = Plan::load(&store.plan()).map_err(|e| RunFailure::Unusable(e.to_string()))?;
+        let history = read_history(&store.history());
+        let history = history.map_err(|error| RunFailure::Unusable(error.to_string()))?;
+        let losses = saved_losses(store, plan.cluster.nodes).map_err(RunFailure::harness)?;
+        let durable: io::Result<_> = losses.iter().map(solo::durable_logs).collect();
+        let mut wholes = whole_losses(&history, plan.cluster.nodes);
+        let mut skipped = Vec::new();
+        if plan.workload.group.is_some() && !wholes.is_empty() {
+            let why = "the run has a consumer group: its promises need more than final reads";
+            skipped.push(format!("no whole cluster was booted: {why}"));
+            wholes.clear();
+        }
+        let is_saved = |node: i32, name: &String| {
+            let mut losses = losses.iter();
+            losses.any(|loss| loss.node == node && loss.name == *name)
+        };
+        wholes.retain(|whole| whole.names.iter().all(|(node, name)| is_saved(*node, name)));
+        Ok(Self {
+            plan: Arc::new(boot_plan(&plan)),
+            history,
+            durable: durable.map_err(RunFailure::harness)?,
+            losses,
+            wholes,
+            skipped,
+        })
+    }
+
+    /// Boots at most `max` states, `jobs` at a time, below the directory `scratch`; tells
+    /// `on_state` after each.
+    pub fn check(
+        &self,
+        scratch: &Path,
+        max: usize,
+        jobs: usize,
+        on_state: impl Fn(&CrashSummary, usize),
+    ) -> Result<CrashSummary, RunFailure> {
+        let begin = Instant::now();
+        let queue = self.queue(max);
+        let total = queue.len();
+        let queue = Mutex::new(queue);
+        let mut summary = CrashSummary {
+            skipped: self.skipped.clone(),
+            jobs,
+            ..CrashSummary::default()
+        };
+        std::thread::scope(|scope| {
+            let (sender, results) = channel();
+            for number in 0..jobs {
+                let (sender, queue) = (sender.clone(), &queue);
+                let name = format!("crash-{number}");
+                let worker = move || {
+                    if let Err(error) = self.work(scratch, queue, &sender) {
+                        let _ = sender.send(Err(error));
+                    }
+                };
+                let thread = std::thread::Builder::new().name(name);
+                thread.spawn_scoped(scope, worker)?;
+            }
+            drop(sender);
+            for result in results {
+                match result {
+                    Ok(result) => summary.add(result),
+                    Err(error) if summary.harness_faults.len() < HARNESS_FAULTS_MAX => {
+                        summary.harness_faults.push(error.to_string());
+                    }
+                    Err(_) => {}
+                }
+                on_state(&summary, total);
+            }
+            Ok(())
+        })
+        .map_err(|error: io::Error| RunFailure::harness(error))?;
+        summary.duration_ms = begin.elapsed().as_millis() as u64;
+        Ok(summary)
+    }
+
+    /// What is booted, the whole clusters first: they take longest.
+    fn queue(&self, max: usize) -> VecDeque<Job> {
+        let of_whole = if self.wholes.is_empty() {
+            0
+        } else {
+            max.div_ceil(WHOLE_EVERY)
+        };
+        let mut queue = VecDeque::new();
+        for (at, whole) in self.wholes.iter().enumerate() {
+            let mine = |loss: &&SavedLoss| whole.names.get(&loss.node) == Some(&loss.name);
+            let unsynced = self
+                .losses
+                .iter()
+                .filter(mine)
+                .map(SavedLoss::unsynced)
+                .max();
+            let share = share(of_whole, self.wholes.len(), at);
+            let states = states(unsynced.unwrap_or(0), share, self.plan.seed);
+            queue.extend(states.into_iter().map(|state| Job::Whole(at, state)));
+        }
+        let of_solo = max - queue.len().min(max);
+        for (at, loss) in self.losses.iter().enumerate() {
+            let share = share(of_solo, self.losses.len(), at);
+            let states = states(loss.unsynced(), share, self.plan.seed);
+            queue.extend(states.into_iter().map(|state| Job::Solo(at, state)));
+        }
+        queue
+    }
+
+    /// Boots states until none is left, in a namespace of this thread's own.
+    fn work(
+        &self,
+        scratch: &Path,
+        queue: &Mutex<VecDeque<Job>>,
+        results: &Sender<io::Result<StateResult>>,
+    ) -> io::Result<()> {
+        let stand = Stand::new(&self.plan)?;
+        let namespace = stand.sandbox.namespace(OBSERVER)?.descriptor()?;
+        setns(namespace, CloneFlags::CLONE_NEWNET)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        loop {
+            let job = queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop_front();
+            let Some(job) = job else { return Ok(()) };
+            let result = runtime.block_on(self.boot(&stand, scratch, job));
+            if results.send(result).is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn boot(&self, stand: &Stand, scratch: &Path, job: Job) -> io::Result<StateResult> {
+        let unknown = || io::Error::other("a job names a loss that does not exist");
+        match job {
+            Job::Solo(at, state) => {
+                let loss = self.losses.get(at).ok_or_else(unknown)?;
+                let durable = self.durable.get(at).ok_or_else(unknown)?;
+                solo::check(stand, scratch, loss, durable, state).await
+            }
+            Job::Whole(at, state) => {
+                let whole = self.wholes.get(at).ok_or_else(unknown)?;
+                let mine = |loss: &&SavedLoss| whole.names.get(&loss.node) == Some(&loss.name);
+                let losses: Vec<&SavedLoss> = self.losses.iter().filter(mine).collect();
+                whole::check(stand, scratch, &losses, whole, &self.history, state).await
+            }
+        }
+    }
+
+    /// How many losses of how many nodes were saved.
+    pub fn saved(&self) -> BTreeMap<i32, usize> {
+        let mut saved = BTreeMap::new();
+        for loss in &self.losses {
+            *saved.entry(loss.node).or_default() += 1;
+        }
+        saved
+    }
+}
+
+/// The part of `total` that the one at `position` of `count` gets.
+fn share(total: usize, count: usize, position: usize) -> usize {
+    total / count.max(1) + usize::from(position < total % count.max(1))
+}
