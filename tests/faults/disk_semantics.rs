@@ -565,12 +565,13 @@ fn cases_of_bytes() -> Vec<Case> {
 
 async fn the_table() -> Outcome {
     let faulty = Faulty::new(PLAIN)?;
-    for (number, (name, ops, wanted)) in cases_of_names()
+    for (number, (name, mut ops, wanted)) in cases_of_names()
         .into_iter()
         .chain(cases_of_bytes())
         .enumerate()
     {
         let place = number.to_string();
+        ops.push(Op::Tree);
         let native = faulty.native().join(&place);
         fs::create_dir(&native)?;
         let natively = faulty.run(&ops, &native)?;
@@ -645,7 +646,9 @@ async fn random_operations() -> Outcome {
         ..Config::default()
     };
     let ops = prop::collection::vec(any_op(), 1..80);
-    let both = |ops: Vec<Op>| {
+    let both = |mut ops: Vec<Op>| {
+        let count = ops.len();
+        ops.push(Op::Tree);
         let place = format!("r{}", number.replace(number.get() + 1));
         let native = faulty.native().join(&place);
         let fail = |error: libtest_mimic::Failed| {
@@ -661,9 +664,9 @@ async fn random_operations() -> Outcome {
         prop_assert_eq!(&natively, &mounted);
         // What the harness finds in the backing folder is what the process saw.
         let again = faulty
-            .run(&[], &faulty.backing().join(&place))
+            .run(&[Op::Tree], &faulty.backing().join(&place))
             .map_err(fail)?;
-        prop_assert_eq!(natively.get(ops.len()..), Some(&*again));
+        prop_assert_eq!(natively.get(count..), Some(&*again));
         Ok(())
     };
     TestRunner::new(config)

@@ -11,6 +11,7 @@
 
 mod brokers;
 mod damage;
+mod disk_rules;
 mod disk_semantics;
 mod disks;
 mod groups;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
                 brokers::trials(),
                 damage::trials(),
                 disks::trials(),
+                disk_rules::trials(),
                 disk_semantics::trials(),
                 groups::trials(),
                 links::trials(),

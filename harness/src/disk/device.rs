@@ -1,6 +1,6 @@
 //! One faulty disk over the whole run: with and without power.
 //!
-//! In: a backing folder, a mount point. Out: mounts of it, and folders rolled back to what survives.
+//! In: a backing folder, a mount point. Out: mounts, and folders rolled back to what survives.
 //! Invariants: without power nobody sees the files but through the backing folder; rules and their
 //! counters, and the journal, outlive each mount.
 

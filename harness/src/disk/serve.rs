@@ -315,7 +315,7 @@ impl Filesystem for Server {
                 volume.add_bytes(decision, flipped);
                 reply.data(&bytes);
                 if flipped > 0 {
-                    volume.forget_pages(number.0);
+                    volume.forget_pages_soon(number.0);
                 }
             });
         });

@@ -17,6 +17,9 @@ use crate::disk::held::{Ending, Held};
 use crate::disk::rule::{DiskErrno, DiskRule, OperationClass, RuleEffect};
 use crate::disk::rules::Rules;
 
+/// How long a page with a flipped bit stays: on a busy machine its reader wakes up late.
+const SEEN_AFTER: Duration = Duration::from_millis(200);
+
 /// One mounted disk.
 pub(super) struct Volume {
     files: Mutex<Files>,
@@ -124,7 +127,7 @@ impl Volume {
     pub(super) fn admit(
         self: &Arc<Self>,
         decision: Decision,
-        perform: impl FnOnce(&Self, Decision) + Send + 'static,
+        perform: impl FnOnce(&Arc<Self>, Decision) + Send + 'static,
     ) {
         let due = match decision.when {
             When::Now => return perform(self, decision),
@@ -185,6 +188,14 @@ impl Volume {
             // When so many wait that this one does not fit, the lift of the rule still comes.
             let _ = stale.try_send(number);
         }
+    }
+
+    /// The same, but whoever has asked for them gets to see them first.
+    pub(super) fn forget_pages_soon(self: &Arc<Self>, number: u64) {
+        let volume = Arc::clone(self);
+        let due = Instant::now() + SEEN_AFTER;
+        let finish = move |_| volume.forget_pages(number);
+        self.held.hold(Some(due), None, Box::new(finish));
     }
 
     /// Cached pages would hide a rule about reads, and keep what it returned.

@@ -1,5 +1,6 @@
 //! A faulty disk, and processes that work on it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -63,13 +64,18 @@ impl Faulty {
         self.folder.path().join("backing")
     }
 
-    /// A process that does `ops` in `folder`, with its output in a pipe.
-    pub(crate) fn start(&self, ops: &[Op], folder: &Path) -> Result<Child, Failed> {
+    /// The arguments of a node that does `ops` in `folder`.
+    pub(crate) fn args(&self, ops: &[Op], folder: &Path) -> Result<[OsString; 3], Failed> {
         let number = self.scripts.replace(self.scripts.get() + 1);
         let script = self.folder.path().join(format!("script-{number}"));
         std::fs::write(&script, serde_json::to_vec(ops)?)?;
+        Ok(["files".into(), script.into(), folder.into()])
+    }
+
+    /// A process that does `ops` in `folder`, with its output in a pipe.
+    pub(crate) fn start(&self, ops: &[Op], folder: &Path) -> Result<Child, Failed> {
         let child = Command::new("/proc/self/exe")
-            .args(["files".as_ref(), script.as_os_str(), folder.as_os_str()])
+            .args(self.args(ops, folder)?)
             .env(ROLE_VARIABLE, Role::Node.name())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -79,7 +85,12 @@ impl Faulty {
 
     /// The lines that a process prints which does `ops` in `folder`.
     pub(crate) fn run(&self, ops: &[Op], folder: &Path) -> Result<Vec<String>, Failed> {
-        let output = self.start(ops, folder)?.wait_with_output()?;
+        Self::lines(self.start(ops, folder)?)
+    }
+
+    /// The lines of a process, once it has ended.
+    pub(crate) fn lines(child: Child) -> Result<Vec<String>, Failed> {
+        let output = child.wait_with_output()?;
         if !output.status.success() {
             return Err(format!("the process ended with {}", output.status).into());
         }
@@ -102,7 +113,6 @@ impl Drop for Faulty {
 }
 
 /// A rule about some operations on all files.
-#[expect(dead_code, reason = "for the rules")]
 pub(crate) fn rule(operation: OperationClass, pick: DiskPick, action: DiskAction) -> DiskRule {
     DiskRule {
         operations: vec![operation],

@@ -1,7 +1,7 @@
 //! A process that does file operations one by one and prints what came of each.
 //!
 //! `files SCRIPT DIRECTORY`: the script is a list of [`Op`]s as JSON. Each line of output is the
-//! result of one: what was read, or the system's error by its name; then the tree that is left.
+//! result of one: what was read, or the system's error by its name.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,9 +17,9 @@ use harness::sandbox::Mapping;
 use nix::errno::Errno;
 use rustix::fs::{
     AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat,
-    XattrFlags, accessat, chmodat, copy_file_range, fallocate, flock, fstat, fsync, ftruncate,
-    getxattr, linkat, listxattr, mkdirat, mknodat, openat, readlinkat, removexattr, renameat,
-    renameat_with, seek, setxattr, statat, symlinkat, unlinkat,
+    XattrFlags, accessat, chmodat, copy_file_range, fallocate, flock, fstat, fstatvfs, fsync,
+    ftruncate, getxattr, linkat, listxattr, mkdirat, mknodat, openat, readlinkat, removexattr,
+    renameat, renameat_with, seek, setxattr, statat, symlinkat, unlinkat,
 };
 use rustix::io;
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,12 @@ pub(crate) enum Op {
     ListXattr(String),
     RemoveXattr(String),
     Lock(u8),
+    /// The size of the file system and what is free of it, in bytes.
+    Space,
+    /// Everything that is there, a line each; waits for writes that are held.
+    Tree,
+    /// What this process has open.
+    Descriptors,
     Map(u8, u64, Vec<u8>),
 }
 
@@ -101,7 +107,6 @@ pub(crate) fn run(args: &[OsString]) -> ExitCode {
         // Flushed line by line: whoever watches wants to know how far it came.
         println!("{}", child.told(op));
     }
-    tell_tree(base, Path::new(""));
     ExitCode::SUCCESS
 }
 
@@ -130,6 +135,9 @@ impl Child {
             | Op::SeekData(..)
             | Op::Copy(..)
             | Op::Lock(_)
+            | Op::Space
+            | Op::Tree
+            | Op::Descriptors
             | Op::Map(..) => self.perform_special(op),
             Op::SetXattr(..) | Op::GetXattr(_) | Op::ListXattr(_) | Op::RemoveXattr(_) => {
                 self.perform_xattr(op)
@@ -194,6 +202,18 @@ impl Child {
             }
             Op::Lock(slot) => {
                 flock(self.slot(slot)?, FlockOperation::NonBlockingLockExclusive)?;
+            }
+            Op::Space => {
+                let disk = fstatvfs(&self.root)?;
+                let (size, free) = (disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize);
+                return Ok(format!("of {size} {free} free"));
+            }
+            Op::Tree => tell_tree(&self.base, Path::new("")),
+            Op::Descriptors => {
+                let entries = told(std::fs::read_dir("/proc/self/fd"))?;
+                let targets =
+                    entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+                return Ok(format!("{:?}", targets.collect::<Vec<_>>()));
             }
             Op::Map(slot, at, bytes) => {
                 let file = self.slot(slot)?;
