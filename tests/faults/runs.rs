@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
-use harness::plan::Plan;
+use harness::disk::rule::DiskId;
 use harness::plan::profile::{self, Profile};
+use harness::plan::{DiskPlan, Plan};
 use harness::run::judge::judge;
 use harness::run::launch::RunEnd;
 use harness::run::status::Status;
@@ -27,6 +28,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("runs::the_default_mix_keeps_every_promise", || {
             keeps("default", 7)
         }),
+        Trial::test(
+            "runs::on_faulty_disks_without_faults_every_promise_is_kept",
+            || keeps_on_disks(),
+        ),
         Trial::test("runs::a_stored_run_replays_and_is_judged_again", replays),
     ]
 }
@@ -39,6 +44,41 @@ fn keeps(profile: &str, seed: u64) -> Outcome {
     ensure(
         summary.counts.acked > 100,
         format!("only {} acknowledged", summary.counts.acked),
+    )
+}
+
+/// Two directories a node, each a mount; afterwards nothing is mounted, and the data can be read.
+fn keeps_on_disks() -> Outcome {
+    let results = tempfile::tempdir()?;
+    let mut plan = Plan::draw_with(1, named("none"), WORKLOAD_MS);
+    plan.cluster.log_dirs = 2;
+    plan.cluster.disk = Some(DiskPlan {
+        fsync_ms: 1,
+        quota_mib: Some(512),
+    });
+    let (end, summary) = run(plan, results.path())?;
+    ensure(summary.exit() == Exit::Kept, &summary.sentence)?;
+    let acked = summary.counts.acked;
+    ensure(acked > 100, format!("only {acked} acknowledged"))?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let root = end.store.root().display().to_string();
+    ensure(
+        !mounts.contains(&root),
+        format!("a mount was left: {mounts}"),
+    )?;
+    let (mut segments, mut bytes) = ([0, 0], 0);
+    for directory in [0, 1] {
+        let backing = end.store.backing(DiskId { node: 1, directory });
+        for log in std::fs::read_dir(&backing)? {
+            let segment = log?.path().join("00000000000000000000.log");
+            segments[directory as usize] += u32::from(segment.is_file());
+            bytes += segment.metadata().map_or(0, |metadata| metadata.len());
+        }
+        ensure(backing.join("meta.properties").is_file(), "its identity")?;
+    }
+    ensure(
+        segments.iter().all(|count| *count > 0) && bytes > 1_000,
+        format!("{segments:?} segments of {bytes} bytes in the backing folders"),
     )
 }
 

@@ -1,20 +1,29 @@
 //! The sandbox itself: what is inside cannot get out, and nothing outlives it.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::id::BrokerId;
+use harness::cli::Keep;
+use harness::disk::DEVICE;
+use harness::disk::rule::{DiskAction, DiskPick, OperationClass};
 use harness::doctor::{self, Ability};
+use harness::plan::profile::PROFILES;
+use harness::plan::{DiskPlan, Plan};
 use harness::roles::{ROLE_VARIABLE, Role, SANDBOX_ROLE};
+use harness::run::{RunRequest, launch};
 use harness::sandbox::{ProcessSpec, Program, Sandbox, Supervisor, enter, node_address};
 use libtest_mimic::{Failed, Trial};
+use nix::mount::{MsFlags, mount};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::support::disks::{DISK, Faulty, PLAIN, rule};
+use crate::support::files::{How, Op};
 use crate::support::{C1, N1, N2, Outcome, SOON, ensure, trial, until};
 
 /// The first argument of this binary when it is the harness of a sandbox inside the sandbox.
@@ -36,6 +45,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("sandbox::kill_9_of_the_harness_leaves_nothing", || {
             leaves_nothing(Victim::Harness)
         }),
+        trial(
+            "sandbox::kill_9_of_the_harness_leaves_no_process_that_waits_for_its_disk",
+            || leaves_nothing(Victim::ServesDisk),
+        ),
+        trial(
+            "sandbox::a_plan_with_disks_is_refused_without_dev_fuse",
+            refused_without_fuse,
+        ),
         trial(
             "sandbox::sigterm_reaches_the_harness_once",
             sigterm_is_forwarded,
@@ -100,6 +117,8 @@ enum Victim {
     Outer,
     /// The one that became the harness.
     Harness,
+    /// The harness, while its node waits for a disk that the harness serves.
+    ServesDisk,
 }
 
 /// A sandbox in the sandbox with a node in it, all of whose processes carry `marker`.
@@ -122,13 +141,17 @@ fn start_nested(marker: &str, what: &str) -> Result<Child, Failed> {
 async fn leaves_nothing(victim: Victim) -> Outcome {
     let marker = format!("marker-{}-{victim:?}", std::process::id());
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let mut child = start_nested(&marker, "linger")?;
+    let what = match victim {
+        Victim::ServesDisk => "linger-on-disk",
+        Victim::Outer | Victim::Harness => "linger",
+    };
+    let mut child = start_nested(&marker, what)?;
     // Supervisor, init, harness and the node.
     let found = marked(&marker);
     ensure(found.len() == 4, format!("{found:?}"))?;
     let pid = match victim {
         Victim::Outer => child.id() as i32,
-        Victim::Harness => harness_of(child.id() as i32)?,
+        Victim::Harness | Victim::ServesDisk => harness_of(child.id() as i32)?,
     };
     kill(Pid::from_raw(pid), Signal::SIGKILL)?;
     let status = child.wait()?;
@@ -168,6 +191,54 @@ async fn doctor_examines() -> Outcome {
     )
 }
 
+async fn refused_without_fuse() -> Outcome {
+    let mut child = start_nested("without-fuse", "without-fuse")?;
+    let mut said = String::new();
+    let stdout = child.stdout.take().ok_or("stdout")?;
+    BufReader::new(stdout).read_to_string(&mut said)?;
+    let status = child.wait()?;
+    ensure(status.code() == Some(20), format!("{status}: {said}"))?;
+    for wanted in ["/dev/fuse", "verdict doctor"] {
+        ensure(said.contains(wanted), format!("no {wanted} in: {said}"))?;
+    }
+    ensure(said.contains("no node was started"), said)
+}
+
+/// Runs a plan with disks where the device is hidden by something that is none; exits like `run`.
+fn run_without_fuse() -> ExitCode {
+    let folder = tempfile::tempdir().expect("a folder");
+    let hider = folder.path().join("socket");
+    let _socket = std::os::unix::net::UnixListener::bind(&hider).expect("a socket");
+    let none = None::<&str>;
+    mount(Some(&hider), DEVICE, none, MsFlags::MS_BIND, none).expect("a bind mount");
+    println!("ready");
+    for finding in doctor::examine() {
+        if finding.capability.contains("fuse") {
+            assert_eq!(finding.ability, Ability::Limited, "{finding}");
+            println!("{finding}");
+        }
+    }
+    let mut plan = Plan::draw_with(1, &PROFILES[0], 1_000);
+    plan.cluster.disk = Some(DiskPlan {
+        fsync_ms: 0,
+        quota_mib: None,
+    });
+    let results = folder.path().join("results");
+    let request = RunRequest {
+        plan,
+        results: results.clone(),
+        keep: Keep::Always,
+    };
+    let end = launch(&request, &Arc::default()).expect("it begins");
+    let failure = end.summary.expect_err("it cannot be run");
+    println!("{failure}");
+    let log = end.store.node_log(1).join("node.log");
+    if !log.exists() {
+        println!("no node was started");
+    }
+    ExitCode::from(failure.exit())
+}
+
 async fn exit_code_passes() -> Outcome {
     let mut child = start_nested("exit", "exit-7")?;
     let status = child.wait()?;
@@ -202,22 +273,42 @@ fn harness_of(supervisor: i32) -> Result<i32, Failed> {
 pub(crate) fn run_nested() -> ExitCode {
     let what = std::env::args().nth(2).unwrap_or_default();
     let marker = std::env::args().nth(3).unwrap_or_default();
-    if what == "exit-7" {
-        println!("ready");
-        return ExitCode::from(7);
+    match what.as_str() {
+        "exit-7" => {
+            println!("ready");
+            return ExitCode::from(7);
+        }
+        "without-fuse" => return run_without_fuse(),
+        _ => {}
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let sandbox = Sandbox::new([N1]).expect("a namespace");
         let namespace = Some(Arc::clone(sandbox.namespace(N1).expect("node 1")));
         let address = node_address(BrokerId(1)).to_string();
-        let spec = ProcessSpec::new(Program::Role(Role::Node), namespace)
-            .with_args(["echo", &address, &marker]);
+        let faulty = Faulty::new(PLAIN).expect("a disk");
+        let mut spec = ProcessSpec::new(Program::Role(Role::Node), namespace);
+        if what == "linger-on-disk" {
+            let stalled = [
+                Op::Open(0, "a".into(), How::New),
+                Op::Write(0, b"1".to_vec()),
+            ];
+            let args = faulty.args(&stalled, &faulty.mounted()).expect("a script");
+            spec = spec.with_args(args).with_args([&marker]);
+        } else {
+            spec = spec.with_args(["echo", &address, &marker]);
+        }
+        let stall = rule(OperationClass::Write, DiskPick::Every, DiskAction::Stall);
+        let stall = faulty.disks.impose(DISK, stall).expect("a rule");
         let supervisor = Supervisor::new();
         supervisor.start(N1, spec).expect("node 1 starts");
         let mut terminate =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
                 .expect("a signal handler");
+        if what == "linger-on-disk" {
+            let waits = || faulty.disks.effect(DISK, stall).held == 1;
+            until("the node waits", waits).await.expect("it waits");
+        }
         println!("ready");
         tokio::select! {
             _ = terminate.recv() => ExitCode::from(42),

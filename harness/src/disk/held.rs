@@ -130,8 +130,9 @@ impl Held {
         drop(queue);
         let count = taken.len();
         for (number, waiting) in taken {
-            (waiting.finish)(ending);
+            // First, so that whoever sees the answer finds it counted.
             self.rules.let_go(waiting.rule, number);
+            (waiting.finish)(ending);
         }
         count
     }

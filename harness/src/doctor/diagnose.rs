@@ -53,10 +53,7 @@ impl Facts {
 /// Cause and cure of `failure`.
 pub(crate) fn diagnose(failure: &Failure, facts: &Facts) -> (String, String) {
     let (cause, cure) = match (failure.step.as_str(), failure.errno) {
-        (step, _) if step.starts_with("/dev/fuse") => (
-            "the device is missing or not yours",
-            "`sudo modprobe fuse && sudo chmod 666 /dev/fuse`; until then disk faults fall away",
-        ),
+        (step, errno) if step.starts_with("/dev/fuse") => no_disk(errno, facts),
         ("time limit", _) => (
             "the machine is overloaded, or a security module holds the call",
             "run `verdict doctor` again when the machine is quiet",
@@ -82,6 +79,33 @@ pub(crate) fn diagnose(failure: &Failure, facts: &Facts) -> (String, String) {
         ),
     };
     (cause.to_owned(), cure.to_owned())
+}
+
+/// Without a faulty disk `run` refuses the plans that need one; all others work.
+fn no_disk(errno: Option<Errno>, facts: &Facts) -> (&'static str, &'static str) {
+    match errno {
+        Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) if facts.in_container => (
+            "the container has no such device",
+            "start the container with `--device /dev/fuse`; until then disk faults fall away",
+        ),
+        Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => (
+            "the device is missing: the kernel's module is not loaded",
+            "`sudo modprobe fuse`; until then disk faults fall away",
+        ),
+        Some(Errno::EACCES) => (
+            "the device is not yours",
+            "`sudo chmod 666 /dev/fuse`, or run as root; until then disk faults fall away",
+        ),
+        Some(Errno::EPERM) => (
+            "the device or the mount is forbidden, as in a container or by a security module",
+            "start the container with `--device /dev/fuse --cap-add SYS_ADMIN`, or run as root; \
+             until then disk faults fall away",
+        ),
+        _ => (
+            "the kernel's FUSE does not do what a faulty disk needs",
+            "use a kernel of 4.18 or later; until then disk faults fall away",
+        ),
+    }
 }
 
 fn none_allowed() -> (&'static str, &'static str) {
@@ -165,11 +189,32 @@ mod tests {
                 "=15000",
             ),
             (
-                "/dev/fuse",
+                "/dev/fuse: opening it",
                 Errno::ENOENT,
                 &docker,
-                "device",
+                "container has no such device",
+                "--device /dev/fuse",
+            ),
+            (
+                "/dev/fuse: opening it",
+                Errno::ENXIO,
+                &debian,
+                "missing",
                 "modprobe fuse",
+            ),
+            (
+                "/dev/fuse: opening it",
+                Errno::EACCES,
+                &debian,
+                "not yours",
+                "chmod 666",
+            ),
+            (
+                "/dev/fuse: mounting a disk",
+                Errno::EPERM,
+                &docker,
+                "forbidden",
+                "SYS_ADMIN",
             ),
             (
                 "mounting /proc",

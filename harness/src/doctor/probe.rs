@@ -7,7 +7,6 @@
 //! the last process of its sandbox is gone.
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -27,7 +26,9 @@ use crate::sandbox::enter::{self, EnterError};
 use crate::sandbox::{Endpoint, Sandbox, node_address};
 
 /// How long one probe may take.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
+
+mod disk;
 
 /// What is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +43,22 @@ pub(crate) enum Name {
     Proc,
     /// A user namespace with an identity map, also when root does not need one.
     UserNamespace,
-    /// `/dev/fuse` opens.
+    /// A faulty disk is mounted and works.
     Fuse,
+    /// Not a probe: the process that works on that disk.
+    OnDisk,
     /// Not a probe: the process that would live on.
     Sleep,
 }
 
-const NAMES: [(Name, &str); 7] = [
+const NAMES: [(Name, &str); 8] = [
     (Name::Namespaces, "namespaces"),
     (Name::Links, "links"),
     (Name::Kill, "kill"),
     (Name::Proc, "proc"),
     (Name::UserNamespace, "user-namespace"),
     (Name::Fuse, "fuse"),
+    (Name::OnDisk, "on-disk"),
     (Name::Sleep, "sleep"),
 ];
 
@@ -128,7 +132,7 @@ fn run_child(name: Name) -> io::Result<Outcome> {
     ))
 }
 
-fn parse(text: &str) -> Outcome {
+pub(super) fn parse(text: &str) -> Outcome {
     let mut fields = text.lines().next_back().unwrap_or_default().split('\t');
     let kind = fields.next();
     let first = fields.next().unwrap_or("an unknown step").to_owned();
@@ -142,7 +146,7 @@ fn parse(text: &str) -> Outcome {
     Outcome::Fails(Failure { step: first, errno })
 }
 
-fn text_of(name: Name) -> &'static str {
+pub(super) fn text_of(name: Name) -> &'static str {
     NAMES
         .iter()
         .find(|(known, _)| *known == name)
@@ -164,7 +168,10 @@ pub(crate) fn run() -> ExitCode {
         Some(Name::Kill) => probe_kill().map(|()| "the kernel kills what is inside"),
         Some(Name::Proc) => probe_proc().map(|()| "shows the sandbox only"),
         Some(Name::UserNamespace) => probe_user_namespace().map(|()| "an identity map is accepted"),
-        Some(Name::Fuse) => probe_fuse().map(|()| "opens"),
+        Some(Name::Fuse) => {
+            disk::probe().map(|()| "a faulty disk mounts; written, fsynced and mapped")
+        }
+        Some(Name::OnDisk) => disk::work().map(|()| "done"),
         Some(Name::Sleep) => {
             std::thread::sleep(LIMIT * 2);
             return ExitCode::SUCCESS;
@@ -254,16 +261,11 @@ fn probe_user_namespace() -> Result<(), Failure> {
     std::fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).map_err(at("/proc/self/uid_map"))
 }
 
-fn probe_fuse() -> Result<(), Failure> {
-    let opened = OpenOptions::new().read(true).write(true).open("/dev/fuse");
-    opened.map(drop).map_err(at("/dev/fuse"))
-}
-
-fn from_enter(error: EnterError) -> Failure {
+pub(super) fn from_enter(error: EnterError) -> Failure {
     at(error.step)(error.error)
 }
 
-fn at(step: &'static str) -> impl Fn(io::Error) -> Failure {
+pub(super) fn at(step: &'static str) -> impl Fn(io::Error) -> Failure {
     move |error| {
         let errno = error.raw_os_error().map(Errno::from_raw);
         Failure {

@@ -91,7 +91,7 @@ struct Child {
 
 /// The process.
 pub(crate) fn run(args: &[OsString]) -> ExitCode {
-    let [_, script, directory] = args else {
+    let [_, script, directory, ..] = args else {
         return ExitCode::FAILURE;
     };
     let script = std::fs::read(script).expect("a script");
