@@ -12,6 +12,7 @@
 mod brokers;
 mod damage;
 mod disk_rules;
+mod disk_runs;
 mod disk_semantics;
 mod disks;
 mod groups;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             let trials = [
                 brokers::trials(),
                 damage::trials(),
+                disk_runs::trials(),
                 disks::trials(),
                 disk_rules::trials(),
                 disk_semantics::trials(),

@@ -144,7 +144,8 @@ impl PowerLoss {
             // becomes of un-synced writes it says nothing, and `detail` lets readers see that.
             return "everything was fsynced: it was no more than a crash".to_owned();
         }
-        self.lost.iter().map(told).collect::<Vec<_>>().join("; ")
+        let unsynced = self.lost.iter().filter(|lost| lost.effect.unsynced > 0);
+        unsynced.map(told).collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -83,7 +83,13 @@ fn take_in(row: &mut FaultRow, time: u64, fault: &NemesisEvent) {
             row.proof = format!("vacuous: {}", evidence(fault));
         }
         Phase::Heal => row.until = Some(time),
-        Phase::Recovered => row.recovery = format!("recovered at {}", seconds(time)),
+        Phase::Recovered => {
+            row.recovery = format!("recovered at {}", seconds(time));
+            let repaired = fault.detail.get("repaired").map(plain).unwrap_or_default();
+            if !repaired.is_empty() {
+                row.recovery = format!("{}: {repaired}", row.recovery);
+            }
+        }
     }
 }
 

@@ -116,6 +116,11 @@ fn events() -> Vec<Event> {
         json!("the process is gone"),
     ));
     events.push(fault(7 * SECOND, FaultPhase::Heal, Value::Null));
+    events.push(fault(
+        8 * SECOND,
+        FaultPhase::Recovered,
+        json!({"repaired": ["node 2 had ended with code 1 and was started again"]}),
+    ));
     events.push(Event {
         time: 8 * SECOND,
         what: What::Note {
@@ -187,6 +192,7 @@ fn the_page_opens_on_the_verdict_and_proves_it() {
         "n2",
         "--plan",
         "n2/d1",
+        "ended with code 1 and was started again",
     ] {
         assert!(page.contains(wanted), "{wanted} is missing");
     }
