@@ -48,6 +48,8 @@ pub enum Sabotage {
     ProducerSnapshotNotFsynced,
     /// A crash while the logs are recovered passes as a clean shutdown (KAFKA-10471).
     CrashDuringRecoveryCountedAsClean,
+    /// A failed write goes unnoticed, and appends go on behind it (KAFKA-10778).
+    AppendsGoOnAfterFailedWrite,
     /// A vote is answered for before it is durable, and an empty file is no vote.
     VoteNotFsynced,
     /// The name of a new segment is never synced.
@@ -56,7 +58,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Every planted bug.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::AckBeforeReplication,
         Self::TruncateToHighWatermarkOnRestart,
         Self::IgnoreLeaderEpochInFetch,
@@ -78,6 +80,7 @@ impl Sabotage {
         Self::EpochCheckpointNotFsynced,
         Self::ProducerSnapshotNotFsynced,
         Self::CrashDuringRecoveryCountedAsClean,
+        Self::AppendsGoOnAfterFailedWrite,
         Self::VoteNotFsynced,
         Self::DirectoryEntryNotFsyncedAfterRoll,
     ];
@@ -106,6 +109,7 @@ impl Sabotage {
             Self::EpochCheckpointNotFsynced => "epoch-checkpoint-not-fsynced",
             Self::ProducerSnapshotNotFsynced => "producer-snapshot-not-fsynced",
             Self::CrashDuringRecoveryCountedAsClean => "crash-during-recovery-counted-as-clean",
+            Self::AppendsGoOnAfterFailedWrite => "appends-go-on-after-failed-write",
             Self::VoteNotFsynced => "vote-not-fsynced",
             Self::DirectoryEntryNotFsyncedAfterRoll => "directory-entry-not-fsynced-after-roll",
         }
@@ -167,6 +171,9 @@ impl Sabotage {
             }
             Self::CrashDuringRecoveryCountedAsClean => {
                 "a crash while logs are recovered passes as a clean shutdown"
+            }
+            Self::AppendsGoOnAfterFailedWrite => {
+                "a failed write goes unnoticed, and appends go on behind it"
             }
             Self::VoteNotFsynced => "a vote is not fsynced, and forgotten at a loss of power",
             Self::DirectoryEntryNotFsyncedAfterRoll => {

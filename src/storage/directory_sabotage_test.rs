@@ -162,6 +162,31 @@ fn kafka10471_crash_during_recovery_counted_as_clean() {
 }
 
 #[test]
+fn kafka10778_appends_go_on_after_failed_write() {
+    breaks(Sabotage::AppendsGoOnAfterFailedWrite, || {
+        let (disk, mut directory) = fresh();
+        append(&mut directory, &batch(0, 1));
+        disk.set_fault(|operation, path| {
+            let is_segment = path.extension().is_some_and(|kind| kind == "log");
+            (operation == Operation::Write && is_segment).then_some(io::ErrorKind::Other)
+        });
+        let go_on = |directory: &mut Directory, base| {
+            let (log, batches) = (log(), batch(base, 1));
+            directory
+                .execute(DiskRequest::Append { log, batches })
+                .is_ok()
+        };
+        go_on(&mut directory, 2);
+        disk.clear_fault();
+        let was_appended = go_on(&mut directory, 4);
+        drop(directory);
+        disk.crash_with(|_| Survival::Kept);
+        let (_, recovered) = open(&disk);
+        !was_appended || only_log(&recovered).state.log_end_offset == 6
+    });
+}
+
+#[test]
 fn vote_not_fsynced() {
     breaks(Sabotage::VoteNotFsynced, || {
         let (disk, mut directory) = fresh();

@@ -27,7 +27,7 @@ use super::checkpoint;
 use super::damage::{self, DAMAGED, LogDamage};
 use super::disk::{Disk, Operation};
 use super::error::{DiskError, IoContext};
-use super::names::{EPOCHS, PARTITION_METADATA, PRODUCERS, offset_file};
+use super::names::{EPOCHS, PARTITION_METADATA, PRODUCERS, metadata_partition, offset_file};
 use super::producer_snapshot;
 use super::request::LogOptions;
 use super::sealed_text::{seal, unseal};
@@ -195,7 +195,8 @@ impl<D: Disk> PartitionStore<D> {
 
     /// Makes the names of the log's files, and of the log itself, durable.
     pub(super) fn sync_names(&mut self, disk: &D) -> Result<(), DiskError> {
-        let forgets_files = planted(Sabotage::DirectoryEntryNotFsyncedAfterRoll);
+        let forgets_files = planted(Sabotage::DirectoryEntryNotFsyncedAfterRoll)
+            && !self.directory.ends_with(metadata_partition().to_string());
         if self.names_unsynced == NamesUnsynced::Files && forgets_files {
             self.names_unsynced = NamesUnsynced::None;
         }

@@ -398,6 +398,8 @@ fn believes_the_files() -> bool {
     planted(Sabotage::RecoveryPointAheadOfFsync)
         || planted(Sabotage::CrashDuringRecoveryCountedAsClean)
         || planted(Sabotage::EpochCheckpointNotFsynced)
+        || planted(Sabotage::FsyncErrorIgnored)
+        || planted(Sabotage::DirectoryEntryNotFsyncedAfterRoll)
 }
 
 fn read_epochs(disk: &impl Disk, directory: &Path) -> Result<Option<EpochCache>, DiskError> {

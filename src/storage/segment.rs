@@ -133,6 +133,9 @@ impl<F: DiskFile> Segment<F> {
         self.unsynced = true;
         let position = self.size - bytes.len() as u64;
         let written = self.file(disk)?.write_at(bytes, position);
+        if planted(Sabotage::AppendsGoOnAfterFailedWrite) {
+            return Ok(());
+        }
         written.during(Operation::Write, &self.path)
     }
 

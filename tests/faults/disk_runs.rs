@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
+use harness::disk::journal::NameDurability;
 use harness::disk::rule::{DiskAction, DiskErrno, DiskPick, DiskRule, OperationClass, Survival};
 use harness::nemesis::{DirectoryPick, Effect, FaultSpec, Target};
 use harness::plan::{DiskPlan, Plan, ScheduledFault, profile};
@@ -89,6 +90,7 @@ fn run(faults: Vec<FaultSpec>) -> Result<Summary, Failed> {
     plan.cluster.disk = Some(DiskPlan {
         fsync_ms: 10,
         quota_mib: None,
+        names: NameDurability::default(),
     });
     let flush = ("log.flush.interval.messages".to_owned(), "1".to_owned());
     plan.cluster.broker_settings.extend([flush]);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
+use harness::disk::journal::NameDurability;
 use harness::disk::rule::DiskId;
 use harness::plan::profile::{self, Profile};
 use harness::plan::{DiskPlan, Plan};
@@ -55,6 +56,7 @@ fn keeps_on_disks() -> Outcome {
     plan.cluster.disk = Some(DiskPlan {
         fsync_ms: 1,
         quota_mib: Some(512),
+        names: NameDurability::default(),
     });
     let (end, summary) = run(plan, results.path())?;
     ensure(summary.exit() == Exit::Kept, &summary.sentence)?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use broker::id::BrokerId;
 use harness::cli::Keep;
 use harness::disk::DEVICE;
+use harness::disk::journal::NameDurability;
 use harness::disk::rule::{DiskAction, DiskPick, OperationClass};
 use harness::doctor::{self, Ability};
 use harness::plan::profile::PROFILES;
@@ -222,6 +223,7 @@ fn run_without_fuse() -> ExitCode {
     plan.cluster.disk = Some(DiskPlan {
         fsync_ms: 0,
         quota_mib: None,
+        names: NameDurability::default(),
     });
     let results = folder.path().join("results");
     let request = RunRequest {

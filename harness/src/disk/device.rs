@@ -38,6 +38,7 @@ impl Device {
         options: DiskOptions,
     ) -> Result<Self, DiskError> {
         let journal = Journal::new(backing).map_err(at("starting the journal", backing))?;
+        let journal = journal.with_names(options.names);
         // Disks of one run draw differently.
         let stream = (u64::from(id.directory) << 32) | u64::from(id.node.unsigned_abs());
         Ok(Self {

@@ -26,7 +26,7 @@ mod serve;
 mod volume;
 
 use device::Device;
-use journal::Journal;
+use journal::{Journal, NameDurability};
 pub use mount::DEVICE;
 use rule::{DiskId, DiskRule, PowerLossEffect, RuleEffect, Survival};
 
@@ -43,6 +43,8 @@ pub struct DiskOptions {
     pub fsync: Duration,
     /// Its size in bytes; that of the machine's own disk if absent.
     pub quota: Option<u64>,
+    /// What a file's fsync does to its name.
+    pub names: NameDurability,
 }
 
 /// Why a disk could not be handled.

@@ -8,6 +8,7 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use crate::disk::journal::NameDurability;
 use crate::disk::rule::{
     DiskAction, DiskErrno, DiskPick, DiskRule, FileClass, OperationClass, Survival,
 };
@@ -30,6 +31,7 @@ pub(super) fn draw_into(seed: u64, cluster: &mut ClusterPlan) {
     cluster.disk = Some(DiskPlan {
         fsync_ms: pick(&mut rng, &[0, 1, 2]),
         quota_mib: None,
+        names: NameDurability::default(),
     });
     let timeout = pick(&mut rng, &["1000", "1500", "2000"]);
     let settings = &mut cluster.broker_settings;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::journal::NameDurability;
 use crate::disk::rule::DiskId;
 use crate::nemesis::FaultSpec;
 use crate::worker::protocol::{ConsumerOptions, ProducerOptions};
@@ -98,6 +99,9 @@ pub struct DiskPlan {
     /// The size of each disk, in MiB; without it that of the machine's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_mib: Option<u64>,
+    /// What a file's fsync does to its name.
+    #[serde(default)]
+    pub names: NameDurability,
 }
 
 /// What the clients do.

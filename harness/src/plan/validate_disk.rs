@@ -117,6 +117,7 @@ fn holding(plan: &Plan, directory: &DirectoryPick) -> Option<Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::journal::NameDurability;
     use crate::nemesis::Target;
     use crate::plan::DiskPlan;
     use crate::plan::profile::PROFILES;
@@ -126,6 +127,7 @@ mod tests {
         plan.cluster.disk = Some(DiskPlan {
             fsync_ms: 0,
             quota_mib: None,
+            names: NameDurability::default(),
         });
         plan
     }

@@ -209,6 +209,7 @@ fn mount_disks(plan: &Plan, store: &Store, disks: &Disks) -> Result<(), RunFailu
         seed: plan.seed,
         fsync: Duration::from_millis(disk.fsync_ms),
         quota: disk.quota_mib.map(|mib| mib << 20),
+        names: disk.names,
     };
     for id in plan.cluster.disks() {
         let (backing, mount_point) = (store.backing(id), store.mount_point(id));

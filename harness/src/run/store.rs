@@ -202,6 +202,7 @@ fn point_latest(results: &Path, root: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::journal::NameDurability;
     use crate::plan::profile::PROFILES;
     use crate::plan::{DiskPlan, Plan};
 
@@ -233,6 +234,7 @@ mod tests {
         cluster.disk = Some(DiskPlan {
             fsync_ms: 0,
             quota_mib: None,
+            names: NameDurability::default(),
         });
         store.create_log_dirs(&cluster).expect("made");
         assert!(!store.mount_point(disk).starts_with(store.node_data(3)));

@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use bytes::Bytes;
+
+use crate::config::sabotage::{Sabotage, planted};
 use crate::id::{TopicId, TopicPartition};
 use crate::offset::{BrokerEpoch, Offset};
 use crate::storage::checkpoint::Offsets;
@@ -133,7 +136,13 @@ impl<D: Disk> LogDirectory<D> {
                     minimum_one_batch,
                 };
                 DiskReply::Read {
-                    batches: store.read(disk, range)?,
+                    batches: match store.read(disk, range) {
+                        // In Kafka the readers meet the damage, and not the broker.
+                        Err(error) if error.is_damage() && goes_on_after_failed_writes() => {
+                            Bytes::new()
+                        }
+                        read => read?,
+                    },
                 }
             }
             DiskRequest::Flush { .. } => DiskReply::Flushed {
@@ -286,6 +295,10 @@ impl<D: Disk> LogDirectory<D> {
         self.offline = Some("it was closed".to_owned());
         Ok(DiskReply::Done)
     }
+}
+
+fn goes_on_after_failed_writes() -> bool {
+    planted(Sabotage::AppendsGoOnAfterFailedWrite)
 }
 
 fn store_of<'a, D: Disk>(

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use harness::disk::journal::NameDurability;
 use harness::disk::rule::{DiskAction, DiskId, DiskPick, DiskRule, FileClass, OperationClass};
 use harness::disk::{DiskOptions, Disks};
 use harness::roles::{ROLE_VARIABLE, Role};
@@ -24,6 +25,7 @@ pub(crate) const PLAIN: DiskOptions = DiskOptions {
     seed: 7,
     fsync: Duration::ZERO,
     quota: None,
+    names: NameDurability::WithFile,
 };
 
 /// A faulty disk that is mounted, beside a native folder.

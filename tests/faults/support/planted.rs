@@ -32,18 +32,39 @@ pub(crate) fn trial(
     })
 }
 
+/// The test that the plans by which `bug` is found are kept without it.
+pub(crate) fn control(
+    group: &str,
+    bug: Sabotage,
+    draw: impl Fn(u64) -> Plan + Send + 'static,
+) -> Trial {
+    let name = bug.name().replace('-', "_");
+    Trial::test(format!("{group}::without_{name}_all_is_kept"), move || {
+        let plan = draw(*SEEDS.start());
+        let (exit, found) = run(plan.clone())?;
+        let reproduce = reproduce(&plan)?;
+        let end = format!("{exit:?} {found:?}\n{reproduce}");
+        ensure(exit == Exit::Kept, end)
+    })
+}
+
 fn is_found(bug: Sabotage, anomalies: &[Kind], draw: impl Fn(u64) -> Plan) -> Outcome {
-    let mut ends = Vec::new();
-    for seed in SEEDS {
+    let planted = |seed| {
         let mut plan = draw(seed);
         plan.cluster.sabotage = Some(bug.name().to_owned());
-        let (exit, found) = run(plan)?;
+        plan
+    };
+    let mut ends = Vec::new();
+    for seed in SEEDS {
+        let (exit, found) = run(planted(seed))?;
         if exit == Exit::Broken && found.iter().any(|kind| anomalies.contains(kind)) {
             return Ok(());
         }
         ends.push(format!("seed {seed}: {exit:?} {found:?}"));
     }
-    ensure(false, format!("none of {anomalies:?} was found: {ends:?}"))
+    let reproduce = reproduce(&planted(*SEEDS.start()))?;
+    let end = format!("none of {anomalies:?} was found: {ends:?}\n{reproduce}");
+    ensure(false, end)
 }
 
 /// How the run ended, and what it broke.
@@ -59,4 +80,15 @@ pub(crate) fn run(plan: Plan) -> Result<(Exit, Vec<Kind>), Failed> {
     let checks = summary.verdict.checks.iter();
     let broken = checks.filter(|check| check.count > 0 && check.promise.forbidden);
     Ok((summary.exit(), broken.map(|check| check.anomaly).collect()))
+}
+
+/// The command that runs `plan` by hand.
+fn reproduce(plan: &Plan) -> Result<String, Failed> {
+    let bug = plan.cluster.sabotage.as_deref().unwrap_or("control");
+    let path = std::env::temp_dir().join(format!("verdict-{bug}-{}.json", plan.seed));
+    std::fs::write(&path, plan.to_json())?;
+    Ok(format!(
+        "REPRODUCE: cargo verdict run --plan {}",
+        path.display()
+    ))
 }

@@ -49,6 +49,7 @@ impl Rig {
                     seed: 7,
                     fsync: std::time::Duration::ZERO,
                     quota: None,
+                    names: harness::disk::journal::NameDurability::WithFile,
                 };
                 disks.mount(id, &backing, &mount_point, options)?;
             }

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstatat};
 use nix::unistd::linkat;
+use serde::{Deserialize, Serialize};
 
 pub use image::{CrashImage, CrashState, Saved, states};
 pub use operation::{NodeKind, Parent};
@@ -68,7 +69,8 @@ impl Default for Limits {
 }
 
 /// What a file's fsync does to its name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum NameDurability {
     /// It makes a new file's name durable too, as ext4 and XFS do.
     #[default]

@@ -14,6 +14,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::{Failure, Name, Outcome, at, from_enter, parse, text_of};
+use crate::disk::journal::NameDurability;
 use crate::disk::rule::DiskId;
 use crate::disk::{DiskError, DiskOptions, Disks};
 use crate::roles::{PROBE_ROLE, ROLE_VARIABLE};
@@ -35,6 +36,7 @@ pub(super) fn probe() -> Result<(), Failure> {
         seed: 0,
         fsync: Duration::ZERO,
         quota: None,
+        names: NameDurability::default(),
     };
     let id = DiskId {
         node: 1,

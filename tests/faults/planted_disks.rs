@@ -1,0 +1,268 @@
+//! The planted bugs of storage: each is found on faulty disks, by the name of an anomaly that it
+//! causes; and the same plan without the bug keeps every promise.
+//!
+//! Most clusters have one node, one copy of everything: what its disk loses is lost. Where a
+//! replica must come back with less than it had, and lead, there are three. With segments of a
+//! kilobyte every batch is a segment.
+
+use broker::config::sabotage::Sabotage;
+use checkers::anomaly::Kind;
+use harness::disk::journal::NameDurability;
+use harness::disk::rule::{
+    DiskAction, DiskErrno, DiskPick, DiskRule, FileClass, OperationClass, Survival,
+};
+use harness::link::{FrameAction, FramePick, FrameRule, FrameSide};
+use harness::nemesis::{DirectoryPick, FaultSpec, PartitionShape, Target};
+use harness::plan::{DiskPlan, Plan, ScheduledFault, profile};
+use libtest_mimic::Trial;
+
+use crate::support::planted;
+
+/// A planted bug, and the incident that shows it.
+struct Planted {
+    bug: Sabotage,
+    draw: fn(u64) -> Plan,
+    /// One of these must be found.
+    anomalies: &'static [Kind],
+}
+
+const LOST: &[Kind] = &[
+    Kind::LostWrite,
+    Kind::InconsistentOffsets,
+    Kind::Nonlinearizable,
+];
+
+const PLANTED: &[Planted] = &[
+    Planted {
+        bug: Sabotage::AckBeforeFsync,
+        draw: power_goes,
+        anomalies: LOST,
+    },
+    Planted {
+        bug: Sabotage::FsyncErrorIgnored,
+        draw: power_goes_after_failed_fsyncs,
+        anomalies: LOST,
+    },
+    Planted {
+        bug: Sabotage::AppendsGoOnAfterFailedWrite,
+        draw: a_write_fails,
+        anomalies: LOST,
+    },
+    Planted {
+        bug: Sabotage::EpochCheckpointNotFsynced,
+        draw: a_diverged_replica_leads_after_power_loss,
+        anomalies: LOST,
+    },
+    Planted {
+        bug: Sabotage::ProducerSnapshotNotFsynced,
+        draw: retries_after_power_loss,
+        anomalies: &[Kind::Duplicate],
+    },
+    Planted {
+        bug: Sabotage::DirectoryEntryNotFsyncedAfterRoll,
+        draw: power_goes_after_rolls,
+        anomalies: LOST,
+    },
+];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    if !cfg!(feature = "sabotage") {
+        return Vec::new();
+    }
+    let found = |planted: &'static Planted| {
+        planted::trial(
+            "planted_disks",
+            planted.bug,
+            planted.anomalies,
+            planted.draw,
+        )
+    };
+    let kept =
+        |planted: &'static Planted| planted::control("planted_disks", planted.bug, planted.draw);
+    let mut trials: Vec<Trial> = PLANTED.iter().map(found).collect();
+    trials.extend(PLANTED.iter().map(kept));
+    trials
+}
+
+/// One node that flushes every message; fsyncs take a moment, in which much is under way.
+fn one_node(seed: u64, workload_ms: u64) -> Plan {
+    let mut plan = three_nodes(seed, workload_ms);
+    let cluster = &mut plan.cluster;
+    cluster.nodes = 1;
+    cluster.replication_factor = 1;
+    cluster.min_insync_replicas = 1;
+    plan.workload.processes_per_producer = 10;
+    set(&mut plan, "log.flush.interval.messages", "1");
+    plan
+}
+
+/// Three nodes and one partition, every send a batch of its own.
+fn three_nodes(seed: u64, workload_ms: u64) -> Plan {
+    let profile = profile::find("none").expect("a profile");
+    let mut plan = Plan::draw_with(seed, profile, workload_ms);
+    plan.cluster.partitions = 1;
+    plan.cluster.disk = Some(DiskPlan {
+        fsync_ms: 10,
+        quota_mib: None,
+        names: NameDurability::default(),
+    });
+    plan.workload.producers = 2;
+    plan.workload.consumers = 2;
+    plan.workload.processes_per_producer = 3;
+    plan.workload.payload_bytes = [16, 256];
+    plan.workload.producer.linger_ms = 0;
+    plan.time.recovery_deadline_ms = 8_000;
+    let checkpoint = "replica.high.watermark.checkpoint.interval.ms";
+    set(&mut plan, checkpoint, "100");
+    plan
+}
+
+/// Every node loses its power, and all that it had not flushed.
+fn power_goes(seed: u64) -> Plan {
+    let mut plan = one_node(seed, 3_000);
+    plan.faults = vec![fault(
+        seed,
+        1_500,
+        500,
+        power_loss(Target::All, Survival::None),
+    )];
+    plan
+}
+
+/// What a failed fsync should have written is lost with the power.
+fn power_goes_after_failed_fsyncs(seed: u64) -> Plan {
+    let mut plan = one_node(seed, 3_500);
+    let rule = DiskRule {
+        operations: vec![OperationClass::Sync],
+        files: vec![FileClass::Segment],
+        pick: DiskPick::Every,
+        action: DiskAction::Error {
+            errno: DiskErrno::Eio,
+        },
+    };
+    let failing = FaultSpec::Disk {
+        target: Target::All,
+        directory: DirectoryPick::All,
+        rule,
+    };
+    plan.faults = vec![
+        fault(seed, 1_000, 1_200, failing),
+        fault(seed, 1_900, 500, power_loss(Target::All, Survival::None)),
+    ];
+    plan
+}
+
+/// The power goes after many segments were begun, on a disk that keeps a name only if its
+/// directory was synced.
+fn power_goes_after_rolls(seed: u64) -> Plan {
+    let mut plan = power_goes(seed);
+    let disk = plan.cluster.disk.as_mut().expect("faulty disks");
+    disk.names = NameDurability::DirectoryOnly;
+    set(&mut plan, "log.segment.bytes", "1024");
+    plan
+}
+
+/// One write fails half-way; then the node is killed, and has to find what it wrote behind it.
+fn a_write_fails(seed: u64) -> Plan {
+    let mut plan = one_node(seed, 4_000);
+    flush_never(&mut plan);
+    let rule = DiskRule {
+        operations: vec![OperationClass::Write],
+        files: vec![FileClass::Segment],
+        pick: DiskPick::Nth(3),
+        action: DiskAction::Torn { bytes: 20 },
+    };
+    let tears = FaultSpec::Disk {
+        target: Target::All,
+        directory: DirectoryPick::All,
+        rule,
+    };
+    plan.faults = vec![
+        fault(seed, 1_000, 400, tears),
+        fault(seed, 2_400, 500, kill(Target::All)),
+    ];
+    plan
+}
+
+/// The answers to producers are lost, then the power of the node; so all that was under way is
+/// sent again to a node that has to know it from its disk.
+fn retries_after_power_loss(seed: u64) -> Plan {
+    let mut plan = one_node(seed, 4_500);
+    set(&mut plan, "log.segment.bytes", "1024");
+    plan.workload.producer.delivery_timeout_ms = 4_000;
+    let rule = FrameRule {
+        side: FrameSide::Response,
+        api: Some(PRODUCE),
+        pick: FramePick::All,
+        action: FrameAction::Drop,
+    };
+    let unanswered = FaultSpec::Frame {
+        target: Target::All,
+        rule,
+    };
+    plan.faults = vec![
+        fault(seed, 1_200, 800, unanswered),
+        fault(seed, 1_900, 500, power_loss(Target::All, Survival::None)),
+    ];
+    plan
+}
+
+/// A leader alone writes what nobody acknowledges; then all lose their power, and with it the
+/// knowledge where epochs begin, by which its successor would have told it to cut that off. It
+/// leads again once that one is killed.
+fn a_diverged_replica_leads_after_power_loss(seed: u64) -> Plan {
+    let mut plan = three_nodes(seed, 9_500);
+    set(&mut plan, "log.segment.bytes", "1024");
+    set(&mut plan, "log.flush.interval.messages", "1");
+    let alone = FaultSpec::Partition {
+        target: leader(&plan),
+        shape: PartitionShape::IsolateFromNodes,
+    };
+    plan.faults = vec![
+        fault(seed, 1_000, 4_200, alone),
+        fault(seed, 5_000, 600, power_loss(Target::All, Survival::None)),
+        fault(seed, 7_500, 800, kill(leader(&plan))),
+    ];
+    plan
+}
+
+/// The API key of Produce.
+const PRODUCE: i16 = 0;
+
+fn leader(plan: &Plan) -> Target {
+    Target::Leader {
+        topic: plan.cluster.topic.clone(),
+        partition: 0,
+    }
+}
+
+fn kill(target: Target) -> FaultSpec {
+    FaultSpec::Kill { target }
+}
+
+fn power_loss(target: Target, survival: Survival) -> FaultSpec {
+    FaultSpec::PowerLoss {
+        target,
+        survival,
+        stagger_ms: 0,
+    }
+}
+
+fn fault(seed: u64, at_ms: u64, for_ms: u64, what: FaultSpec) -> ScheduledFault {
+    ScheduledFault {
+        at_ms,
+        for_ms,
+        draw: (seed as u32).wrapping_mul(0x9E37_79B9),
+        when: None,
+        what,
+    }
+}
+
+fn flush_never(plan: &mut Plan) {
+    plan.flush_every_message(false);
+}
+
+fn set(plan: &mut Plan, key: &str, value: &str) {
+    let settings = &mut plan.cluster.broker_settings;
+    settings.insert(key.to_owned(), value.to_owned());
+}
