@@ -62,14 +62,12 @@ impl Broker {
         };
     }
 
-    /// The directory of a replica as the controller should know it; `None` if there is no replica
-    /// or the heartbeat tells all there is to say.
+    /// The directory of a replica as the controller should know it, be it offline: from heartbeats
+    /// it learns only of directories. `None` if there is no replica.
     fn place_of(&self, name: &TopicPartition) -> Option<Uuid> {
         let partition = self.partitions.get(name)?;
         let directory = self.directories.get(partition.directory)?;
-        if !directory.is_online() {
-            None
-        } else if partition.lost.is_some() {
+        if partition.lost.is_some() {
             Some(LOST_DIRECTORY)
         } else {
             directory.id()
@@ -117,6 +115,7 @@ impl Broker {
 
     pub(super) fn handle_assignments_answer(
         &mut self,
+        now: Now,
         correlation: Correlation,
         result: Result<Box<ResponseKind>, PeerError>,
     ) {
@@ -124,6 +123,7 @@ impl Broker {
             return;
         }
         self.assignments.in_flight = None;
+        self.assignments.retry_at = Some(now.time + RETRY);
         let Ok(ResponseKind::AssignReplicasToDirs(body)) = result.map(|body| *body) else {
             return;
         };
@@ -134,11 +134,16 @@ impl Broker {
             );
             return;
         }
+        self.assignments.retry_at = None;
         for directory in body.directories {
             for topic in directory.topics {
                 for partition in topic.partitions {
                     let id = (TopicId(topic.topic_id), partition.partition_index);
-                    self.take_assignment(id, directory.id, partition.error_code.err());
+                    let refusal = partition.error_code.err();
+                    if refusal.is_some() {
+                        self.assignments.retry_at = Some(now.time + RETRY);
+                    }
+                    self.take_assignment(id, directory.id, refusal);
                 }
             }
         }
@@ -188,8 +193,8 @@ impl Broker {
         self.with_keyed_replica(now, key, |replica| replica.handle_storage_failed(now));
     }
 
-    /// Cuts a log at its damage, if another replica leads and the controller counts on this one no
-    /// more: what is lost is copied from there.
+    /// Cuts a log at its damage, if the controller counts on it no more, and another replica leads,
+    /// from which what is lost is copied, or the topic prefers a shorter log to none.
     pub(super) fn repair_replica(
         &mut self,
         now: Now,
@@ -197,10 +202,13 @@ impl Broker {
         registration: &PartitionRegistration,
     ) {
         let is_known = registration.directory_of(self.id) == LOST_DIRECTORY;
-        let Some(leader) = registration.leader.filter(|leader| *leader != self.id) else {
-            return;
-        };
-        let lost = self.partitions.get(name).filter(|_| is_known);
+        let lost = self.partitions.get(name).filter(|lost| {
+            let may_be_cut = match registration.leader {
+                Some(leader) => leader != self.id,
+                None => lost.config.unclean_leader_election,
+            };
+            is_known && may_be_cut
+        });
         let Some(damage) = lost.and_then(|partition| partition.lost.clone()) else {
             return;
         };
@@ -209,7 +217,7 @@ impl Broker {
         };
         info!(
             partition = %name,
-            %leader,
+            leader = ?registration.leader,
             %damage,
             "a damaged log is repaired: it is cut at the damage and copies the leader's from there"
         );

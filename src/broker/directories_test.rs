@@ -527,6 +527,17 @@ fn a_full_disk_refuses_produces_until_there_is_space() {
     );
 }
 
+/// Its heartbeat names the directory only, and the controller does not know who lies there.
+#[test]
+fn a_replica_that_was_not_reported_yet_is_so_after_its_directory_failed() {
+    let mut rig = among_others();
+    rig.broker.handle_directory_stalled(NOW, 1);
+    rig.sent.clear();
+    rig.commit([change(LeaderChange::Unchanged, UNASSIGNED_DIRECTORY)]);
+    tick(&mut rig);
+    assert_eq!(assigned(&rig).last(), Some(&(Uuid::from_u128(10), 0)));
+}
+
 const TOPIC: TopicId = TopicId(Uuid::from_u128(100));
 
 /// A broker with directories 9 and 10 that leads `t-0` in the second; broker 2 is the controller.

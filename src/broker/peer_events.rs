@@ -87,7 +87,7 @@ impl Broker {
             PeerPurpose::AlterPartition { partition, token } => {
                 self.handle_alter_partition_answer(now, &partition, token, result);
             }
-            PeerPurpose::Assignments => self.handle_assignments_answer(correlation, result),
+            PeerPurpose::Assignments => self.handle_assignments_answer(now, correlation, result),
             PeerPurpose::ProducerIds => self.handle_producer_ids_answer(now, result),
             PeerPurpose::Forward(request) => self.handle_forward_answer(now, request, result),
             PeerPurpose::AutoCreate => {}

@@ -205,6 +205,21 @@ impl Outbox {
         );
     }
 
+    /// Sends a request that rests on the election state alone once that is durable.
+    pub(super) fn send_with_state(
+        &mut self,
+        to: BrokerId,
+        correlation: Correlation,
+        request: Request,
+    ) {
+        let effect = Effect::Send {
+            to,
+            correlation,
+            request,
+        };
+        self.hold(self.issued_state, effect);
+    }
+
     /// Replies once all writes issued so far are durable.
     pub(super) fn reply(&mut self, reply_to: ReplyToken, response: Response) {
         self.hold(self.issued, Effect::Reply { reply_to, response });

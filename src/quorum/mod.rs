@@ -175,6 +175,7 @@ impl Quorum {
         }
         self.outbox.persisted(token);
         self.log.persisted(token);
+        self.leader_wrote(now);
         self.advance_high_watermark(now);
         self.serve_parked(now);
         self.settle();
@@ -268,7 +269,7 @@ impl Quorum {
             body: BatchBody::Records(payload),
         };
         let end_offset = batch.end_offset();
-        self.append_as_leader(batch);
+        self.append_as_leader(now, batch);
         self.advance_high_watermark(now);
         self.settle();
         Ok(Proposed {

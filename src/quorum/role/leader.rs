@@ -2,7 +2,8 @@
 //!
 //! In: its election, fetches of voters, time. Out: the epoch's marker, BeginQuorumEpoch,
 //! resignation. Invariant: it appends at its log's end only, and resigns when a majority has not
-//! fetched for `check_quorum_timeout`. Source: KIP-595, KAFKA-15489 (check quorum), `LeaderState`.
+//! fetched, or its own disk has not finished any write, for `check_quorum_timeout`.
+//! Source: KIP-595, KAFKA-15489 (check quorum), `LeaderState`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub(in crate::quorum) struct Leader {
     pub(in crate::quorum) parked: Vec<Parked>,
     /// When the majority has been silent for too long.
     quorum_deadline: Option<Time>,
+    /// When its disk has taken too long: the followers hear from it, so they would wait for ever.
+    write_deadline: Option<Time>,
 }
 
 /// How far another voter is.
@@ -52,7 +55,11 @@ impl Leader {
     pub(in crate::quorum) fn next_timeout(&self) -> Option<Time> {
         let begin = self.voters.values().map(|progress| progress.begin_at);
         let parked = self.parked.iter().map(|parked| parked.deadline);
-        begin.chain(parked).chain(self.quorum_deadline).min()
+        begin
+            .chain(parked)
+            .chain(self.quorum_deadline)
+            .chain(self.write_deadline)
+            .min()
     }
 
     /// The other voters, the most caught-up first.
@@ -103,32 +110,52 @@ impl Quorum {
             voters: voters.collect(),
             parked: Vec::new(),
             quorum_deadline: None,
+            write_deadline: None,
         };
         self.change_role(Role::Leader(leader));
         self.outbox.push(Effect::BecameLeader {
             epoch,
             epoch_start_offset,
         });
-        self.append_as_leader(Batch {
+        let marker = Batch {
             base_offset: epoch_start_offset,
             record_count: 1,
             epoch,
             body: BatchBody::LeaderChange {
                 leader: self.config.id,
             },
-        });
+        };
+        self.append_as_leader(now, marker);
         self.update_quorum_deadline();
         self.introduce(now);
     }
 
     /// Appends a batch of this leader.
-    pub(in crate::quorum) fn append_as_leader(&mut self, batch: Batch) {
+    pub(in crate::quorum) fn append_as_leader(&mut self, now: Now, batch: Batch) {
         self.log.append(batch.clone());
         let token = self.outbox.write(|token| Effect::AppendLog {
             token,
             batches: vec![batch],
         });
         self.log.writing(token);
+        let patience = self.config.check_quorum_timeout();
+        // Alone it is no better off without a leader.
+        if let Role::Leader(leader) = &mut self.role
+            && leader.write_deadline.is_none()
+            && !leader.voters.is_empty()
+        {
+            leader.write_deadline = Some(now.time + patience);
+        }
+    }
+
+    /// The disk finished a write of this leader.
+    pub(in crate::quorum) fn leader_wrote(&mut self, now: Now) {
+        let is_done = self.log.flushed_end() == self.log.end().offset;
+        let patience = self.config.check_quorum_timeout();
+        if let Role::Leader(leader) = &mut self.role {
+            let waits = !is_done && !leader.voters.is_empty();
+            leader.write_deadline = waits.then(|| now.time + patience);
+        }
     }
 
     /// `voter` fetched: it follows this leader.
@@ -176,10 +203,8 @@ impl Quorum {
         let Role::Leader(leader) = &self.role else {
             return;
         };
-        if leader
-            .quorum_deadline
-            .is_some_and(|deadline| deadline <= now.time)
-        {
+        let mut deadlines = leader.quorum_deadline.iter().chain(&leader.write_deadline);
+        if deadlines.any(|deadline| *deadline <= now.time) {
             self.resign(now);
             return;
         }

@@ -1,7 +1,8 @@
 //! A leader that gave its epoch up: it shuts down, or lost touch with the majority.
 //!
 //! In: acknowledgements of its good-bye, time. Out: EndQuorumEpoch to every voter until each
-//! acknowledged it. Invariant: it never leads this epoch again. Source: KIP-595, `ResignedState`.
+//! acknowledged it. Invariants: it never leads this epoch again; the good-bye does not wait for the
+//! log's writes, for a disk that hangs may be why it resigned. Source: KIP-595, `ResignedState`.
 
 use std::collections::BTreeSet;
 
@@ -69,7 +70,8 @@ impl Quorum {
         let successors = resigned.successors.clone();
         let goodbye = self.goodbye(successors);
         for voter in receivers {
-            self.outbox.send(voter, correlation, goodbye.clone());
+            self.outbox
+                .send_with_state(voter, correlation, goodbye.clone());
         }
     }
 

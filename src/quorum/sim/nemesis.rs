@@ -116,7 +116,7 @@ impl Cluster {
             83..86 => self.fail_disk(index),
             86..88 => self.with_core(index, Quorum::handle_shutdown),
             88..90 => {
-                let micros = self.rng.random_range(0..800_000);
+                let micros = self.rng.random_range(0..2_000_000);
                 self.stall_disk(index, Duration::from_micros(micros));
                 Ok(())
             }
@@ -136,7 +136,7 @@ impl Cluster {
         self.with_core(index, Quorum::handle_storage_failed)
     }
 
-    fn stall_disk(&mut self, index: usize, pause: Duration) {
+    pub(super) fn stall_disk(&mut self, index: usize, pause: Duration) {
         let node = &mut self.nodes[index];
         node.disk_done = node.disk_done.map(|at| at + pause);
     }

@@ -229,6 +229,30 @@ fn check_quorum_a_leader_cut_off_from_the_majority_resigns() {
     }
 }
 
+/// Its followers hear from it all the time, so none of them would ever stand for election.
+#[test]
+fn a_leader_whose_disk_hangs_resigns_and_returns_as_a_follower() {
+    for seed in 0..20 {
+        let (mut cluster, leader) = elected(seed, 3);
+        cluster.propose(leader).expect("no violation");
+        cluster.stall_disk(leader, MILLIS(5000));
+        run_until(&mut cluster, MILLIS(1500), |cluster| {
+            active(cluster).is_some_and(|active| active != leader)
+        });
+        assert!(!core(&cluster, leader).is_leader());
+        let successor = active(&cluster).expect("just elected");
+        cluster.propose(successor).expect("no violation");
+        let upto = core(&cluster, successor).log_end_offset();
+        run_until(&mut cluster, MILLIS(500), |cluster| {
+            let mut others = cluster.nodes.iter().enumerate();
+            others.all(|(index, node)| index == leader || node.applied.end >= upto)
+        });
+        run_until(&mut cluster, MILLIS(6000), |cluster| {
+            cluster.nodes[leader].applied.end >= upto
+        });
+    }
+}
+
 #[test]
 fn kip1166_everybody_applies_a_proposal_without_waiting_out_a_long_poll() {
     for seed in 0..20 {
