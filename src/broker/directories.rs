@@ -133,6 +133,9 @@ impl Broker {
         index: DirectoryIndex,
         logs: Vec<(TopicPartition, UnclaimedLog)>,
     ) {
+        if self.closing.is_flushing() {
+            return;
+        }
         let path = self.directory_path(index);
         if let Some(directory) = self.directories.get_mut(index)
             && let State::Stalled { reopened, .. } = &mut directory.state

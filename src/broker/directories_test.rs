@@ -44,6 +44,7 @@ struct Alone {
     answers: BTreeMap<RequestId, ResponseKind>,
     halted: Option<String>,
     serves: bool,
+    stopped: bool,
     last_request: RequestId,
 }
 
@@ -110,6 +111,7 @@ impl Alone {
             answers: BTreeMap::new(),
             halted: None,
             serves: false,
+            stopped: false,
             last_request: 0,
         };
         alone.settle();
@@ -159,6 +161,7 @@ impl Alone {
                         request,
                     } => self.waiting[directory].push_back((token, request)),
                     Effect::Serving => self.serves = true,
+                    Effect::Stopped => self.stopped = true,
                     Effect::Halt { reason } => {
                         self.halted.get_or_insert(reason);
                     }
@@ -393,6 +396,18 @@ fn a_stalled_directory_returns_and_its_replica_leads_in_a_new_epoch() {
         metadata.topics[0].partitions[1].offline_replicas,
         Vec::<wire::BrokerId>::new()
     );
+}
+
+#[test]
+fn a_directory_that_stalls_during_the_shutdown_does_not_hold_it_up() {
+    let mut alone = Alone::serving();
+    alone.held[1] = true;
+    alone.broker.handle_shutdown(alone.now);
+    alone.settle();
+    alone.pass_until(|alone| alone.broker.closing.is_flushing());
+    assert!(!alone.stopped, "the second directory is not closed");
+    alone.stall_second();
+    assert!(alone.stopped);
 }
 
 /// To lead on in the old epoch would give the offsets of the lost end twice.

@@ -26,6 +26,8 @@ use crate::time::Time;
 
 /// How often closed connections and stalled disks are looked for.
 const SWEEP: Duration = Duration::from_millis(500);
+/// An operation that takes longer hangs, for whoever ends the node without waiting for it.
+const HUNG: Duration = Duration::from_secs(2);
 /// Events handled before their effects are performed.
 const BATCH_MAX: usize = 64;
 
@@ -72,6 +74,12 @@ impl Directory {
                 }
             }
         }
+    }
+
+    /// Whether its thread may not end for long.
+    fn hangs(&self, now: Time) -> bool {
+        let oldest = self.under_way.values().next();
+        self.stalled || oldest.is_some_and(|since| now.since(*since) > HUNG)
     }
 
     /// Gives up all that is under way.
@@ -141,8 +149,9 @@ impl Core {
             Err(reason) => error!(%reason, "node halted"),
         }
         let status = self.status.clone();
+        let now = self.clock.now().time;
         for directory in self.directories.drain(..) {
-            if directory.stalled {
+            if directory.hangs(now) {
                 // To wait for its thread would keep the process from ending.
                 std::mem::forget(directory);
             }

@@ -20,6 +20,7 @@ use crate::broker::effects::DirectoryIndex;
 use crate::broker::{DirectoryStart, METADATA_TOPIC, Startup, UnclaimedLog, metadata_batches};
 use crate::config::Settings;
 use crate::id::TopicPartition;
+use crate::offset::BrokerEpoch;
 use crate::quorum::{Batch, ElectionState, Recovered, Snapshot, SnapshotId};
 use crate::storage::{DirectoryIdentity, OpenError, RecoveredDirectory, metadata_partition};
 
@@ -134,9 +135,7 @@ pub(super) fn startup(settings: &Arc<Settings>, opened: &Opened) -> Result<Start
             quorum = recovered_quorum(found, &settings.metadata_log_dir)?;
         }
     }
-    // Only if every directory was closed in the same life did that life end cleanly.
-    let clean = previous.first().copied().flatten();
-    let previous_broker_epoch = clean.filter(|_| previous.iter().all(|epoch| *epoch == clean));
+    let previous_broker_epoch = last_clean_life(&previous);
     info!(
         logs = logs.len(),
         batches = quorum.batches.len(),
@@ -152,6 +151,13 @@ pub(super) fn startup(settings: &Arc<Settings>, opened: &Opened) -> Result<Start
         quorum,
         previous_broker_epoch,
     })
+}
+
+/// The life that ended cleanly: only if every directory was closed in it did it end so. One that
+/// is new, replaced or offline was closed in none.
+fn last_clean_life(previous: &[Option<BrokerEpoch>]) -> Option<BrokerEpoch> {
+    let first = previous.first().copied().flatten();
+    first.filter(|_| previous.iter().all(|epoch| *epoch == first))
 }
 
 fn recovered_quorum(found: &RecoveredDirectory, path: &Path) -> Result<Recovered, NodeError> {
@@ -204,4 +210,62 @@ fn check_metadata_end(
         path.display(),
         log.state.log_end_offset
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn settings(log_dirs: &[PathBuf]) -> Settings {
+        let names: Vec<_> = log_dirs
+            .iter()
+            .map(|dir| dir.display().to_string())
+            .collect();
+        let log_dirs = format!("log.dirs={}", names.join(","));
+        Settings::parse("", &["node.id=1", &log_dirs]).unwrap()
+    }
+
+    fn open(log_dirs: &[PathBuf]) -> Result<Opened, NodeError> {
+        let (events, _) = mpsc::unbounded_channel();
+        open_directories(&settings(log_dirs), &events)
+    }
+
+    #[test]
+    fn kip966_a_life_ended_cleanly_only_in_all_of_its_directories() {
+        for (previous, clean) in [
+            (vec![Some(7), Some(7)], Some(7)),
+            (vec![Some(7), Some(6)], None),
+            (vec![Some(7), None], None),
+            (vec![None, Some(7)], None),
+            (vec![], None),
+        ] {
+            assert_eq!(last_clean_life(&previous), clean, "{previous:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_of_another_directory_stops_the_start() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = [root.path().join("a"), root.path().join("b")];
+        drop(open(&dirs).unwrap());
+        let identity = |dir: &PathBuf| dir.join("meta.properties");
+        fs::copy(identity(&dirs[0]), identity(&dirs[1])).unwrap();
+        let refused = open(&dirs).unwrap_err().to_string();
+        assert!(refused.contains("have the same directory.id="), "{refused}");
+    }
+
+    #[test]
+    fn kip112_a_directory_that_cannot_be_opened_is_offline_unless_it_holds_the_metadata() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = [root.path().join("a"), root.path().join("b")];
+        fs::write(&dirs[1], "no directory").unwrap();
+        let opened = open(&dirs).unwrap();
+        assert!(opened[0].is_some() && opened[1].is_none());
+        drop(opened);
+        let [good, bad] = dirs;
+        assert!(open(&[bad, good]).is_err());
+    }
 }
