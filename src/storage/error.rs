@@ -13,6 +13,11 @@ use crate::record::PositionedError;
 use super::damage::LogDamage;
 use super::disk::Operation;
 
+/// Too many open files in the system; the number is the same on every Unix.
+const ENFILE: i32 = 23;
+/// Too many open files in the process.
+const EMFILE: i32 = 24;
+
 /// Why a disk request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiskError {
@@ -26,8 +31,8 @@ pub enum DiskError {
         /// The system's message.
         message: String,
     },
-    /// There is no space, or no quota, for a write. Not fatal: nothing of the request is in the
-    /// log, and it may be asked for again.
+    /// There is no space, no quota or no file descriptor for it. Not fatal: nothing of the request
+    /// is in the log, and it may be asked for again.
     #[error("{operation:?} of {} found no space: {message}", path.display())]
     NoSpace {
         /// The operation.
@@ -181,7 +186,8 @@ impl<T> IoContext<T> for io::Result<T> {
     fn during(self, operation: Operation, path: &Path) -> Result<T, DiskError> {
         self.map_err(|error| {
             let (path, message) = (path.to_owned(), error.to_string());
-            if is_no_space(error.kind()) && !is_sync(operation) {
+            let has_no_space = is_no_space(error.kind()) && !is_sync(operation);
+            if has_no_space || is_no_descriptor(&error) {
                 DiskError::NoSpace {
                     operation,
                     path,
@@ -206,7 +212,34 @@ const fn is_no_space(kind: io::ErrorKind) -> bool {
     )
 }
 
+/// EMFILE and ENFILE: a file could not be opened, so that nothing was done with it.
+fn is_no_descriptor(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
+}
+
 /// A sync that finds no space has lost what was written before it, which is no refusal.
 const fn is_sync(operation: Operation) -> bool {
     matches!(operation, Operation::Sync | Operation::SyncDirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by `file-limit`: the checkpoint of the high watermarks could not be opened, and the
+    /// node gave up the whole directory, although nothing had been done to any file.
+    #[test]
+    fn a_file_that_could_not_be_opened_for_want_of_a_descriptor_poisons_nothing() {
+        for (errno, operation, is_fatal) in [
+            (EMFILE, Operation::Open, false),
+            (ENFILE, Operation::SyncDirectory, false),
+            (28, Operation::Write, false),
+            (28, Operation::Sync, true),
+            (5, Operation::Open, true),
+        ] {
+            let failed: io::Result<()> = Err(io::Error::from_raw_os_error(errno));
+            let error = failed.during(operation, Path::new("f")).unwrap_err();
+            assert_eq!(error.is_fatal(), is_fatal, "{error}");
+        }
+    }
 }

@@ -18,8 +18,9 @@ use tokio::time::sleep;
 use crate::crash::save::Saving;
 use crate::disk::rule::{DiskId, PowerLossEffect, Survival};
 use crate::link::{AtHeal, Count, Cut, Layer, LinkCounts, LinkId, Policy};
+use crate::nemesis::atlas::{Copies, Loss, Permit, look};
 use crate::nemesis::kill::{kill_all, names, prove_gone, prove_serving, start_again};
-use crate::nemesis::{Arena, BoxFuture, Effect, Fault, brokers, power_on};
+use crate::nemesis::{Arena, BoxFuture, ClusterState, Effect, Fault, brokers, power_on};
 use crate::sandbox::{Down, Endpoint};
 
 /// The fault `power-loss`.
@@ -35,6 +36,8 @@ pub(crate) struct PowerLoss {
     killed: Vec<BrokerId>,
     lost: Vec<Lost>,
     images: BTreeMap<i32, String>,
+    /// What the atlas says of it, in atlas mode.
+    atlas: Permit,
 }
 
 /// What one disk lost.
@@ -59,6 +62,7 @@ impl PowerLoss {
             killed: Vec::new(),
             lost: Vec::new(),
             images: BTreeMap::new(),
+            atlas: Permit::default(),
         }
     }
 
@@ -83,7 +87,10 @@ impl PowerLoss {
         if running.is_empty() {
             return Ok(());
         }
+        let is_strict = arena.atlas.is_strict();
+        let before = if is_strict { look(arena).await } else { None };
         self.killed.extend(kill_all(arena, &running).await?);
+        self.ask_atlas(arena, before, &running).await?;
         let saving: Vec<_> = running
             .iter()
             .filter_map(|node| Saving::begin(&arena.disks, node.0))
@@ -104,6 +111,32 @@ impl PowerLoss {
         self.images
             .extend(saving.into_iter().filter_map(Saving::end));
         failed.map_or(Ok(()), Err)
+    }
+
+    /// In atlas mode, whether the power of `nodes`, which are down, may go. Otherwise the flush
+    /// policy decides what it may take.
+    async fn ask_atlas(
+        &mut self,
+        arena: &Arena,
+        before: Option<ClusterState>,
+        nodes: &[BrokerId],
+    ) -> Result<(), String> {
+        if !arena.atlas.is_strict() {
+            return Ok(());
+        }
+        let all = |node: &BrokerId| Loss {
+            node: *node,
+            copies: Copies::All,
+            // Votes are always fsynced.
+            vote: false,
+        };
+        let losses: Vec<Loss> = nodes.iter().map(all).collect();
+        let permitted = arena.atlas.permit(arena, before, &losses).await;
+        if permitted.is_err() && self.lost.is_empty() {
+            self.atlas = Permit::nothing_taken();
+        }
+        self.atlas = permitted?;
+        Ok(())
     }
 
     fn silence(&mut self, arena: &Arena, node: BrokerId) {
@@ -214,14 +247,20 @@ impl Fault for PowerLoss {
     }
 
     fn prove_recovered<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(prove_serving(arena, &self.killed))
+        Box::pin(async {
+            prove_serving(arena, &self.killed).await?;
+            self.killed
+                .iter()
+                .for_each(|node| arena.atlas.is_back(*node));
+            Ok(())
+        })
     }
 
     fn detail(&self) -> Map<String, Value> {
-        Map::from_iter([
-            ("survival".to_owned(), json!(self.survival)),
-            ("disks".to_owned(), json!(self.lost)),
-            ("images".to_owned(), json!(self.images)),
-        ])
+        let mut detail = self.atlas.detail.clone();
+        detail.insert("survival".to_owned(), json!(self.survival));
+        detail.insert("disks".to_owned(), json!(self.lost));
+        detail.insert("images".to_owned(), json!(self.images));
+        detail
     }
 }

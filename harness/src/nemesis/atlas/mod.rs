@@ -36,6 +36,25 @@ struct Taken {
     is_back: bool,
 }
 
+/// What a loss leaves, for the history and for people.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Permit {
+    /// `atlas`: whether a good copy of everything is left; `left`: which copies.
+    pub(crate) detail: Map<String, Value>,
+    /// The same as a sentence.
+    pub(crate) words: String,
+}
+
+impl Permit {
+    /// Nothing was taken.
+    pub(crate) fn nothing_taken() -> Self {
+        Self {
+            detail: Map::from_iter([("atlas".to_owned(), json!(true))]),
+            words: String::new(),
+        }
+    }
+}
+
 impl Atlas {
     /// Refuses what leaves no good copy if `is_strict`; else it only tells.
     pub fn new(is_strict: bool) -> Self {
@@ -43,6 +62,11 @@ impl Atlas {
             is_strict,
             taken: Arc::default(),
         }
+    }
+
+    /// Whether it refuses.
+    pub fn is_strict(&self) -> bool {
+        self.is_strict
     }
 
     /// What a fault that fires now would leave, if it takes `losses` from nodes that are stopped
@@ -55,10 +79,20 @@ impl Atlas {
         arena: &Arena,
         before: Option<ClusterState>,
         losses: &[Loss],
-    ) -> Result<Map<String, Value>, String> {
-        let left = match (before, look(arena).await) {
-            (Some(before), Some(now)) => Some(self.survey(arena, &[before, now], losses)),
-            _ => None,
+    ) -> Result<Permit, String> {
+        let is_other = |node: &BrokerId| losses.iter().all(|loss| loss.node != *node);
+        let left = match before {
+            Some(before) => {
+                // With nobody left to tell, nothing can have changed since.
+                let is_told = running(arena, &before).iter().any(is_other);
+                let now = if is_told {
+                    look(arena).await
+                } else {
+                    Some(before.clone())
+                };
+                now.map(|now| self.survey(arena, &[before, now], losses))
+            }
+            None => None,
         };
         let enough = match &left {
             _ if losses.iter().all(Loss::is_nothing) => Ok(()),
@@ -73,10 +107,16 @@ impl Atlas {
             loss: loss.clone(),
             is_back: false,
         }));
-        Ok(Map::from_iter([
-            ("atlas".to_owned(), json!(enough.is_ok())),
-            ("left".to_owned(), json!(left)),
-        ]))
+        Ok(Permit {
+            detail: Map::from_iter([
+                ("atlas".to_owned(), json!(enough.is_ok())),
+                ("left".to_owned(), json!(left)),
+            ]),
+            words: match enough {
+                Ok(()) => "a good copy of everything acknowledged is left".to_owned(),
+                Err(reason) => reason,
+            },
+        })
     }
 
     fn survey(&self, arena: &Arena, views: &[ClusterState], losses: &[Loss]) -> Left {
@@ -85,12 +125,8 @@ impl Atlas {
             taken.retain(|taken| !taken.is_back || !is_made_good(&taken.loss, now));
         }
         let open: Vec<Loss> = taken.iter().map(|taken| taken.loss.clone()).collect();
-        let runs = |node: &BrokerId| {
-            let status = arena.supervisor.status(Endpoint::of(*node));
-            matches!(status, Some(Status::Running(_)))
-        };
-        let nodes = views.iter().flat_map(|view| &view.nodes).copied();
-        let mut running: BTreeSet<BrokerId> = nodes.filter(runs).collect();
+        let mut running: BTreeSet<BrokerId> =
+            views.iter().flat_map(|view| running(arena, view)).collect();
         // Those that were stopped for it keep what they do not lose.
         running.extend(losses.iter().map(|loss| loss.node));
         let picture = Picture {
@@ -119,6 +155,15 @@ impl Atlas {
     fn lock(&self) -> MutexGuard<'_, Vec<Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The nodes whose processes run and are not paused.
+fn running(arena: &Arena, view: &ClusterState) -> BTreeSet<BrokerId> {
+    let runs = |node: &&BrokerId| {
+        let status = arena.supervisor.status(Endpoint::of(**node));
+        matches!(status, Some(Status::Running(_)))
+    };
+    view.nodes.iter().filter(runs).copied().collect()
 }
 
 /// The cluster as any node tells; nothing if none does in time.

@@ -3,7 +3,8 @@
 //! In: views of the cluster, what is about to be lost, and what was lost before. Out: for each
 //! partition the nodes that keep a good copy, and the voters that keep theirs.
 //! Invariant: a copy counts only if every view has it in the ISR, its node runs, and nothing of it
-//! was lost since it was last in sync. Source: TigerBeetle's `ClusterFaultAtlas`.
+//! was lost since it was last in sync; a voter counts only if it runs and every view has it
+//! registered. Source: TigerBeetle's `ClusterFaultAtlas`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +38,7 @@ pub enum Copies {
 pub struct Left {
     /// The nodes with a good copy of each partition.
     pub copies: BTreeMap<String, Vec<i32>>,
-    /// The nodes with what they know of the metadata.
+    /// The nodes that keep what they know of the metadata, and know what was decided.
     pub voters: Vec<i32>,
     /// How many of them are a majority.
     #[serde(skip)]
@@ -94,7 +95,14 @@ pub(crate) fn survey(picture: &Picture<'_>, losses: &[Loss]) -> Left {
         copies.insert(name, good);
     }
     let nodes = picture.views.first().map_or(&[][..], |view| &view.nodes);
-    let keeps_vote = |node: &&BrokerId| !lost().any(|loss| loss.vote && loss.node == **node);
+    // Whoever is registered has replayed the metadata up to its registration.
+    let keeps_vote = |node: &&BrokerId| {
+        let mut views = picture.views.iter();
+        picture.running.contains(node)
+            && (losses.iter().any(|loss| loss.node == **node)
+                || views.all(|view| view.registered.contains(node)))
+            && !lost().any(|loss| loss.vote && loss.node == **node)
+    };
     Left {
         copies,
         voters: nodes.iter().filter(keeps_vote).map(|node| node.0).collect(),

@@ -144,3 +144,22 @@ fn a_loss_is_made_good_by_registration_and_every_isr() {
     fenced.registered = ids(&[1, 2]);
     assert!(!is_made_good(&loss, &fenced));
 }
+
+#[test]
+fn a_voter_that_is_fenced_or_down_may_not_know_what_was_decided() {
+    let whole = view(&[&[1, 2]]);
+    let mut fenced = whole.clone();
+    fenced.registered = ids(&[1, 3]);
+    let lose = [all_of(3)];
+    let said = |view: &ClusterState, running: &[i32]| {
+        left(std::slice::from_ref(view), running, &[], &lose).voters
+    };
+    assert_eq!(said(&whole, &[1, 2, 3]), [1, 2]);
+    assert_eq!(said(&fenced, &[1, 2, 3]), [1]);
+    assert_eq!(said(&whole, &[1, 3]), [1]);
+    let copies_only = left(&[fenced], &[1, 2, 3], &[], &[copy_of(3, "t-0")]);
+    assert_eq!(
+        (copies_only.is_enough(), copies_only.voters),
+        (Ok(()), vec![1, 3])
+    );
+}

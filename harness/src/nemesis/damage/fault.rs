@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
 use crate::disk::rule::DiskId;
-use crate::nemesis::atlas::{Copies, Loss, look};
+use crate::nemesis::atlas::{Copies, Loss, Permit, look};
 use crate::nemesis::damage::change::{Change, carry_out};
 use crate::nemesis::damage::copy::Copy;
 use crate::nemesis::damage::victim::{Struck, Victim, is_refusal, told, unplug};
@@ -41,7 +41,7 @@ pub(crate) struct DamageFault {
     targets: Vec<BrokerId>,
     victims: Vec<Victim>,
     /// What the atlas says of it.
-    atlas: Map<String, Value>,
+    atlas: Permit,
     told: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ impl DamageFault {
             draw,
             targets: Vec::new(),
             victims: Vec::new(),
-            atlas: Map::new(),
+            atlas: Permit::default(),
             told: Vec::new(),
         }
     }
@@ -109,7 +109,9 @@ impl DamageFault {
         let losses = self.losses()?;
         let before = look(arena).await;
         self.stop(arena, self.clean).await?;
-        self.unplug(arena).await?;
+        for victim in &self.victims {
+            unplug(arena, victim.node)?;
+        }
         self.atlas = arena.atlas.permit(arena, before, &losses).await?;
         let changed = self.change(arena);
         if self.changes().next().is_none() {
@@ -178,14 +180,6 @@ impl DamageFault {
                 Ok(_) | Err(ProcessError::NotRunning(_)) => {}
                 Err(error) => return Err(error.to_string()),
             }
-        }
-        Ok(())
-    }
-
-    /// No cache of a faulty disk may hide what changes below it.
-    async fn unplug(&self, arena: &Arena) -> Result<(), String> {
-        for victim in &self.victims {
-            unplug(arena, victim.node).await?;
         }
         Ok(())
     }
@@ -262,6 +256,7 @@ impl DamageFault {
         if more > 0 {
             parts.push(format!("and {more} more"));
         }
+        parts.push(self.atlas.words.clone());
         parts.extend(self.told.iter().cloned());
         parts.join("; ")
     }
@@ -273,7 +268,14 @@ impl Fault for DamageFault {
     }
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(self.strike(arena))
+        Box::pin(async {
+            let struck = self.strike(arena).await;
+            if struck.is_err() {
+                // Nothing has changed, so nothing is missing.
+                self.atlas = Permit::nothing_taken();
+            }
+            struck
+        })
     }
 
     fn prove_effect<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Effect> {
@@ -312,7 +314,7 @@ impl Fault for DamageFault {
     }
 
     fn detail(&self) -> Map<String, Value> {
-        let mut detail = self.atlas.clone();
+        let mut detail = self.atlas.detail.clone();
         let changes: Vec<Damaged<'_>> = self.changes().collect();
         if !changes.is_empty() {
             detail.insert("damaged".to_owned(), json!(changes));

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use broker::id::BrokerId;
 use tokio::time::{sleep, timeout};
 
-use crate::disk::rule::{DiskId, Survival};
+use crate::disk::DiskError;
+use crate::disk::rule::DiskId;
 use crate::nemesis::atlas::Loss;
 use crate::nemesis::damage::change::Change;
 use crate::nemesis::damage::copy::{Copy, replace};
@@ -119,7 +120,7 @@ impl Victim {
             // Healing everything has started it again; it refuses again.
             let _ = arena.supervisor.kill(endpoint).await;
         }
-        unplug(arena, self.node).await?;
+        unplug(arena, self.node)?;
         for struck in &self.directories {
             if let Some(own) = &struck.own {
                 replace(own.path(), &struck.root).map_err(told(&struck.root))?;
@@ -148,14 +149,14 @@ impl Victim {
     }
 }
 
-/// Unmounts the faulty disks of a node that is down, with everything that was written kept.
-pub(super) async fn unplug(arena: &Arena, node: BrokerId) -> Result<(), String> {
+/// Unmounts the faulty disks of a node that is down, with everything that was written kept: no
+/// cache may hide what changes below.
+pub(super) fn unplug(arena: &Arena, node: BrokerId) -> Result<(), String> {
     for disk in arena.disks.of(node.0) {
-        let kept = arena
-            .disks
-            .power_off(disk, Survival::Subset(1_000), 0)
-            .await;
-        kept.map_err(|error| error.to_string())?;
+        match arena.disks.unmount(disk) {
+            Ok(()) | Err(DiskError::State { .. }) => {}
+            Err(error) => return Err(error.to_string()),
+        }
     }
     Ok(())
 }

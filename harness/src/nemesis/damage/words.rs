@@ -114,7 +114,7 @@ pub enum FileKind {
     RecoveryPointCheckpoint,
     /// `log-start-offset-checkpoint`.
     LogStartCheckpoint,
-    /// `partition.metadata`.
+    /// `partition.metadata` of a topic.
     PartitionMetadata,
     /// `meta.properties`.
     Identity,

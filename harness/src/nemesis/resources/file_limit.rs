@@ -17,10 +17,13 @@ use crate::link::API_VERSIONS;
 use crate::nemesis::kill::prove_serving;
 use crate::nemesis::resources::{Lowered, running};
 use crate::nemesis::{Arena, BoxFuture, Effect, Fault, PROBE_LIMIT, brokers};
-use crate::sandbox::{Endpoint, node_address};
+use crate::sandbox::{Endpoint, Status, node_address};
 
 /// Descriptors that the node may give back while it is asked.
 const SLACK: usize = 8;
+
+/// How a node's log tells EMFILE.
+const COMPLAINT: &str = "os error 24";
 
 /// The fault `file-limit`.
 #[derive(Debug)]
@@ -44,16 +47,23 @@ impl FileLimit {
     async fn prove(&self, arena: &Arena) -> Effect {
         let mut told = Vec::new();
         for (lowered, printed) in self.lowered.iter().zip(&self.printed) {
+            let node = lowered.node;
+            let complaints = arena.files.printed_since(node, *printed);
+            if let Some(Status::Exited(exit)) = arena.supervisor.status(Endpoint::of(node))
+                && complaints.contains(COMPLAINT)
+            {
+                told.push(format!("node {node} ended: {exit:?}"));
+                continue;
+            }
             if let Err(reason) = lowered.is_in_force() {
                 return Effect::Vacuous(reason);
             }
-            let node = lowered.node;
             let answered = match exhaust(arena, lowered).await {
                 Ok(answered) => answered,
                 Err(reason) => return Effect::Vacuous(reason),
             };
             let complaints = arena.files.printed_since(node, *printed);
-            let complaints = complaints.matches("os error 24").count();
+            let complaints = complaints.matches(COMPLAINT).count();
             told.push(format!(
                 "node {node} may use descriptors below {}: {answered} more connections were \
                  answered and the next was not; it printed {complaints} lines about it",
