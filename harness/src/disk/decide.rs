@@ -22,7 +22,7 @@ pub(super) enum When {
     /// After this long.
     After(Duration),
     /// When the rule that holds it is lifted.
-    WhenLifted,
+    Lifted,
 }
 
 /// What is done.
@@ -153,7 +153,7 @@ impl Active {
             return None;
         }
         let done = match self.rule.action {
-            DiskAction::Stall => (When::WhenLifted, Act::AsAsked),
+            DiskAction::Stall => (When::Lifted, Act::AsAsked),
             DiskAction::OnOff { off_ms, on_ms } => {
                 let left = left_of_off(now.saturating_sub(self.since), off_ms, on_ms)?;
                 (When::After(left), Act::AsAsked)

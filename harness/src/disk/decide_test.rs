@@ -163,7 +163,7 @@ fn one_rule_may_delay_what_another_changes() {
     ];
     let decision = decide(rules.into_iter(), WRITE, Duration::ZERO, |_| {});
     let wanted = Decision {
-        when: When::WhenLifted,
+        when: When::Lifted,
         holder: Some(RuleId(1)),
         act: Act::Refuse(DiskErrno::Eio),
         actor: Some(RuleId(2)),

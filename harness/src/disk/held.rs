@@ -65,9 +65,10 @@ impl Held {
         let number = queue.next;
         queue.next += 1;
         // A rule that was lifted since it hit this operation comes for it no more.
-        let due = match self.rules.hold(rule, number) {
-            true => due,
-            false => due.or_else(|| Some(Instant::now())),
+        let due = if self.rules.hold(rule, number) {
+            due
+        } else {
+            due.or_else(|| Some(Instant::now()))
         };
         let waiting = Waiting { due, rule, finish };
         queue.waiting.insert(number, waiting);

@@ -20,7 +20,7 @@ pub(super) struct Rules {
     begin: Instant,
     /// Whether any rule acts: most of the time none does, and no lock is taken.
     acts: AtomicBool,
-    rules: Mutex<BTreeMap<RuleId, Ruled>>,
+    all: Mutex<BTreeMap<RuleId, Ruled>>,
 }
 
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Rules {
             seed,
             begin: Instant::now(),
             acts: AtomicBool::new(false),
-            rules: Mutex::default(),
+            all: Mutex::default(),
         }
     }
 
@@ -160,7 +160,7 @@ impl Rules {
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<RuleId, Ruled>> {
         // Counters stay true enough to clean up after a panic elsewhere.
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

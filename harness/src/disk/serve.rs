@@ -4,8 +4,6 @@
 //! may hit is decided on first; what the kernel can do by itself (locks, permissions, offsets of
 //! appends) it does. Source: fuse(4), crate `fuser`.
 
-#![expect(clippy::too_many_arguments, reason = "the trait's own")]
-
 use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
@@ -30,7 +28,7 @@ use crate::disk::rule::OperationClass as Class;
 use crate::disk::volume::Volume;
 
 /// How long the kernel may believe what it was told: nothing changes behind its back.
-const TTL: Duration = Duration::from_secs(86_400);
+const TTL: Duration = Duration::from_hours(24);
 /// Pages stay when a file is closed, and closing asks for nothing.
 const OPENED: FopenFlags = FopenFlags::FOPEN_KEEP_CACHE.union(FopenFlags::FOPEN_NOFLUSH);
 /// Inode numbers are not used again while the kernel knows them.

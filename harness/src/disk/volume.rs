@@ -118,7 +118,7 @@ impl Volume {
             When::Now if self.fsync.is_zero() => When::Now,
             When::Now => When::After(self.fsync),
             When::After(delay) => When::After(delay.saturating_add(self.fsync)),
-            When::WhenLifted => When::WhenLifted,
+            When::Lifted => When::Lifted,
         };
         decision
     }
@@ -132,7 +132,7 @@ impl Volume {
         let due = match decision.when {
             When::Now => return perform(self, decision),
             When::After(delay) => Instant::now().checked_add(delay),
-            When::WhenLifted => None,
+            When::Lifted => None,
         };
         let volume = Arc::clone(self);
         let finish = move |ending| match ending {

@@ -104,10 +104,12 @@ fn failure(error: &DiskError) -> Failure {
         let step = error.to_string();
         return Failure { step, errno: None };
     };
-    let step = match path.starts_with("/dev") {
-        true => format!("/dev/fuse: {step} it"),
-        false => format!("/dev/fuse: {step} a disk"),
+    let what = if path.starts_with("/dev") {
+        "it"
+    } else {
+        "a disk"
     };
+    let step = format!("/dev/fuse: {step} {what}");
     let errno = source.raw_os_error().map(Errno::from_raw);
     Failure { step, errno }
 }
