@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use harness::disk::rule::{
     DiskAction, DiskErrno, DiskPick, DiskRule, FileClass, OperationClass, Survival,
 };
-use harness::nemesis::{DirectoryPick, Effect, FaultSpec, Target, run_fault};
+use harness::nemesis::{DirectoryPick, Effect, FaultSpec, Target, heal_everything, run_fault};
 use libtest_mimic::Trial;
 use nix::errno::Errno;
 
@@ -42,6 +42,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial(
             "disks::a_node_whose_metadata_disk_fails_may_end_and_is_put_back",
             expected_end,
+        ),
+        trial(
+            "disks::a_node_that_can_only_end_once_its_disk_is_back_is_started_again",
+            late_end,
         ),
         trial(
             "disks::only_the_end_that_the_fault_explains_is_expected",
@@ -345,6 +349,30 @@ async fn expected_end() -> Outcome {
     rig.expect(2, "append d0/log text", "ok 4").await
 }
 
+/// A process that halts while an operation hangs is there until the disk answers.
+async fn late_end() -> Outcome {
+    let rig = Rig::start().await?;
+    let before = rig.cluster.arena.supervisor.pid(N2)?;
+    let spec = on_node_2(every(OperationClass::Write, DiskAction::Stall));
+    let mut fault = rig.inject(&spec).await?;
+    let _waits = rig.begin(2, "append d0/log late").await?;
+    fault
+        .until("a write is held", |disk| disk.held == 1)
+        .await?;
+    let _halts = rig.begin(2, "halt d0/log").await?;
+    let is_ending = || {
+        let stat = std::fs::read_to_string(format!("/proc/{before}/stat")).unwrap_or_default();
+        stat.contains(") Z ")
+    };
+    until("its first thread has ended", is_ending).await?;
+    let detail = fault.heal().await?;
+    let repaired = detail["repaired"][0].as_str().unwrap_or_default();
+    ensure(repaired.contains("ended with code 1"), detail.to_string())?;
+    let after = rig.cluster.arena.supervisor.pid(N2)?;
+    ensure(before != after, "the old process is still there")?;
+    rig.expect(2, "append d0/log text", "ok 4").await
+}
+
 async fn unexpected_ends() -> Outcome {
     let rig = Rig::start().await?;
     let supervisor = &rig.cluster.arena.supervisor;
@@ -379,7 +407,9 @@ async fn unexpected_ends() -> Outcome {
         let exit = supervisor.wait(N2, crate::support::SOON).await?;
         ensure(!exit.asked, format!("{why}: {exit:?}"))?;
         fault.heal().await?;
-        until("it runs again", || supervisor.pid(N2).is_ok()).await?;
+        let deaths = supervisor.unexpected_exits();
+        ensure(deaths.len() == 1, format!("{why}: the fault hid it"))?;
+        heal_everything(&rig.cluster.arena).await?;
     }
     Ok(())
 }

@@ -14,12 +14,9 @@ use crate::disk::RuleId;
 use crate::disk::rule::{DiskAction, DiskId, DiskRule, RuleEffect};
 use crate::nemesis::directory::DirectoryPick;
 use crate::nemesis::kill::prove_serving;
-use crate::nemesis::repair::{Repair, may_end_node};
+use crate::nemesis::repair::{HALTED, Repair, may_end_node};
 use crate::nemesis::{Arena, BoxFuture, DiskSample, Effect, Fault, brokers};
 use crate::sandbox::{Endpoint, Excused, Exit};
-
-/// The exit code of a node that halted by itself, as it says in its last words.
-const HALTED: i32 = 1;
 
 /// The fault `disk`.
 #[derive(Debug)]
@@ -154,8 +151,10 @@ impl Fault for DiskFault {
             for on in &mut self.imposed {
                 on.effect = arena.disks.lift(on.disk, on.rule);
             }
-            let nodes = self.nodes();
-            self.repair.restart_ended(arena, &nodes)
+            for node in self.nodes() {
+                self.repair.restart_halted(arena, node)?;
+            }
+            Ok(())
         })
     }
 

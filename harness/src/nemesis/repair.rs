@@ -21,6 +21,8 @@ const SIGN_LIMIT: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a controlled shutdown of a node with a failed directory may take.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
+/// The exit code of a node that halted by itself, as it says in its last words.
+pub(crate) const HALTED: i32 = 1;
 /// A node that ends more often than this after its disk is well does not recover.
 const RESTARTS_MAX: usize = 2;
 
@@ -47,25 +49,26 @@ impl Repair {
         &self.told
     }
 
-    /// Starts those of `nodes` that have ended by themselves.
-    pub(crate) fn restart_ended(
-        &mut self,
-        arena: &Arena,
-        nodes: &[BrokerId],
-    ) -> Result<(), String> {
-        for node in nodes {
-            let endpoint = Endpoint::of(*node);
-            if let Some(Status::Exited(exit)) = arena.supervisor.status(endpoint) {
-                start_again(arena, endpoint)?;
-                let code = exit
-                    .code
-                    .map_or("a signal".to_owned(), |code| format!("code {code}"));
-                self.told.push(format!(
-                    "node {node} had ended with {code} and was started again"
-                ));
-            }
+    /// Starts `node` again if it has halted because of the fault; whether it is not for this fault
+    /// to bring it back: another one stopped it, or it died of something that must not be hidden.
+    pub(crate) fn restart_halted(&mut self, arena: &Arena, node: BrokerId) -> Result<bool, String> {
+        let endpoint = Endpoint::of(node);
+        match arena.supervisor.status(endpoint) {
+            Some(Status::Exited(exit)) if exit.asked && exit.code == Some(HALTED) => {}
+            Some(Status::Running(_)) => return Ok(false),
+            _ => return Ok(true),
         }
-        Ok(())
+        match arena.supervisor.restart(endpoint) {
+            Ok(_) => {
+                let told =
+                    format!("node {node} had ended with code {HALTED} and was started again");
+                self.told.push(told);
+                Ok(false)
+            }
+            Err(ProcessError::Running(_)) => Ok(false),
+            Err(ProcessError::HeldDown(_)) => Ok(true),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Waits until `node` answers and all its log directories serve, and restarts it if it has
@@ -79,7 +82,9 @@ impl Repair {
         let begin = Instant::now();
         let (mut healed, aftermath) = (begin, aftermath(&rule.action));
         loop {
-            self.restart_ended(arena, &[node])?;
+            if self.restart_halted(arena, node)? {
+                return Ok(());
+            }
             if self.told.len() > RESTARTS_MAX {
                 return Err(format!(
                     "{} although its disk is well",
@@ -97,7 +102,7 @@ impl Repair {
                 // Only the first word may be late: after a restart there is nothing to wait for.
                 (false, Aftermath::Poisoned)
                     if self.told.is_empty() && healed.elapsed() < SIGN_LIMIT => {}
-                (false, _) if answers || is_somebody_elses(arena, node) => return Ok(()),
+                (false, _) if answers => return Ok(()),
                 (false, _) => {}
             }
             if begin.elapsed() > RECOVERY_LIMIT {
@@ -154,10 +159,4 @@ fn aftermath(action: &DiskAction) -> Aftermath {
 async fn has_offline_directory(arena: &Arena, node: BrokerId) -> bool {
     let look = tokio::time::timeout(OBSERVE_LIMIT, arena.view.observe()).await;
     matches!(look, Ok(Ok(state)) if state.has_offline_directory(node))
-}
-
-/// Paused or held down by another fault, which will show that the node is back.
-fn is_somebody_elses(arena: &Arena, node: BrokerId) -> bool {
-    let status = arena.supervisor.status(Endpoint::of(node));
-    !matches!(status, Some(Status::Running(_)))
 }
