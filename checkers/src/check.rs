@@ -92,7 +92,9 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
     let checks: Vec<Check> = checks.collect();
     let configured = (contract.settings.clone(), contract.faults.clone());
     let counts = counts(history, columns, groups, &checks);
-    Verdict::of(configured, counts, checks, history.cut_short())
+    let mut verdict = Verdict::of(configured, counts, checks, history.cut_short());
+    verdict.available_after_heal = Some(contract.availability_after_heal());
+    verdict
 }
 
 /// A checker of one partition: of its log, of the work of one group in it, or of how long its

@@ -158,6 +158,9 @@ impl Contract {
                 "min.insync.replicas={min_insync_replicas} exceeds the {replication_factor} copies"
             ));
         }
+        if let Some(reason) = self.struck.silenced(Durability::of(&self.settings)) {
+            return Promise::allowed(reason);
+        }
         Promise::forbidden("all faults are healed and every copy can be in sync again")
     }
 

@@ -42,6 +42,10 @@ pub struct Verdict {
     pub counts: Counts,
     /// One entry for each anomaly that was looked for.
     pub checks: Vec<Check>,
+    /// Whether every partition had to serve again once all faults were healed; verdicts of before
+    /// disks failed do not say, and it had to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub available_after_heal: Option<Promise>,
 }
 
 /// How much a history holds.
@@ -181,6 +185,7 @@ impl Verdict {
             faults,
             counts,
             checks,
+            available_after_heal: None,
         };
         verdict.judge(cut_short);
         verdict.sentence = verdict.say();
@@ -192,6 +197,26 @@ impl Verdict {
         self.validity = self.validity.max(validity);
         self.reasons.push(reason.into());
         self.sentence = self.say();
+    }
+
+    /// Whether a record was there and is not any more: missing, replaced at its offset, or behind
+    /// the end of a log that went back.
+    pub fn shows_loss(&self) -> bool {
+        let shows = |check: &Check| {
+            let of_loss = [
+                Kind::LostWrite,
+                Kind::InconsistentOffsets,
+                Kind::Nonlinearizable,
+            ];
+            check.count > 0 && of_loss.contains(&check.anomaly)
+        };
+        self.checks.iter().any(shows)
+    }
+
+    /// Why a partition may stay silent after everything was healed, if it may.
+    pub fn may_stay_silent(&self) -> Option<&str> {
+        let promise = self.available_after_heal.as_ref()?;
+        (!promise.forbidden).then_some(promise.because.as_str())
     }
 
     /// Whether the run proves nothing because nothing was acknowledged or read.
@@ -261,7 +286,10 @@ impl Verdict {
             .iter()
             .map(|check| format!("{} {}", check.count, check.anomaly.name()))
             .collect();
-        let is_loss = |check: &&&Check| matches!(check.anomaly, Kind::LostWrite | Kind::GroupLost);
+        let is_loss = |check: &&&Check| match check.anomaly {
+            Kind::LostWrite => !self.shows_loss(),
+            kind => kind == Kind::GroupLost,
+        };
         let unseen = unseen.iter().filter(is_loss);
         let unseen: Vec<&str> = unseen.map(|check| check.anomaly.name()).collect();
         let mut words = String::new();

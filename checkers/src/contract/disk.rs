@@ -185,6 +185,19 @@ impl Struck {
         Promise::allowed(clauses.join(", and "))
     }
 
+    /// Why a partition of this log may stay without a leader: so many copies may be damaged that
+    /// none is left to lead, and a damaged one must not.
+    pub(super) fn silenced(&self, log: Durability) -> Option<String> {
+        let damaged = self.taken(Durability {
+            flush_every_message: true,
+            ..log
+        });
+        let unclean = UNCLEAN.iter().flat_map(|class| self.nodes(*class));
+        let struck: BTreeSet<&str> = unclean.chain(damaged.keys().copied()).collect();
+        let is_silenced = !damaged.is_empty() && struck.len() >= log.copies();
+        is_silenced.then(|| format!("{}, and a damaged replica must not lead", told(&damaged)))
+    }
+
     /// Why nothing is gone, although nodes may have been struck.
     fn nothing_taken(&self, log: Durability, kept: &str) -> String {
         if !self.spared.is_empty() {

@@ -180,6 +180,23 @@ fn a_loss_of_power_that_took_nothing_is_a_crash() {
 }
 
 #[test]
+fn only_damage_to_enough_copies_excuses_a_partition_that_stays_silent() {
+    let available = |settings: &Settings, faults: &[Fault]| {
+        let inject = |(class, nodes): &Fault| event(*class, Phase::Inject, nodes, Value::Null);
+        let contract = contract_of(settings, faults.iter().map(inject).collect());
+        contract.availability_after_heal().forbidden
+    };
+    assert!(available(&never(), &[(PowerLoss, &[1, 2, 3])]));
+    assert!(available(&never(), &[(Corruption, &[1]), (Stop, &[2, 3])]));
+    assert!(!available(&never(), &[(Corruption, &[1, 2])]));
+    assert!(!available(
+        &every(),
+        &[(LyingDisk, &[1, 2]), (PowerLoss, &[1, 2])]
+    ));
+    assert!(available(&every(), &[(LyingDisk, &[1, 2])]));
+}
+
+#[test]
 fn a_record_that_nobody_sent_is_forbidden_whatever_happened_to_the_disks() {
     let nodes = &[1, 2, 3];
     let all = [LyingDisk, PowerLoss, Corruption, Wipe, DiskFull, Disk];

@@ -39,6 +39,9 @@ impl Plan {
         if profile.has_disks {
             disk::draw_into(seed, &mut cluster);
         }
+        if profile.makes_disks_hang() {
+            disk::make_impatient(seed, &mut cluster);
+        }
         let faults = schedule::draw(&mut rng, profile, &cluster, workload_ms);
         let mut plan = Self {
             format: PLAN_FORMAT,

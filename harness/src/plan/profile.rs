@@ -42,14 +42,16 @@ pub enum Family {
 }
 
 impl Family {
-    /// Whether it may kill or freeze a node.
+    /// Whether it may kill or freeze a node, or take its disks.
     pub fn touches_node(self) -> bool {
         matches!(
             self,
             Self::Kill
                 | Self::Pause
                 | Self::Coordinator
+                | Self::DiskStall
                 | Self::DiskError
+                | Self::DiskFull
                 | Self::PowerLossOne
                 | Self::PowerLossAll
                 | Self::Corruption
@@ -79,6 +81,14 @@ pub struct Profile {
     pub has_disks: bool,
     /// The families, each with its weight in the mix.
     pub families: &'static [(Family, u32)],
+}
+
+impl Profile {
+    /// Whether log directories hang in the mix.
+    pub fn makes_disks_hang(&self) -> bool {
+        let mut families = self.families.iter();
+        families.any(|(family, _)| *family == Family::DiskStall)
+    }
 }
 
 /// All profiles; the first is the default.

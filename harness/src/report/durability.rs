@@ -65,13 +65,18 @@ pub(super) fn section(verdict: &Verdict, events: &[Event]) -> Option<Section> {
             "Acknowledged records might be lost".to_owned()
         },
         because: check.promise.because.clone(),
-        found: found(check),
+        found: found(check, verdict.shows_loss()),
         nodes,
     })
 }
 
-fn found(check: &Check) -> String {
+fn found(check: &Check, shows_loss: bool) -> String {
     match (check.promise.forbidden, check.count) {
+        (_, 0) if shows_loss => {
+            "No acknowledged record is missing, but logs went back: offsets were given again or \
+             ended earlier than before, with proof above."
+                .to_owned()
+        }
         (true, 0) => "None was lost.".to_owned(),
         (true, lost) => format!("{} lost: the promise is broken.", was(lost)),
         (false, 0) => {

@@ -182,9 +182,15 @@ fn conclusion(parts: &Parts<'_>) -> (Exit, String) {
         return (Exit::Broken, format!("Broken: {death}."));
     }
     match &parts.liveness {
-        Liveness::NotRecovered { reason } => {
-            return (Exit::Unavailable, format!("Unavailable: {reason}."));
-        }
+        Liveness::NotRecovered { reason } => match verdict.may_stay_silent() {
+            None => return (Exit::Unavailable, format!("Unavailable: {reason}.")),
+            Some(because) if verdict.validity == Validity::Valid => {
+                let sentence =
+                    format!("Kept, and unavailable as is allowed: {reason} ({because}).");
+                return (Exit::Kept, sentence);
+            }
+            Some(_) => {}
+        },
         Liveness::NotReached { reason } if parts.is_harness_fault => {
             return (Exit::HarnessFault, format!("The harness failed: {reason}."));
         }

@@ -1,6 +1,6 @@
 //! How the parts of a run make its conclusion.
 
-use checkers::contract::Contract;
+use checkers::contract::{Contract, Promise};
 use checkers::history::History;
 use checkers::verdict::Verdict;
 
@@ -66,6 +66,13 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
     let seen = || fault(Some(Effect::Seen("gone".to_owned())));
     let vacuous = || fault(Some(Effect::Vacuous("nobody leads".to_owned())));
     let good = || verdict(&[SEND, READ]);
+    let excused = || Verdict {
+        available_after_heal: Some(Promise {
+            forbidden: false,
+            because: "every copy may be damaged".to_owned(),
+        }),
+        ..good()
+    };
     let bad = || verdict(&[SEND, READ_PHANTOM]);
     let death = || vec!["node-1 ended by itself".to_owned()];
     for (verdict, deaths, liveness, faults, wanted) in [
@@ -85,6 +92,7 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
             Exit::Vacuous,
         ),
         (good(), vec![], &down, vec![seen()], Exit::Unavailable),
+        (excused(), vec![], &down, vec![seen()], Exit::Kept),
         (good(), death(), &down, vec![seen()], Exit::Broken),
         (good(), vec![], &cut_short, vec![seen()], Exit::Inconclusive),
         (bad(), vec![], &recovered, vec![seen()], Exit::Broken),

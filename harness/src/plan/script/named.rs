@@ -44,10 +44,10 @@ pub enum Setup {
     Group,
     /// Three nodes, each with two faulty disks.
     Disks,
-    /// The same as `Disks`, and brokers that wait for a disk longer than the script takes.
-    PatientDisks,
-    /// The same as `PatientDisks`, and `min.insync.replicas` is 1.
-    PatientDisksOneInSync,
+    /// The same, and `min.insync.replicas` is 1.
+    DisksOneInSync,
+    /// The same as `Disks`, and brokers that soon give up a disk that hangs.
+    ImpatientDisks,
     /// Five nodes, as many copies, three of which must be in sync.
     FiveNodes,
 }
@@ -83,7 +83,7 @@ pub const SCRIPTS: &[NamedScript] = &[
         "last-replica-standing",
         "S1: the only replica in sync loses its power; the eligible replicas have all of it",
         Script::LastReplicaStanding,
-        Setup::PatientDisks,
+        Setup::Disks,
     ),
     NamedScript {
         flush_never: Keeps::Some,
@@ -91,7 +91,7 @@ pub const SCRIPTS: &[NamedScript] = &[
             "last-replica-standing-alone",
             "S1 with min.insync.replicas=1: what the last replica acknowledged alone",
             Script::LastReplicaStanding,
-            Setup::PatientDisksOneInSync,
+            Setup::DisksOneInSync,
         )
     },
     plain(
@@ -126,7 +126,7 @@ pub const SCRIPTS: &[NamedScript] = &[
         "gray-leader",
         "S9: the disk of a leader hangs while its network works: the leadership moves",
         Script::GrayLeader,
-        Setup::Disks,
+        Setup::ImpatientDisks,
     ),
     plain(
         "disk-full-then-free",
@@ -223,7 +223,7 @@ impl Plan {
             families: &[],
         };
         let mut plan = Self::draw(seed, &profile);
-        named.setup.fit(&mut plan.cluster);
+        named.setup.fit(seed, &mut plan.cluster);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAM);
         let drawn = named
@@ -243,12 +243,11 @@ impl Setup {
         !matches!(self, Self::Plain | Self::Group)
     }
 
-    fn fit(self, cluster: &mut ClusterPlan) {
-        if matches!(self, Self::PatientDisks | Self::PatientDisksOneInSync) {
-            let settings = &mut cluster.broker_settings;
-            settings.insert(disk::STALL_TIMEOUT.to_owned(), "60000".to_owned());
+    fn fit(self, seed: u64, cluster: &mut ClusterPlan) {
+        if self == Self::ImpatientDisks {
+            disk::make_impatient(seed, cluster);
         }
-        if self == Self::PatientDisksOneInSync {
+        if self == Self::DisksOneInSync {
             cluster.min_insync_replicas = 1;
         }
         if self == Self::FiveNodes {
