@@ -142,7 +142,7 @@ impl Contract {
             return Promise::allowed("more happened than log directories that hang");
         }
         Promise::forbidden(format!(
-            "a log directory that hangs is given up and another replica leads, within {within_ms} ms"
+            "a log directory that hangs is given up and another leads, within {within_ms} ms"
         ))
     }
 

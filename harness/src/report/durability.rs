@@ -224,7 +224,10 @@ mod tests {
 
     #[test]
     fn the_losses_of_a_node_are_summed_up() {
-        let disk = |node: u64, lost: u64| json!({"node": node, "directory": 0, "unsynced": 10, "lost": lost, "lost_bytes": 700});
+        let disk = |node: u64, lost: u64| {
+            let bytes = 700;
+            json!({ "node": node, "unsynced": 10, "lost": lost, "lost_bytes": bytes })
+        };
         let proof = json!({ "disks": [disk(1, 4), disk(1, 3), disk(2, 0)] });
         let events = [
             fault(FaultClass::PowerLoss, Phase::Inject, Value::Null),
