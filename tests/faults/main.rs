@@ -11,6 +11,7 @@
 
 mod brokers;
 mod damage;
+mod directories;
 mod disk_rules;
 mod disk_runs;
 mod disk_semantics;
@@ -18,7 +19,6 @@ mod disks;
 mod groups;
 mod links;
 mod nemesis;
-mod planted_disks;
 mod planted_groups;
 mod planted_logs;
 mod power;
@@ -56,11 +56,11 @@ fn main() -> ExitCode {
                 disk_runs::trials(),
                 disks::trials(),
                 disk_rules::trials(),
+                directories::trials(),
                 disk_semantics::trials(),
                 groups::trials(),
                 links::trials(),
                 nemesis::trials(),
-                planted_disks::trials(),
                 planted_groups::trials(),
                 power::trials(),
                 planted_logs::trials(),

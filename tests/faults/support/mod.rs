@@ -8,7 +8,7 @@ pub(crate) mod rig;
 pub(crate) mod writer;
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ pub(crate) async fn expect(stream: &mut TcpStream, bytes: &[u8]) -> Outcome {
 pub(crate) struct Cluster {
     pub(crate) arena: Arena,
     /// Where brokers keep their logs; removed with this value.
-    data: Option<TempDir>,
+    pub(crate) data: Option<TempDir>,
 }
 
 impl Drop for Cluster {
@@ -183,7 +183,8 @@ impl Cluster {
         let data = tempfile::tempdir()?;
         let args = |id: BrokerId| {
             let config = data.path().join(format!("{id}.properties"));
-            std::fs::write(&config, properties(id, data.path()))?;
+            let log_dirs = data.path().join(id.to_string());
+            std::fs::write(&config, properties(id, &[log_dirs], ""))?;
             Ok(vec!["--config".to_owned(), config.display().to_string()])
         };
         let log = |id| Output::Append(data.path().join(format!("{id}.log")));
@@ -192,6 +193,38 @@ impl Cluster {
         let directories = (1..=3).map(|id| (disk(id), data.path().join(id.to_string())));
         let logs = (1..=3).map(|id| (id, data.path().join(format!("{id}.log"))));
         started.arena.files = NodeFiles::new(directories, logs);
+        started.data = Some(data);
+        Ok(started)
+    }
+
+    /// Real brokers with two log directories each, on faulty disks, and these settings.
+    pub(crate) async fn start_brokers_on_disks(settings: &str) -> Result<Self, Failed> {
+        let data = tempfile::tempdir()?;
+        let place = |id: DiskId, kind: &str| {
+            let DiskId { node, directory } = id;
+            data.path().join(format!("n{node}/{kind}/d{directory}"))
+        };
+        let disks = Disks::default();
+        for node in 1..=3 {
+            for directory in 0..2 {
+                let id = DiskId { node, directory };
+                let (backing, mounted) = (place(id, "data"), place(id, "disk"));
+                std::fs::create_dir_all(&backing)?;
+                std::fs::create_dir_all(&mounted)?;
+                disks.mount(id, &backing, &mounted, disks::PLAIN)?;
+            }
+        }
+        let args = |id: BrokerId| {
+            let config = data.path().join(format!("{id}.properties"));
+            let log_dirs = [0, 1].map(|directory| {
+                let node = id.0;
+                place(DiskId { node, directory }, "disk")
+            });
+            std::fs::write(&config, properties(id, &log_dirs, settings))?;
+            Ok(vec!["--config".to_owned(), config.display().to_string()])
+        };
+        let log = |id| Output::Append(data.path().join(format!("{id}.log")));
+        let mut started = Self::start_with(args, log, disks).await?;
         started.data = Some(data);
         Ok(started)
     }
@@ -256,15 +289,19 @@ impl Cluster {
     }
 }
 
-fn properties(id: BrokerId, data: &Path) -> String {
+fn properties(id: BrokerId, log_dirs: &[PathBuf], more: &str) -> String {
     let voter = |id| format!("{id}@{}", node_address(BrokerId(id)));
     let voters: Vec<_> = (1..=3).map(voter).collect();
     let (voters, address) = (voters.join(","), node_address(id));
+    let log_dirs: Vec<_> = log_dirs
+        .iter()
+        .map(|dir| dir.display().to_string())
+        .collect();
+    let log_dirs = log_dirs.join(",");
     format!(
         "node.id={id}\ncluster.id=faults\nlisteners=PLAINTEXT://{address}\n\
          advertised.listeners=PLAINTEXT://{address}\ncontroller.quorum.voters={voters}\n\
-         log.dirs={}\n",
-        data.join(id.to_string()).display()
+         log.dirs={log_dirs}\n{more}"
     )
 }
 

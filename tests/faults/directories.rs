@@ -1,0 +1,275 @@
+//! Real brokers with two log directories each on faulty disks: one directory stalls or fails, its
+//! leaderships move, the other goes on, and what failed comes back.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use broker::client::{
+    Admin, AdminConfig, NewTopic, PartitionDescription, Producer, ProducerConfig, ProducerRecord,
+};
+use broker::id::{BrokerId, TopicPartition};
+use harness::disk::rule::{
+    DiskAction, DiskErrno, DiskId, DiskPick, DiskRule, FileClass, OperationClass,
+};
+use harness::sandbox::{Endpoint, node_address};
+use libtest_mimic::{Failed, Trial};
+
+use crate::support::{Cluster, Outcome, ensure, soon, trial};
+
+const TOPIC: &str = "t";
+/// Each broker puts them into its two directories by turns, and leads each third of them.
+const PARTITIONS: i32 = 8;
+
+const SETTINGS: &str = "\
+    broker.heartbeat.interval.ms=200\n\
+    log.dir.stall.timeout.ms=1500\n";
+
+pub(crate) fn trials() -> Vec<Trial> {
+    vec![
+        trial(
+            "directories::a_stalled_directory_moves_its_leaderships_and_rejoins",
+            stalled,
+        ),
+        trial(
+            "directories::a_failed_directory_is_offline_alone_until_a_restart",
+            failed,
+        ),
+    ]
+}
+
+/// A broker that leads a partition in each of its directories.
+struct Chosen {
+    leader: BrokerId,
+    /// Lies in the second directory, which is about to fail.
+    hurt: i32,
+    /// Lies in the first directory.
+    spared: i32,
+    epoch: i32,
+}
+
+async fn stalled() -> Outcome {
+    let cluster = Cluster::start_brokers_on_disks(SETTINGS).await?;
+    let (disks, supervisor) = (
+        cluster.arena.disks.clone(),
+        cluster.arena.supervisor.clone(),
+    );
+    let folder = cluster.folder()?;
+    cluster
+        .as_client(move || async move {
+            let (admin, producer, chosen) = prepare(&folder).await?;
+            let node = Endpoint::of(chosen.leader);
+            let process = supervisor.pid(node)?;
+            let disk = second_disk(chosen.leader);
+            let rule = disks.impose(disk, on_segments(DiskAction::Stall))?;
+            send(&producer, chosen.hurt, 1).await?;
+            let held = disks.effect(disk, rule).held;
+            ensure(held > 0, "no write was held")?;
+            others_go_on(&admin, &producer, &chosen).await?;
+            disks.lift(disk, rule);
+            rejoined(&admin, &chosen).await?;
+            ensure(
+                supervisor.pid(node)? == process,
+                "the process was started anew",
+            )?;
+            send(&producer, chosen.hurt, 5).await?;
+            expect_end(&admin, chosen.hurt, 11).await
+        })
+        .await
+}
+
+async fn failed() -> Outcome {
+    let cluster = Cluster::start_brokers_on_disks(SETTINGS).await?;
+    let (disks, supervisor) = (
+        cluster.arena.disks.clone(),
+        cluster.arena.supervisor.clone(),
+    );
+    let folder = cluster.folder()?;
+    cluster
+        .as_client(move || async move {
+            let (admin, producer, chosen) = prepare(&folder).await?;
+            let disk = second_disk(chosen.leader);
+            let errno = DiskErrno::Eio;
+            let rule = disks.impose(disk, on_segments(DiskAction::Error { errno }))?;
+            send(&producer, chosen.hurt, 1).await?;
+            let hits = disks.lift(disk, rule).hits;
+            ensure(hits == 1, format!("{hits} writes after the first failure"))?;
+            others_go_on(&admin, &producer, &chosen).await?;
+            let node = Endpoint::of(chosen.leader);
+            supervisor.kill(node).await?;
+            supervisor.restart(node)?;
+            rejoined(&admin, &chosen).await?;
+            send(&producer, chosen.hurt, 5).await?;
+            expect_end(&admin, chosen.hurt, 11).await
+        })
+        .await
+}
+
+/// A topic with records in the two partitions that matter.
+async fn prepare(folder: &Path) -> Result<(Admin, Producer, Chosen), Failed> {
+    let bootstrap: Vec<_> = (1..=3).map(|id| node_address(BrokerId(id))).collect();
+    let request_timeout = Duration::from_secs(5);
+    let config = AdminConfig {
+        bootstrap: bootstrap.clone(),
+        client_id: "faults".into(),
+        request_timeout,
+    };
+    let topic = NewTopic {
+        name: TOPIC.into(),
+        partitions: PARTITIONS,
+        replication_factor: 3,
+        configs: vec![("min.insync.replicas".into(), "2".into())],
+    };
+    let admin = soon("a topic on three brokers", async {
+        loop {
+            if let Ok(admin) = Admin::start(config.clone()).await
+                && admin.create_topic(topic.clone()).await.is_ok()
+            {
+                return admin;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await?;
+    let config = ProducerConfig {
+        bootstrap,
+        request_timeout,
+        ..ProducerConfig::default()
+    };
+    let producer = Producer::start(config).await?;
+    for partition in 0..PARTITIONS {
+        send(&producer, partition, 5).await?;
+    }
+    let chosen = choose(&admin, folder).await?;
+    Ok((admin, producer, chosen))
+}
+
+async fn choose(admin: &Admin, folder: &Path) -> Result<Chosen, Failed> {
+    let mut partitions = Vec::new();
+    for partition in 0..PARTITIONS {
+        partitions.push(describe(admin, partition).await?);
+    }
+    let lies_in = |directory, partition: &PartitionDescription| {
+        let node = partition.leader?;
+        let log = format!("n{node}/data/d{directory}/{TOPIC}-{}", partition.partition);
+        folder.join(log).is_dir().then_some(node)
+    };
+    for hurt in &partitions {
+        let Some(leader) = lies_in(1, hurt) else {
+            continue;
+        };
+        let mut others = partitions.iter();
+        if let Some(spared) = others.find(|spared| lies_in(0, spared) == Some(leader)) {
+            return Ok(Chosen {
+                leader,
+                hurt: hurt.partition,
+                spared: spared.partition,
+                epoch: spared.leader_epoch,
+            });
+        }
+    }
+    Err(format!("nobody leads in both of his directories: {partitions:?}").into())
+}
+
+/// The leadership of the hurt directory has moved, that of the other one has not.
+async fn others_go_on(admin: &Admin, producer: &Producer, chosen: &Chosen) -> Outcome {
+    let hurt = describe(admin, chosen.hurt).await?;
+    ensure(hurt.leader != Some(chosen.leader), format!("{hurt:?}"))?;
+    ensure(hurt.offline == [chosen.leader], format!("{hurt:?}"))?;
+    ensure(!hurt.isr.contains(&chosen.leader), format!("{hurt:?}"))?;
+    send(producer, chosen.spared, 5).await?;
+    let spared = describe(admin, chosen.spared).await?;
+    let led = (spared.leader, spared.leader_epoch);
+    ensure(
+        led == (Some(chosen.leader), chosen.epoch),
+        format!("{spared:?}"),
+    )
+}
+
+async fn rejoined(admin: &Admin, chosen: &Chosen) -> Outcome {
+    soon("the replica is in sync again", async {
+        loop {
+            let partition = describe(admin, chosen.hurt).await?;
+            if partition.isr.len() == 3 && partition.offline.is_empty() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await?
+}
+
+async fn describe(admin: &Admin, partition: i32) -> Result<PartitionDescription, Failed> {
+    let described = soon("a description", async {
+        loop {
+            match admin.describe_topics(&[TOPIC]).await {
+                Ok(topics) => return topics,
+                Err(error) => eprintln!("not yet: {error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await?;
+    let topic = described.into_iter().next().ok_or("the topic")?;
+    let mut partitions = topic.partitions.into_iter();
+    let found = partitions.find(|found| found.partition == partition);
+    Ok(found.ok_or("the partition")?)
+}
+
+/// Sends records one by one; every one of them must be acknowledged.
+async fn send(producer: &Producer, partition: i32, records: usize) -> Outcome {
+    for number in 0..records {
+        let record = ProducerRecord {
+            topic: TOPIC.into(),
+            partition: Some(partition),
+            key: None,
+            value: Some(number.to_string().into()),
+            headers: Vec::new(),
+            timestamp: None,
+        };
+        soon("an acknowledgement", producer.send(record)).await??;
+    }
+    Ok(())
+}
+
+/// The log ends exactly at `end`: nothing is lost, and what was written late is not there twice.
+async fn expect_end(admin: &Admin, partition: i32, end: i64) -> Outcome {
+    let partition = TopicPartition::new(TOPIC, partition);
+    let ends = soon("the end of the log", async {
+        loop {
+            let ends = admin.end_offsets(std::slice::from_ref(&partition)).await;
+            if let Some(found) = ends.ok().and_then(|ends| ends.get(&partition).copied())
+                && found >= end
+            {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await?;
+    ensure(ends == end, format!("the log ends at {ends}, not at {end}"))
+}
+
+fn second_disk(node: BrokerId) -> DiskId {
+    DiskId {
+        node: node.0,
+        directory: 1,
+    }
+}
+
+/// All writes of records.
+fn on_segments(action: DiskAction) -> DiskRule {
+    DiskRule {
+        operations: vec![OperationClass::Write],
+        files: vec![FileClass::Segment],
+        pick: DiskPick::Every,
+        action,
+    }
+}
+
+impl Cluster {
+    /// Where its nodes keep their files.
+    fn folder(&self) -> Result<PathBuf, Failed> {
+        let folder = self.data.as_ref().ok_or("a folder")?;
+        Ok(folder.path().to_owned())
+    }
+}
