@@ -10,6 +10,7 @@
 )]
 
 mod brokers;
+mod crash_images;
 mod damage;
 mod directories;
 mod disk_rules;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         (Place::Sandbox, _) => {
             let trials = [
                 brokers::trials(),
+                crash_images::trials(),
                 damage::trials(),
                 disk_runs::trials(),
                 disks::trials(),

@@ -5,7 +5,7 @@
 //! which lost what nothing protects.
 //! Invariant: the same run and the same number of states give the same states, in the same order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -18,7 +18,7 @@ use nix::sched::{CloneFlags, setns};
 use crate::crash::find::{SavedLoss, WholeLoss, saved_losses, whole_losses};
 use crate::crash::result::{CrashSummary, StateResult};
 use crate::crash::solo::Logs;
-use crate::crash::stand::{Stand, boot_plan};
+use crate::crash::stand::{Stand, boot_plan, salted};
 use crate::disk::journal::{CrashState, states};
 use crate::plan::Plan;
 use crate::run::failure::RunFailure;
@@ -37,6 +37,12 @@ mod whole;
 
 /// One state in so many is one of the whole cluster: it takes seconds, one node alone a fraction.
 const WHOLE_EVERY: usize = 10;
+
+/// One state of a single node in so many is one whose recovery is killed.
+const KILLED_EVERY: usize = 5;
+
+/// Draws for each state that is wanted: some make a state that there is already.
+const CANDIDATES: usize = 8;
 
 /// More faults of the harness than this say nothing new.
 const HARNESS_FAULTS_MAX: usize = 20;
@@ -57,6 +63,8 @@ pub struct Subject {
 enum Job {
     /// One node, by the position of its loss.
     Solo(usize, CrashState),
+    /// The same, killed while it recovers.
+    Killed(usize, CrashState),
     /// All nodes, by the position of the loss of all.
     Whole(usize, CrashState),
 }
@@ -148,25 +156,39 @@ impl Subject {
             max.div_ceil(WHOLE_EVERY)
         };
         let mut queue = VecDeque::new();
-        for (at, whole) in self.wholes.iter().enumerate() {
-            let mine = |loss: &&SavedLoss| whole.names.get(&loss.node) == Some(&loss.name);
-            let unsynced = self
-                .losses
-                .iter()
-                .filter(mine)
-                .map(SavedLoss::unsynced)
-                .max();
+        for at in 0..self.wholes.len() {
             let share = share(of_whole, self.wholes.len(), at);
-            let states = states(unsynced.unwrap_or(0), share, self.plan.seed);
+            let states = self.states(&self.losses_of(at), share);
             queue.extend(states.into_iter().map(|state| Job::Whole(at, state)));
         }
         let of_solo = max - queue.len().min(max);
         for (at, loss) in self.losses.iter().enumerate() {
             let share = share(of_solo, self.losses.len(), at);
-            let states = states(loss.unsynced(), share, self.plan.seed);
-            queue.extend(states.into_iter().map(|state| Job::Solo(at, state)));
+            let states = self.states(&[loss], share).into_iter().enumerate();
+            queue.extend(states.map(|(number, state)| match number % KILLED_EVERY {
+                0 => Job::Killed(at, state),
+                _ => Job::Solo(at, state),
+            }));
         }
         queue
+    }
+
+    /// At most `count` states of `losses`, no two of which are the same.
+    fn states(&self, losses: &[&SavedLoss], count: usize) -> Vec<CrashState> {
+        let unsynced = losses.iter().map(|loss| loss.unsynced()).max();
+        let candidates = states(unsynced.unwrap_or(0), count, self.plan.seed);
+        let mut seen = BTreeSet::new();
+        let is_new = |state: &CrashState| seen.insert(signature(losses, *state));
+        let tried = candidates.take(count * CANDIDATES);
+        tried.filter(is_new).take(count).collect()
+    }
+
+    /// The losses of the nodes in the loss of all nodes at position `at`.
+    fn losses_of(&self, at: usize) -> Vec<&SavedLoss> {
+        let whole = self.wholes.get(at);
+        let name = |loss: &SavedLoss| whole.and_then(|whole| whole.names.get(&loss.node));
+        let mine = |loss: &&SavedLoss| name(loss) == Some(&loss.name);
+        self.losses.iter().filter(mine).collect()
     }
 
     /// Boots states until none is left, in a namespace of this thread's own.
@@ -203,10 +225,14 @@ impl Subject {
                 let durable = self.durable.get(at).ok_or_else(unknown)?;
                 solo::check(stand, scratch, loss, durable, state).await
             }
+            Job::Killed(at, state) => {
+                let loss = self.losses.get(at).ok_or_else(unknown)?;
+                let durable = self.durable.get(at).ok_or_else(unknown)?;
+                solo::check_killed(stand, scratch, loss, durable, state).await
+            }
             Job::Whole(at, state) => {
                 let whole = self.wholes.get(at).ok_or_else(unknown)?;
-                let mine = |loss: &&SavedLoss| whole.names.get(&loss.node) == Some(&loss.name);
-                let losses: Vec<&SavedLoss> = self.losses.iter().filter(mine).collect();
+                let losses = self.losses_of(at);
                 whole::check(stand, scratch, &losses, whole, &self.history, state).await
             }
         }
@@ -220,6 +246,14 @@ impl Subject {
         }
         saved
     }
+}
+
+/// A number that two states share if the disks of `losses` show the same in both.
+fn signature(losses: &[&SavedLoss], state: CrashState) -> Vec<u64> {
+    let disks = losses.iter().flat_map(|loss| &loss.disks);
+    disks
+        .map(|(disk, image)| image.signature(salted(state, *disk)))
+        .collect()
 }
 
 /// The part of `total` that the one at `position` of `count` gets.

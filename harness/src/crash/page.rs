@@ -44,6 +44,12 @@ pub fn lines(summary: &CrashSummary) -> Vec<String> {
             summary.undecided
         ),
     ];
+    if summary.killed > 0 {
+        lines.push(format!(
+            "{} recoveries were killed while they went on, and begun anew",
+            summary.killed
+        ));
+    }
     lines.extend(summary.skipped.iter().map(|why| format!("skipped: {why}")));
     let faults = summary.harness_faults.iter();
     lines.extend(faults.map(|fault| format!("harness fault: {fault}")));

@@ -33,6 +33,11 @@ pub enum Finding {
         /// How many batches are missing.
         batches: u64,
     },
+    /// A recovery that was killed and begun anew came to another log than one that was not.
+    DiffersAfterKills {
+        /// As `topic-0`.
+        partition: String,
+    },
     /// The contract of the run forbids what clients see.
     Forbidden {
         /// The anomaly.
@@ -66,6 +71,12 @@ impl fmt::Display for Finding {
                 f,
                 "{partition} lost {batches} batches that were fsynced, from offset {offset} on"
             ),
+            Self::DiffersAfterKills { partition } => {
+                write!(
+                    f,
+                    "{partition} is another one if recovery is killed and begun anew"
+                )
+            }
             Self::Forbidden {
                 anomaly,
                 count,
@@ -86,6 +97,8 @@ pub struct StateResult {
     pub state: CrashState,
     /// What the state lacks of what the nodes had written.
     pub missing: PowerLossEffect,
+    /// How often its recovery was killed before.
+    pub killed: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// Anomalies that the contract allows, and how often they were seen.
@@ -107,6 +120,8 @@ pub struct CrashSummary {
     pub forbidden_losses: u64,
     /// States that lost what the contract does not protect.
     pub allowed_losses: u64,
+    /// Recoveries that were killed while they went on, and begun anew.
+    pub killed: u64,
     /// States in which nothing that was written was missing.
     pub complete: u64,
     /// States that the checkers could not judge, with the reason of the first.
@@ -135,6 +150,7 @@ impl CrashSummary {
         self.unrecoverable += u64::from(is_unrecoverable);
         self.forbidden_losses += u64::from(!is_unrecoverable && !result.findings.is_empty());
         self.allowed_losses += u64::from(!result.allowed.is_empty());
+        self.killed += result.killed;
         self.complete += u64::from(result.missing.lost == 0);
         if is_whole || !result.findings.is_empty() {
             self.states.push(result);
@@ -170,6 +186,7 @@ mod tests {
             loss: "crash-1".to_owned(),
             state: CrashState::Prefix { keep: 0, of: 1 },
             missing: PowerLossEffect::default(),
+            killed: 0,
             findings,
             allowed: BTreeMap::new(),
             verdict: None,

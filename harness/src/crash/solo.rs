@@ -8,9 +8,9 @@
 //! Invariant: what was durable and is in the image must be in the log afterwards, byte for byte,
 //! and the log must end with a whole batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -29,6 +29,10 @@ const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(10);
 
+/// How often recovery is killed, and how long an answer may take before it counts as busy.
+const KILLS: usize = 3;
+const BUSY_LIMIT: Duration = Duration::from_millis(2);
+
 /// The logs of a loss before anything was booted on it.
 pub(super) type Logs = BTreeMap<String, StoredLog>;
 
@@ -41,28 +45,102 @@ pub(super) fn durable_logs(loss: &SavedLoss) -> io::Result<Logs> {
 /// Boots the node of `loss` on `state`. An error is the harness's.
 pub(super) async fn check(
     stand: &Stand,
-    scratch: &std::path::Path,
+    scratch: &Path,
     loss: &SavedLoss,
     durable: &Logs,
     state: CrashState,
 ) -> io::Result<StateResult> {
     let (boot, missing) = stand.prepare(scratch, &[loss], state)?;
     let image = logs_of(&boot, loss)?;
-    let recovered = recover(stand, &boot, loss.node).await;
-    boot.end().await?;
-    let findings = match recovered? {
+    let findings = match boot_and_read(stand, &boot, loss).await? {
         Err(reason) => vec![Finding::NotRecovered(reason)],
-        Ok(()) => compare(durable, &image, &logs_of(&boot, loss)?),
+        Ok(after) => compare(durable, &image, &after),
     };
     Ok(StateResult {
         nodes: vec![loss.node],
         loss: loss.name.clone(),
         state,
         missing,
+        killed: 0,
         findings,
         allowed: BTreeMap::new(),
         verdict: None,
     })
+}
+
+/// The same, and once more on a copy on which it is killed several times while it recovers: it
+/// must come to the same logs. Source: `faults.md` S15.
+pub(super) async fn check_killed(
+    stand: &Stand,
+    scratch: &Path,
+    loss: &SavedLoss,
+    durable: &Logs,
+    state: CrashState,
+) -> io::Result<StateResult> {
+    let mut result = check(stand, scratch, loss, durable, state).await?;
+    let (undisturbed, _) = stand.prepare(scratch, &[loss], state)?;
+    let (disturbed, _) = stand.prepare(scratch, &[loss], state)?;
+    for _ in 0..KILLS {
+        let killed = kill_while_it_recovers(stand, &disturbed, loss.node).await;
+        disturbed.end().await?;
+        result.killed += u64::from(killed?);
+    }
+    let wanted = boot_and_read(stand, &undisturbed, loss).await?;
+    let found = boot_and_read(stand, &disturbed, loss).await?;
+    result.findings.extend(match (wanted, found) {
+        (Ok(_), Err(reason)) => vec![Finding::NotRecovered(format!("killed before: {reason}"))],
+        (Ok(wanted), Ok(found)) => differences(&wanted, &found),
+        // That it does not recover at all was found above.
+        (Err(_), _) => Vec::new(),
+    });
+    Ok(result)
+}
+
+/// The logs after recovery, read when the node is dead again; or why it did not recover.
+async fn boot_and_read(
+    stand: &Stand,
+    boot: &Boot,
+    loss: &SavedLoss,
+) -> io::Result<Result<Logs, String>> {
+    let recovered = recover(stand, boot, loss.node).await;
+    boot.end().await?;
+    Ok(match recovered? {
+        Ok(()) => Ok(logs_of(boot, loss)?),
+        Err(reason) => Err(reason),
+    })
+}
+
+/// Starts the node and kills it when it has opened its port and does not answer yet; whether that
+/// moment was met.
+async fn kill_while_it_recovers(stand: &Stand, boot: &Boot, id: i32) -> io::Result<bool> {
+    start(stand, boot, id)?;
+    let endpoint = Endpoint::Node(id);
+    let deadline = Instant::now() + RECOVERY_LIMIT;
+    while Instant::now() < deadline && boot.supervisor.pid(endpoint).is_ok() {
+        let broker = broker::id::BrokerId(id);
+        match probe_locally(&stand.sandbox, broker, BUSY_LIMIT).await? {
+            Probe::Silent => return Ok(true),
+            Probe::Answered => return Ok(false),
+            Probe::Refused | Probe::Closed => sleep(BUSY_LIMIT).await,
+        }
+    }
+    Ok(false)
+}
+
+fn differences(wanted: &Logs, found: &Logs) -> Vec<Finding> {
+    let nothing = StoredLog::default();
+    let partitions: BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
+    let differs = |partition: &&String| {
+        wanted.get(*partition).unwrap_or(&nothing) != found.get(*partition).unwrap_or(&nothing)
+    };
+    let finding = |partition: &String| Finding::DiffersAfterKills {
+        partition: partition.clone(),
+    };
+    partitions
+        .into_iter()
+        .filter(differs)
+        .map(finding)
+        .collect()
 }
 
 fn logs_of(boot: &Boot, loss: &SavedLoss) -> io::Result<Logs> {
@@ -74,13 +152,19 @@ fn logs_of(boot: &Boot, loss: &SavedLoss) -> io::Result<Logs> {
     read_logs(folders.iter().map(PathBuf::as_path))
 }
 
+fn start(stand: &Stand, boot: &Boot, id: i32) -> io::Result<()> {
+    let endpoint = Endpoint::Node(id);
+    let spec = node::prepare(&stand.plan, &stand.sandbox, &boot.store, endpoint);
+    let started = boot
+        .supervisor
+        .start(endpoint, spec.map_err(io::Error::other)?);
+    started.map(|_| ()).map_err(io::Error::other)
+}
+
 /// Starts the node and waits until it answers.
 async fn recover(stand: &Stand, boot: &Boot, id: i32) -> io::Result<Result<(), String>> {
-    let endpoint = Endpoint::Node(id);
-    let spec = node::prepare(&stand.plan, &stand.sandbox, &boot.store, endpoint)
-        .map_err(io::Error::other)?;
-    let supervisor = &boot.supervisor;
-    supervisor.start(endpoint, spec).map_err(io::Error::other)?;
+    start(stand, boot, id)?;
+    let (endpoint, supervisor) = (Endpoint::Node(id), &boot.supervisor);
     let deadline = Instant::now() + RECOVERY_LIMIT;
     let broker = broker::id::BrokerId(id);
     loop {
@@ -156,6 +240,19 @@ mod tests {
             compare(&durable, &log(&[(0, 1)], None), &log(&[(0, 1)], None)),
             vec![]
         );
+    }
+
+    #[test]
+    fn a_log_that_kills_change_is_found() {
+        let wanted = log(&[(0, 1)], None);
+        assert_eq!(differences(&wanted, &wanted), vec![]);
+        for found in [
+            log(&[(0, 2)], None),
+            log(&[(0, 1)], Some("byte 7")),
+            Logs::new(),
+        ] {
+            assert_eq!(differences(&wanted, &found).len(), 1);
+        }
     }
 
     fn image_recovered() -> Logs {

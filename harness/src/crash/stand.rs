@@ -100,7 +100,7 @@ impl Boot {
 }
 
 /// Disks of one state draw differently.
-fn salted(state: CrashState, disk: DiskId) -> CrashState {
+pub(super) fn salted(state: CrashState, disk: DiskId) -> CrashState {
     let salt = (u64::from(disk.node.unsigned_abs()) << 32) | u64::from(disk.directory);
     match state {
         CrashState::Prefix { .. } => state,

@@ -57,6 +57,7 @@ pub(super) async fn check(
             .map_or(String::new(), |loss| loss.name.clone()),
         state,
         missing,
+        killed: 0,
         findings,
         allowed,
         verdict,

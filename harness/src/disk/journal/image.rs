@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::rule::{PowerLossEffect, Survival};
 
 use super::operation::{Entry, Step};
-use super::replay::replay;
+use super::replay::{Torn, replay};
 use super::roll_back::Undone;
 use super::spill::{Span, Spill};
 use super::survivors::{Fate, fates, prefix};
@@ -192,6 +193,20 @@ impl CrashImage {
         Ok(undone.effect(&fates))
     }
 
+    /// A number that two states share if nothing tells them apart.
+    pub fn signature(&self, state: CrashState) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for (step, fate) in self.index.steps.iter().zip(self.fates(state)) {
+            match (step, fate) {
+                (Step::Write { offset, bytes, .. }, Fate::Torn(seed)) => {
+                    Torn::draw(*offset, bytes.length, seed).hash(&mut hasher);
+                }
+                (_, fate) => (fate == Fate::Kept).hash(&mut hasher),
+            }
+        }
+        hasher.finish()
+    }
+
     fn fates(&self, state: CrashState) -> Vec<Fate> {
         let steps = &self.index.steps;
         match state {
@@ -204,14 +219,11 @@ impl CrashImage {
     }
 }
 
-/// At most `max` states of an image with `unsynced` operations: nothing, everything, prefixes, and
-/// from the rest, which is at least half, subsets and torn writes drawn from `seed`.
-pub fn states(unsynced: u64, max: usize, seed: u64) -> Vec<CrashState> {
-    if unsynced == 0 {
-        return vec![CrashState::Prefix { keep: 0, of: 1 }];
-    }
-    let parts = unsynced.min((max as u64 / 2).max(2) - 1);
-    let prefixes = (0..=parts).map(|keep| CrashState::Prefix { keep, of: parts });
+/// States of an image with `unsynced` operations: nothing, everything and prefixes, about half of
+/// `count`, then without end subsets and torn writes drawn from `seed`.
+pub fn states(unsynced: u64, count: usize, seed: u64) -> impl Iterator<Item = CrashState> {
+    let parts = unsynced.min((count as u64 / 2).max(2) - 1).max(1);
+    let prefixes = (0..=parts).map(move |keep| CrashState::Prefix { keep, of: parts });
     let survivals = [
         Survival::Subset(500),
         Survival::Torn,
@@ -219,11 +231,11 @@ pub fn states(unsynced: u64, max: usize, seed: u64) -> Vec<CrashState> {
         Survival::Torn,
     ];
     let drawn = survivals.into_iter().cycle().zip(0..);
-    let drawn = drawn.map(|(survival, number)| CrashState::Drawn {
+    let drawn = drawn.map(move |(survival, number)| CrashState::Drawn {
         survival,
         draw: seed.wrapping_add(number),
     });
-    prefixes.chain(drawn).take(max).collect()
+    prefixes.chain(drawn)
 }
 
 /// The bytes that the files below `folder` take.

@@ -31,7 +31,7 @@ fn one_loss_of_power_gives_every_prefix() {
     let image = CrashImage::open(&folder.path().join("image")).unwrap();
     drop(rig);
     let mut seen = BTreeSet::new();
-    for (number, state) in states(image.unsynced(), 14, 1).into_iter().enumerate() {
+    for (number, state) in states(image.unsynced(), 14, 1).take(14).enumerate() {
         let target = folder.path().join(number.to_string());
         let effect = image.materialize(state, &target).unwrap();
         assert_eq!(effect.unsynced, 6);
@@ -66,15 +66,35 @@ fn an_image_that_is_too_large_is_not_made() {
 }
 
 #[test]
-fn states_are_few_where_nothing_can_differ_and_never_too_many() {
-    assert_eq!(states(0, 200, 1).len(), 1);
-    assert_eq!(states(3, 200, 1).len(), 200);
-    assert_eq!(states(100_000, 200, 1).len(), 200);
-    assert_eq!(states(100_000, 1, 1).len(), 1);
-    assert_eq!(
-        states(100_000, 1, 1)[0],
-        CrashState::Prefix { keep: 0, of: 1 }
-    );
+fn states_begin_with_nothing_and_everything_and_differ() {
+    let first: Vec<_> = states(100_000, 10, 1).take(10).collect();
+    assert_eq!(first[0], CrashState::Prefix { keep: 0, of: 4 });
+    assert_eq!(first[4], CrashState::Prefix { keep: 4, of: 4 });
+    let is_drawn = |state: &CrashState| matches!(state, CrashState::Drawn { .. });
+    assert!(first[5..].iter().all(is_drawn));
+    let different: BTreeSet<String> = first.iter().map(|state| format!("{state:?}")).collect();
+    assert_eq!(different.len(), 10);
+}
+
+#[test]
+fn states_that_nothing_tells_apart_have_one_signature() {
+    let mut rig = Rig::new();
+    rig.create("log");
+    rig.sync_directory("");
+    rig.append("log", &[7; 100]);
+    let folder = rig.root.with_file_name("saved");
+    rig.journal.save(&folder, LARGE).unwrap();
+    let image = CrashImage::open(&folder).unwrap();
+    let mut by_signature = std::collections::BTreeMap::new();
+    for (number, state) in states(image.unsynced(), 40, 1).take(40).enumerate() {
+        let target = rig.root.with_file_name(number.to_string());
+        image.materialize(state, &target).unwrap();
+        let listings: &mut BTreeSet<_> = by_signature.entry(image.signature(state)).or_default();
+        listings.insert(listing(&target));
+    }
+    // Nothing, everything, and torn with or without its length.
+    assert_eq!(by_signature.len(), 4);
+    assert!(by_signature.values().all(|listings| listings.len() == 1));
 }
 
 proptest! {

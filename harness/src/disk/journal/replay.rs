@@ -65,14 +65,9 @@ fn write_sectors(
     seed: u64,
     spill: &Spill,
 ) -> io::Result<()> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let end = offset + bytes.length;
-    let sectors = offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES);
-    let missing = rng.random_range(sectors.clone());
-    for sector in sectors {
-        if rng.random::<bool>() || sector == missing {
-            continue;
-        }
+    let torn = Torn::draw(offset, bytes.length, seed);
+    for sector in torn.arrived {
         let from = offset.max(sector * SECTOR_BYTES);
         let to = end.min((sector + 1) * SECTOR_BYTES);
         let part = Span {
@@ -81,8 +76,40 @@ fn write_sectors(
         };
         spill.put_back(part, file, from)?;
     }
-    if rng.random::<bool>() && file.metadata()?.len() < end {
+    if torn.is_length_kept && file.metadata()?.len() < end {
         file.set_len(end)?;
     }
     Ok(())
+}
+
+/// What arrives of a torn write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Torn {
+    /// The sectors of the file that arrive.
+    arrived: Vec<u64>,
+    /// Whether the file is as long as if all had.
+    is_length_kept: bool,
+}
+
+impl Torn {
+    /// What `seed` lets arrive of the `length` bytes at `offset`: never all.
+    pub(super) fn draw(offset: u64, length: u64, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let sectors = offset / SECTOR_BYTES..(offset + length).div_ceil(SECTOR_BYTES);
+        if sectors.is_empty() {
+            let arrived = Vec::new();
+            let is_length_kept = false;
+            return Self {
+                arrived,
+                is_length_kept,
+            };
+        }
+        let missing = rng.random_range(sectors.clone());
+        Self {
+            arrived: sectors
+                .filter(|sector| rng.random::<bool>() && *sector != missing)
+                .collect(),
+            is_length_kept: rng.random::<bool>(),
+        }
+    }
 }
