@@ -20,7 +20,7 @@ use crate::crash::find::SavedLoss;
 use crate::crash::logs::{StoredLog, read_logs};
 use crate::crash::result::{Finding, StateResult};
 use crate::crash::stand::{Boot, Stand};
-use crate::disk::journal::CrashState;
+use crate::disk::journal::{CrashImage, CrashState};
 use crate::link::{Probe, probe_locally};
 use crate::sandbox::{Endpoint, Status};
 
@@ -38,7 +38,7 @@ pub(super) type Logs = BTreeMap<String, StoredLog>;
 
 /// What was durable in the logs of `loss`.
 pub(super) fn durable_logs(loss: &SavedLoss) -> io::Result<Logs> {
-    let folders: Vec<PathBuf> = loss.disks.values().map(|image| image.durable()).collect();
+    let folders: Vec<PathBuf> = loss.disks.values().map(CrashImage::durable).collect();
     read_logs(folders.iter().map(PathBuf::as_path))
 }
 

@@ -295,7 +295,7 @@ fn what_a_failed_sync_should_have_written_stays_lost() {
     check(
         |rig| {
             rig.append("log", b"abc");
-            rig.write("log", 4, b"XXX");
+            rig.write("log", 4, b"ABC");
             rig.fail_sync("log");
             rig.append("log", b"def");
             rig.write("log", 5, b"Y");
