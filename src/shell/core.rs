@@ -235,6 +235,11 @@ impl Core {
         let (directory, now) = (event.directory, self.clock.now());
         match event.news {
             DirectoryNews::Completed(completion) => self.completed(directory, completion),
+            DirectoryNews::WaitsForSpace(token) => {
+                if let Some(directory) = self.directories.get_mut(directory) {
+                    directory.under_way.remove(&token);
+                }
+            }
             DirectoryNews::Reopened(reopened) => {
                 let logs = unclaimed_logs(&reopened.recovered, directory);
                 if let Some(directory) = self.directories.get_mut(directory) {

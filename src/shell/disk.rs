@@ -7,6 +7,7 @@
 mod files;
 mod group_commit;
 mod lock;
+mod space;
 mod thread;
 
 pub use files::{RealDisk, RealFile};

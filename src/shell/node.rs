@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::clock::Clock;
 use super::core::{Core, Directory};
-use super::disk::DirectoryStartError;
+use super::disk::{DirectoryStartError, RealDisk};
 use super::limits;
 use super::net;
 use super::open::{open_directories, startup};
@@ -26,6 +26,7 @@ use super::peers::Peers;
 use super::signal::{Shutdown, Stop, Stopper};
 use crate::broker::{Broker, StartError};
 use crate::config::{Endpoint, Settings};
+use crate::storage::Disk;
 
 /// How long connections may take to be dropped when a node ends.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(1);
@@ -110,6 +111,18 @@ impl Node {
 
     /// Starts a node on a socket that listens already.
     pub fn start_on(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
+        Self::start_with_disk(settings, listener, &RealDisk)
+    }
+
+    /// The same on another disk than the machine's.
+    pub fn start_with_disk<D>(
+        settings: Settings,
+        listener: TcpListener,
+        disk: &D,
+    ) -> Result<Self, NodeError>
+    where
+        D: Disk<File: Send> + Clone + Send + 'static,
+    {
         let endpoint = settings.listener.clone();
         let prepared = listener
             .set_nonblocking(true)
@@ -119,7 +132,7 @@ impl Node {
         log_settings(&settings);
         let clock = Clock::start();
         let (disk_sender, disk_events) = mpsc::unbounded_channel();
-        let opened = open_directories(&settings, &disk_sender)?;
+        let opened = open_directories(disk, &settings, &disk_sender)?;
         let startup = startup(&settings, &opened)?;
         let broker = Broker::new(clock.now(), startup)?;
         let directories = opened

@@ -22,16 +22,20 @@ use crate::config::Settings;
 use crate::id::TopicPartition;
 use crate::offset::BrokerEpoch;
 use crate::quorum::{Batch, ElectionState, Recovered, Snapshot, SnapshotId};
-use crate::storage::{DirectoryIdentity, OpenError, RecoveredDirectory, metadata_partition};
+use crate::storage::{DirectoryIdentity, Disk, OpenError, RecoveredDirectory, metadata_partition};
 
 /// The directories in the order of `log.dirs`; `None` is one that is offline.
 pub(super) type Opened = Vec<Option<(DirectoryThread, RecoveredDirectory)>>;
 
 /// Opens all directories; blocks for their recovery.
-pub(super) fn open_directories(
+pub(super) fn open_directories<D>(
+    disk: &D,
     settings: &Settings,
     events: &mpsc::UnboundedSender<DiskEvent>,
-) -> Result<Opened, NodeError> {
+) -> Result<Opened, NodeError>
+where
+    D: Disk<File: Send> + Clone + Send + 'static,
+{
     let mut opened: Opened = Vec::new();
     for (index, path) in settings.log_dirs.iter().enumerate() {
         let identity = DirectoryIdentity {
@@ -46,7 +50,8 @@ pub(super) fn open_directories(
                 news,
             });
         };
-        match DirectoryThread::start(path.clone(), identity, QUEUE_DEPTH, tell) {
+        let disk = disk.clone();
+        match DirectoryThread::start_on(disk, path.clone(), identity, QUEUE_DEPTH, tell) {
             Ok((thread, found)) => {
                 check_directory_id(settings, &opened, path, &found)?;
                 opened.push(Some((thread, found)));

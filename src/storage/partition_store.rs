@@ -215,6 +215,12 @@ impl<D: Disk> PartitionStore<D> {
         if self.damage.is_some() {
             return Ok(());
         }
+        if self.segments.is_empty() {
+            // A restart of the log found no space for its new segment.
+            let end = self.state.log_end_offset;
+            let segment = Segment::create(disk, &self.directory, end)?;
+            self.segments.push(segment);
+        }
         self.active().write_indexes(disk)?;
         self.write_producers(disk)?;
         self.flush(disk)?;

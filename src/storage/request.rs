@@ -38,7 +38,8 @@ pub enum DiskRequest {
         options: LogOptions,
     },
     /// Write batches whose offsets and epochs are stamped, the first at the log end offset.
-    /// Answered by `Appended` when the page cache has them. Gaps and overlaps are a broken
+    /// Answered by `Appended` when the page cache has them. Without space nothing of them is in the
+    /// log, and what continues them is refused likewise, both with `NoSpace`. Overlaps are a broken
     /// invariant of the sender: they panic.
     Append {
         /// The log.

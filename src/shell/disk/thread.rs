@@ -12,23 +12,28 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use crate::id::TopicPartition;
 use crate::storage::{
-    DirectoryIdentity, DiskError, DiskReply, DiskRequest, LogDirectory, OpenError,
+    DirectoryIdentity, Disk, DiskError, DiskReply, DiskRequest, LogDirectory, OpenError, Operation,
     RecoveredDirectory,
 };
 
 use super::files::RealDisk;
 use super::group_commit::is_covered;
 use super::lock::{DirectoryLock, LockError};
+use super::space::{Subject, subject, waits};
 
 /// Requests that may wait in a directory's queue.
 pub const QUEUE_DEPTH: usize = 4096;
+
+/// How often what waits for space is tried again.
+const SPACE_RETRY: Duration = Duration::from_millis(200);
 
 /// Requests that are looked at together for covered flushes.
 const BATCH_MAX: usize = 256;
@@ -50,6 +55,8 @@ pub struct Completion {
 pub enum DirectoryNews {
     /// A request was executed.
     Completed(Completion),
+    /// A request waits until the disk has space: it takes long, but nothing hangs.
+    WaitsForSpace(DiskToken),
     /// The directory that was abandoned was opened anew.
     Reopened(Box<Reopened>),
     /// The directory that was abandoned cannot be used any more.
@@ -115,11 +122,26 @@ impl DirectoryThread {
         queue_depth: usize,
         tell: impl FnMut(DirectoryNews) + Send + 'static,
     ) -> Result<(Self, RecoveredDirectory), DirectoryStartError> {
+        Self::start_on(RealDisk, path, identity, queue_depth, tell)
+    }
+
+    /// The same on another disk than the machine's.
+    pub fn start_on<D>(
+        disk: D,
+        path: PathBuf,
+        identity: DirectoryIdentity,
+        queue_depth: usize,
+        tell: impl FnMut(DirectoryNews) + Send + 'static,
+    ) -> Result<(Self, RecoveredDirectory), DirectoryStartError>
+    where
+        D: Disk<File: Send> + Clone + Send + 'static,
+    {
         let lock = DirectoryLock::acquire(&path)?;
-        let (directory, recovered) = LogDirectory::open(RealDisk, path.clone(), &identity)?;
+        let (directory, recovered) = LogDirectory::open(disk.clone(), path.clone(), &identity)?;
         let (queue, requests) = sync_channel(queue_depth);
         let abandoned = Arc::new(AtomicBool::new(false));
         let mut life = Life {
+            disk,
             path: path.clone(),
             identity,
             directory_id: recovered.directory_id,
@@ -179,7 +201,8 @@ impl Drop for DirectoryThread {
 }
 
 /// The thread, from one opening of the directory to the next.
-struct Life<F> {
+struct Life<D, F> {
+    disk: D,
     path: PathBuf,
     identity: DirectoryIdentity,
     directory_id: Uuid,
@@ -188,8 +211,8 @@ struct Life<F> {
     tell: F,
 }
 
-impl<F: FnMut(DirectoryNews)> Life<F> {
-    fn live(&mut self, mut directory: LogDirectory<RealDisk>, mut requests: Receiver<Job>) {
+impl<D: Disk + Clone, F: FnMut(DirectoryNews)> Life<D, F> {
+    fn live(&mut self, mut directory: LogDirectory<D>, mut requests: Receiver<Job>) {
         loop {
             let abandoned = Arc::clone(&self.abandoned);
             let worker = Worker {
@@ -197,6 +220,8 @@ impl<F: FnMut(DirectoryNews)> Life<F> {
                 abandoned: &abandoned,
                 tell: &mut self.tell,
                 waiting: Vec::new(),
+                without_space: VecDeque::new(),
+                said_full: false,
             };
             worker.run(&requests);
             if !self.abandoned.load(Ordering::SeqCst) {
@@ -215,8 +240,8 @@ impl<F: FnMut(DirectoryNews)> Life<F> {
         }
     }
 
-    fn reopen(&self) -> Result<(LogDirectory<RealDisk>, RecoveredDirectory), OpenError> {
-        let opened = LogDirectory::open(RealDisk, self.path.clone(), &self.identity)?;
+    fn reopen(&self) -> Result<(LogDirectory<D>, RecoveredDirectory), OpenError> {
+        let opened = LogDirectory::open(self.disk.clone(), self.path.clone(), &self.identity)?;
         if opened.1.directory_id == self.directory_id {
             Ok(opened)
         } else {
@@ -228,19 +253,30 @@ impl<F: FnMut(DirectoryNews)> Life<F> {
     }
 }
 
-struct Worker<'a, F> {
-    directory: LogDirectory<RealDisk>,
+struct Worker<'a, D: Disk, F> {
+    directory: LogDirectory<D>,
     abandoned: &'a AtomicBool,
     tell: &'a mut F,
+    /// Flushes that a later one covers.
     waiting: Vec<(DiskToken, TopicPartition)>,
+    /// What found no space, and what must not overtake it, in order.
+    without_space: VecDeque<Job>,
+    /// Whether the log says that something waits.
+    said_full: bool,
 }
 
-impl<F: FnMut(DirectoryNews)> Worker<'_, F> {
+impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
     /// Executes requests until nobody can send any more, or the directory is abandoned.
     fn run(mut self, requests: &Receiver<Job>) {
-        while let Ok(first) = requests.recv() {
-            let mut jobs = VecDeque::from([first]);
+        loop {
+            let first = match self.next(requests) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut jobs = VecDeque::from_iter(first);
             jobs.extend(requests.try_iter().take(BATCH_MAX));
+            self.try_again();
             while let Some(job) = jobs.pop_front() {
                 if self.abandoned.load(Ordering::SeqCst) {
                     return;
@@ -250,32 +286,113 @@ impl<F: FnMut(DirectoryNews)> Worker<'_, F> {
                     let log = job.request.log().cloned();
                     self.waiting.extend(log.map(|log| (job.token, log)));
                 } else {
-                    self.execute(job);
+                    self.take(job);
                 }
             }
+        }
+        self.give_up_waiting();
+    }
+
+    fn next(&self, requests: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        if self.without_space.is_empty() {
+            let received = requests.recv();
+            received.map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            requests.recv_timeout(SPACE_RETRY)
+        }
+    }
+
+    fn take(&mut self, job: Job) {
+        if matches!(job.request, DiskRequest::Close { .. }) {
+            self.try_again();
+            self.give_up_waiting();
+        }
+        let mut ahead = self.without_space.iter();
+        let ahead = ahead.find(|ahead| subject(&ahead.request) == subject(&job.request));
+        match ahead {
+            Some(_) if waits(&job.request) => self.wait_for_space(job),
+            Some(_) if subject(&job.request) != Subject::Nothing => {
+                let result = Err(no_space_before(&self.directory));
+                self.complete(job.token, result);
+            }
+            _ => self.execute(job),
         }
     }
 
     fn execute(&mut self, job: Job) {
-        let flushed = match &job.request {
+        let Job { token, request } = job;
+        let flushed = match &request {
             DiskRequest::Flush { log } => Some(log.clone()),
             _ => None,
         };
-        let result = self.directory.execute(job.request);
+        let again = waits(&request).then(|| request.clone());
+        let result = self.directory.execute(request);
         if let Err(error) = &result
             && error.is_fatal()
         {
             tracing::error!(directory = %self.directory.path().display(), %error, "disk failed");
         }
+        if let (Err(error @ DiskError::NoSpace { .. }), Some(request)) = (&result, again) {
+            if !std::mem::replace(&mut self.said_full, true) {
+                tracing::warn!(%error, "the disk is full; waiting for space");
+            }
+            return self.wait_for_space(Job { token, request });
+        }
         if let Some(log) = flushed {
-            let covered = self.waiting.extract_if(.., |(_, waiting)| *waiting == log);
+            let covered: Vec<_> = self
+                .waiting
+                .extract_if(.., |(_, waiting)| *waiting == log)
+                .collect();
             for (token, _) in covered {
-                let result = result.clone();
-                (self.tell)(DirectoryNews::Completed(Completion { token, result }));
+                self.complete(token, result.clone());
             }
         }
-        let token = job.token;
+        self.complete(token, result);
+    }
+
+    fn complete(&mut self, token: DiskToken, result: Result<DiskReply, DiskError>) {
         (self.tell)(DirectoryNews::Completed(Completion { token, result }));
+    }
+
+    fn wait_for_space(&mut self, job: Job) {
+        (self.tell)(DirectoryNews::WaitsForSpace(job.token));
+        if let DiskRequest::Flush { log } = &job.request {
+            let covered = self.waiting.iter().filter(|(_, waiting)| waiting == log);
+            for (token, _) in covered {
+                (self.tell)(DirectoryNews::WaitsForSpace(*token));
+            }
+        }
+        self.without_space.push_back(job);
+    }
+
+    /// Tries what waits for space, each subject's requests in their order.
+    fn try_again(&mut self) {
+        for job in std::mem::take(&mut self.without_space) {
+            if self.abandoned.load(Ordering::SeqCst) {
+                return;
+            }
+            self.take(job);
+        }
+        if self.without_space.is_empty() && std::mem::replace(&mut self.said_full, false) {
+            tracing::info!("the disk has space again");
+        }
+    }
+
+    /// There will be no space any more while this directory is in use.
+    fn give_up_waiting(&mut self) {
+        for job in std::mem::take(&mut self.without_space) {
+            let result = Err(no_space_before(&self.directory));
+            self.complete(job.token, result);
+        }
+    }
+}
+
+/// The answer to what comes after a request that waits for space.
+fn no_space_before<D: Disk>(directory: &LogDirectory<D>) -> DiskError {
+    DiskError::NoSpace {
+        operation: Operation::Write,
+        path: directory.path().to_owned(),
+        message: "an earlier request of the log waits for space".to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::id::{BrokerId, TopicId};
 use crate::record::{BatchBuilder, Compression};
-use crate::storage::LogOptions;
+use crate::storage::{LogOptions, MemoryDisk, QuorumElection};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -163,4 +163,80 @@ fn what_waited_behind_a_stalled_operation_is_never_executed() {
     assert_eq!(told.token, 10);
     let reply = told.result.unwrap();
     assert_eq!(reply, DiskReply::Appended { log_end_offset: 2 });
+}
+
+fn submit_all(thread: &DirectoryThread, requests: impl IntoIterator<Item = (u64, DiskRequest)>) {
+    for (token, request) in requests {
+        thread.try_submit(token, request).unwrap();
+    }
+}
+
+/// Appends are refused at once, reads pass, and what nobody would ask for again waits, in order.
+#[test]
+fn a_full_disk_holds_up_the_quorum_and_nothing_else() {
+    let path = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let (sender, news) = channel();
+    let tell = move |told| sender.send(told).unwrap();
+    let place = path.path().to_owned();
+    let start = DirectoryThread::start_on(disk.clone(), place, identity(), 64, tell);
+    let (thread, _) = start.unwrap();
+    submit_all(&thread, [(0, create()), (1, append(0))]);
+    for token in 0..2 {
+        let told = completed(news.recv_timeout(PATIENCE).unwrap());
+        assert!(told.token == token && told.result.is_ok(), "{told:?}");
+    }
+    disk.set_space(Some(0));
+    let vote = |epoch| DiskRequest::WriteElection {
+        election: QuorumElection {
+            epoch,
+            voted_for: None,
+        },
+    };
+    let read = DiskRequest::Read {
+        log: log(),
+        start: 0,
+        end: 1,
+        max_bytes: 1,
+        minimum_one_batch: true,
+    };
+    let requests = [vote(1), append(1), vote(2), append(2), read];
+    submit_all(&thread, (2..).zip(requests));
+    let mut waiting = Vec::new();
+    let mut done = Vec::new();
+    while done.len() < 3 {
+        match news.recv_timeout(PATIENCE).unwrap() {
+            DirectoryNews::WaitsForSpace(token) => waiting.push(token),
+            told => {
+                let Completion { token, result } = completed(told);
+                done.push((token, result.map_err(|error| error.is_no_space())));
+            }
+        }
+    }
+    assert_eq!(waiting.first(), Some(&2));
+    assert!(waiting.contains(&4));
+    let refused: Vec<_> = done
+        .iter()
+        .filter(|(_, result)| *result == Err(true))
+        .collect();
+    assert_eq!(refused.len(), 2, "{done:?}");
+    let (read, Ok(DiskReply::Read { batches })) = done.last().unwrap() else {
+        panic!("{done:?}");
+    };
+    assert!(*read == 6 && !batches.is_empty());
+    disk.set_space(None);
+    let mut order = Vec::new();
+    while order.len() < 2 {
+        if let DirectoryNews::Completed(told) = news.recv_timeout(PATIENCE).unwrap() {
+            assert_eq!(told.result.unwrap(), DiskReply::Done);
+            order.push(told.token);
+        }
+    }
+    assert_eq!(order, [2, 4]);
+    submit_all(&thread, [(7, append(1))]);
+    let told = completed(news.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(
+        told.result.unwrap(),
+        DiskReply::Appended { log_end_offset: 2 }
+    );
 }

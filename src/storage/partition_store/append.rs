@@ -11,7 +11,7 @@ use crate::offset::Offset;
 use crate::record::{BatchError, BatchHeader, Batches, PositionedError};
 
 use super::PartitionStore;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::DiskError;
 use crate::storage::segment::Segment;
 
@@ -29,12 +29,13 @@ impl<D: Disk> PartitionStore<D> {
     ) -> Result<Offset, DiskError> {
         let headers = parse(batches).map_err(DiskError::InvalidBatch)?;
         let end = self.state.log_end_offset;
-        if let Some(refused) = &self.refused {
-            if headers.first().is_some_and(|first| first.base_offset > end) {
-                return Err(refused.clone());
-            }
-            self.refused = None;
+        if headers.first().is_some_and(|first| first.base_offset > end) {
+            return Err(self
+                .refused
+                .clone()
+                .unwrap_or_else(|| self.no_space_before()));
         }
+        self.refused = None;
         assert_contiguous(&headers, end);
         let before = (self.segments.len(), self.active().size);
         match self.append_parsed(disk, batches, &headers) {
@@ -45,6 +46,15 @@ impl<D: Disk> PartitionStore<D> {
                 Err(error)
             }
             appended => appended.map(|()| self.state.log_end_offset),
+        }
+    }
+
+    /// The answer to an append of which an earlier one did not come this far.
+    fn no_space_before(&self) -> DiskError {
+        DiskError::NoSpace {
+            operation: Operation::Write,
+            path: self.directory.clone(),
+            message: format!("no append continues offset {}", self.state.log_end_offset),
         }
     }
 
