@@ -222,6 +222,7 @@ mod tests {
     use std::fs;
     use std::path::PathBuf;
 
+    use super::super::disk::RealDisk;
     use super::*;
 
     fn settings(log_dirs: &[PathBuf]) -> Settings {
@@ -235,7 +236,7 @@ mod tests {
 
     fn open(log_dirs: &[PathBuf]) -> Result<Opened, NodeError> {
         let (events, _) = mpsc::unbounded_channel();
-        open_directories(&settings(log_dirs), &events)
+        open_directories(&RealDisk, &settings(log_dirs), &events)
     }
 
     #[test]

@@ -240,3 +240,43 @@ fn a_full_disk_holds_up_the_quorum_and_nothing_else() {
         DiskReply::Appended { log_end_offset: 2 }
     );
 }
+
+#[test]
+fn sixty_four_durable_appends_that_wait_together_cost_one_sync() {
+    let path = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let (release, hold) = channel::<()>();
+    let (sender, news) = channel();
+    let tell = move |told: DirectoryNews| {
+        let holds = matches!(&told, DirectoryNews::Completed(Completion { token: 2, .. }));
+        sender.send(told).unwrap();
+        if holds {
+            let _ = hold.recv();
+        }
+    };
+    let place = path.path().to_owned();
+    let start = DirectoryThread::start_on(disk.clone(), place, identity(), 1024, tell);
+    let (thread, _) = start.unwrap();
+    let flush = || DiskRequest::Flush { log: log() };
+    let create = DiskRequest::CreateLog {
+        log: log(),
+        topic_id: TopicId(Uuid::from_u128(7)),
+        options: LogOptions::default(),
+    };
+    submit_all(&thread, (0..).zip([create, append(0), flush()]));
+    for token in 0..3 {
+        let told = completed(news.recv_timeout(PATIENCE).unwrap());
+        assert!(told.token == token && told.result.is_ok(), "{told:?}");
+    }
+    let before = disk.sync_count();
+    let requests = (1..=64).flat_map(|base| [append(base), flush()]);
+    submit_all(&thread, (3..).zip(requests));
+    drop(release);
+    for _ in 0..128 {
+        let told = completed(news.recv_timeout(PATIENCE).unwrap());
+        let flushed = matches!(told.result, Ok(DiskReply::Flushed { upto: 65 }));
+        let appended = matches!(told.result, Ok(DiskReply::Appended { .. }));
+        assert!(flushed || appended, "{told:?}");
+    }
+    assert_eq!(disk.sync_count() - before, 1);
+}
