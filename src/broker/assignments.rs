@@ -164,18 +164,21 @@ impl Broker {
                 self.assignments.unreported.remove(&name);
                 self.assignments.irreplaceable.remove(&name);
             }
-            Some(ErrorCode::IneligibleReplica) => {
-                if self.assignments.irreplaceable.insert(name.clone()) {
-                    error!(
-                        partition = %name,
-                        "the log of the last in-sync replica is lost; the partition is offline \
-                         until another replica returns or unclean.leader.election.enable allows \
-                         an empty log in its place"
-                    );
-                }
-            }
+            Some(ErrorCode::IneligibleReplica) => self.say_irreplaceable(name),
             Some(refusal) => debug!(partition = %name, ?refusal, "a directory was not assigned"),
             None => {}
+        }
+    }
+
+    /// Said once, not with every report.
+    fn say_irreplaceable(&mut self, name: TopicPartition) {
+        if self.assignments.irreplaceable.insert(name.clone()) {
+            error!(
+                partition = %name,
+                "the log of the last in-sync replica is lost; the partition is offline until \
+                 another replica returns or unclean.leader.election.enable allows an empty log in \
+                 its place"
+            );
         }
     }
 

@@ -237,9 +237,8 @@ impl Broker {
                 self.quorum.handle_storage_failed(now);
             }
             (DiskPurpose::Close, Err(error)) => self.handle_closed(Err(error)),
-            (_, Err(DiskError::Offline { .. })) => {}
+            (_, Ok(_) | Err(DiskError::Offline { .. })) => {}
             (_, Err(error)) => warn!(%error, "a disk operation failed"),
-            (_, Ok(_)) => {}
         }
     }
 }
