@@ -20,6 +20,7 @@ mod disks;
 mod groups;
 mod links;
 mod nemesis;
+mod planted_disks;
 mod planted_groups;
 mod planted_logs;
 mod power;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
                 groups::trials(),
                 links::trials(),
                 nemesis::trials(),
+                planted_disks::trials(),
                 planted_groups::trials(),
                 power::trials(),
                 planted_logs::trials(),

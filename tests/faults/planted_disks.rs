@@ -49,6 +49,11 @@ const PLANTED: &[Planted] = &[
         anomalies: LOST,
     },
     Planted {
+        bug: Sabotage::RecoveryPointAheadOfFsync,
+        draw: a_replica_with_gaps_leads,
+        anomalies: &[Kind::LostWrite, Kind::PollSkip],
+    },
+    Planted {
         bug: Sabotage::EpochCheckpointNotFsynced,
         draw: a_diverged_replica_leads_after_power_loss,
         anomalies: LOST,
@@ -207,6 +212,29 @@ fn retries_after_power_loss(seed: u64) -> Plan {
     plan
 }
 
+/// The leader loses some of its last segments while later ones are whole; it comes back, catches
+/// up, and leads again once its successor is stopped.
+fn a_replica_with_gaps_leads(seed: u64) -> Plan {
+    let mut plan = gaps(seed, 8_000);
+    plan.faults = vec![
+        fault(seed, 2_500, 600, power_loss(leader(&plan), SOME)),
+        fault(seed, 5_500, 800, stop(leader(&plan))),
+    ];
+    plan
+}
+
+/// Every batch is a segment, and flushed are some at a time only, so that much can be lost. The
+/// first flush writes the epochs, without which recovery trusts nothing.
+fn gaps(seed: u64, workload_ms: u64) -> Plan {
+    let mut plan = three_nodes(seed, workload_ms);
+    set(&mut plan, "log.segment.bytes", "1024");
+    set(&mut plan, "log.flush.interval.messages", "30");
+    let disk = plan.cluster.disk.as_mut().expect("faulty disks");
+    disk.fsync_ms = 1;
+    plan.workload.payload_bytes = [300, 800];
+    plan
+}
+
 /// A leader alone writes what nobody acknowledges; then all lose their power, and with it the
 /// knowledge where epochs begin, by which its successor would have told it to cut that off. It
 /// leads again once that one is killed.
@@ -229,6 +257,9 @@ fn a_diverged_replica_leads_after_power_loss(seed: u64) -> Plan {
 /// The API key of Produce.
 const PRODUCE: i16 = 0;
 
+/// Half of what was not flushed survives, in any mixture.
+const SOME: Survival = Survival::Subset(500);
+
 fn leader(plan: &Plan) -> Target {
     Target::Leader {
         topic: plan.cluster.topic.clone(),
@@ -238,6 +269,11 @@ fn leader(plan: &Plan) -> Target {
 
 fn kill(target: Target) -> FaultSpec {
     FaultSpec::Kill { target }
+}
+
+/// In order, for a node that stops uncleanly may lose what it did not flush.
+fn stop(target: Target) -> FaultSpec {
+    FaultSpec::Terminate { target }
 }
 
 fn power_loss(target: Target, survival: Survival) -> FaultSpec {

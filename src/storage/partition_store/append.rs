@@ -11,6 +11,7 @@ use crate::offset::Offset;
 use crate::record::{BatchError, BatchHeader, Batches, PositionedError};
 
 use super::PartitionStore;
+use super::read::trusts_what_was_not_flushed;
 use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::DiskError;
 use crate::storage::segment::Segment;
@@ -126,6 +127,7 @@ impl<D: Disk> PartitionStore<D> {
             .filter(|segment| segment.unsynced)
             .collect();
         if unsynced.len() > UNSYNCED_SEGMENTS_MAX
+            && !trusts_what_was_not_flushed()
             && let Some(oldest) = unsynced.first_mut()
         {
             oldest.sync(disk)?;

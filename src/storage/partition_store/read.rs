@@ -166,7 +166,7 @@ impl<D: Disk> PartitionStore<D> {
 }
 
 /// Whether a bug is planted that leaves gaps between segments.
-fn trusts_what_was_not_flushed() -> bool {
+pub(super) fn trusts_what_was_not_flushed() -> bool {
     planted(Sabotage::RecoveryPointAheadOfFsync)
         || planted(Sabotage::CrashDuringRecoveryCountedAsClean)
 }
