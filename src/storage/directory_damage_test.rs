@@ -143,6 +143,34 @@ fn a_flipped_bit_is_found_when_it_is_read_after_a_clean_shutdown() {
 }
 
 #[test]
+fn a_log_of_zeroes_behind_a_torn_batch_is_cut_there() {
+    for is_clean in [false, true] {
+        let (disk, mut directory) = durable();
+        if is_clean {
+            close(&mut directory);
+        }
+        let last = segments(&disk).len() - 1;
+        let size = super::tests::batch(0, 1).len();
+        let path = segment_path(&disk, last);
+        // The header of the batch before the last one stays whole: only its records are gone.
+        disk.corrupt(&path, |content| {
+            let from = content.len() - size - 20;
+            content[from..].fill(0);
+        });
+        let (mut directory, recovered) = open(&disk);
+        let at = damage(&recovered).offset;
+        assert_eq!(at, 56);
+        for start in 0..at {
+            assert_eq!(read(&mut directory, start, 60, 1), [start / 2 * 2]);
+        }
+        repair(&mut directory, at);
+        close(&mut directory);
+        let (_, recovered) = open(&disk);
+        assert_eq!(only_log(&recovered).damage, None);
+    }
+}
+
+#[test]
 fn every_bit_of_a_batch_is_guarded_on_read() {
     let (disk, mut directory) = fresh();
     fill(&mut directory, 0, 6, 1);

@@ -220,14 +220,19 @@ impl<F: DiskFile> Segment<F> {
     }
 
     /// Where the batch that holds `offset` begins, and its header; `None` if the segment ends
-    /// before.
+    /// before. Damage is an error only if it comes before.
     pub(super) fn locate<D: Disk<File = F>>(
         &mut self,
         disk: &D,
         offset: Offset,
     ) -> Result<Option<(u64, BatchHeader)>, DiskError> {
         let delta = u32::try_from(offset - self.base_offset).unwrap_or(0);
-        let hint = self.indexes(disk)?.offsets.floor(delta);
+        let hint = match self.indexes(disk) {
+            Ok(indexes) => indexes.offsets.floor(delta),
+            // Damage behind the batch keeps nobody from finding it.
+            Err(error) if error.is_damage() => None,
+            Err(error) => return Err(error),
+        };
         let size = self.size;
         let base_offset = self.base_offset;
         let path = self.path.clone();
