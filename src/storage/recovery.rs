@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::sabotage::{Sabotage, planted};
 use crate::id::TopicId;
-use crate::log::{EpochCache, LogState};
+use crate::log::{EpochCache, LogState, ProducerState};
 use crate::offset::{NO_LEADER_EPOCH, Offset};
 
 use super::atomic_file;
@@ -147,7 +147,7 @@ fn believed<D: Disk>(
     state.epochs.truncate_from_end(end);
     state.epochs.truncate_from_start(start);
     state.producers = match store.rebuild_producers(disk, end) {
-        Err(error) if error.is_damage() => Default::default(),
+        Err(error) if error.is_damage() => ProducerState::default(),
         producers => producers?,
     };
     Ok(state)
@@ -295,7 +295,8 @@ fn damage_of<D: Disk>(
 ) -> Option<LogDamage> {
     let end = store.state.log_end_offset;
     let ends_early = end < known.recovery_point && !believes_the_files();
-    if !ends_early && !(known.is_clean && stop.is_some()) {
+    let stops_after_clean = known.is_clean && stop.is_some();
+    if !ends_early && !stops_after_clean {
         return None;
     }
     let reason = stop.map_or_else(

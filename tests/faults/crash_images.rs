@@ -28,9 +28,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test(
             "crash_images::flushed_is_kept_until_images_are_damaged",
-            || flushed(),
+            flushed,
         ),
-        Trial::test("crash_images::a_loss_that_is_allowed_is_told", || allowed()),
+        Trial::test("crash_images::a_loss_that_is_allowed_is_told", allowed),
     ]
 }
 

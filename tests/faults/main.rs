@@ -8,6 +8,7 @@
     clippy::disallowed_types,
     reason = "real processes, sockets and clocks are what these tests are about"
 )]
+#![expect(clippy::indexing_slicing, reason = "a test may panic")]
 
 mod brokers;
 mod crash_images;

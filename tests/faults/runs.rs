@@ -31,7 +31,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         }),
         Trial::test(
             "runs::on_faulty_disks_without_faults_every_promise_is_kept",
-            || keeps_on_disks(),
+            keeps_on_disks,
         ),
         Trial::test("runs::a_stored_run_replays_and_is_judged_again", replays),
     ]

@@ -58,7 +58,7 @@ fn requests_are_completed_once_and_survive_a_restart() {
     let (sender, completions) = channel();
     let (thread, recovered) =
         DirectoryThread::start(path.path().to_owned(), identity(), 1024, move |news| {
-            sender.send(completed(news)).unwrap()
+            sender.send(completed(news)).unwrap();
         })
         .unwrap();
     assert!(recovered.logs.is_empty());

@@ -6,6 +6,7 @@
 //! Keeps: from the stop until healing nobody can start the node; files change in one step without
 //! a pause, so that a fault that is dropped has changed all or nothing.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -115,7 +116,9 @@ impl DamageFault {
         self.atlas = arena.atlas.permit(arena, before, &losses).await?;
         let changed = self.change(arena);
         if self.changes().next().is_none() {
-            losses.iter().for_each(|loss| arena.atlas.undo(loss));
+            for loss in &losses {
+                arena.atlas.undo(loss);
+            }
             changed?;
             return Err("there was nothing to damage".into());
         }
@@ -189,7 +192,7 @@ impl DamageFault {
         let loss = |victim: &Victim| -> Result<Loss, String> {
             let mut loss = Loss {
                 node: victim.node,
-                copies: Copies::Of(Default::default()),
+                copies: Copies::Of(BTreeSet::new()),
                 vote: false,
             };
             for struck in &victim.directories {

@@ -84,8 +84,7 @@ impl Victim {
                 wait_until_it_answers(arena, self.node).await?;
             }
             // Another fault took it down; what that one does is its own business.
-            Some(_) => {}
-            None => {}
+            Some(_) | None => {}
         }
         arena.atlas.is_back(self.node);
         Ok(())

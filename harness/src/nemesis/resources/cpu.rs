@@ -83,7 +83,7 @@ impl Cpu {
             );
             // Half of what was asked for, because turns are late on a busy machine.
             let wanted = wall * (100 - share) / 200;
-            let could_use = (wall - counts.stopped.min(wall)) * cores() + TICK;
+            let could_use = wall.saturating_sub(counts.stopped) * cores() + TICK;
             if counts.stops == 0 || counts.stopped < wanted || used > could_use {
                 return Effect::Vacuous(words);
             }
