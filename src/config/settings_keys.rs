@@ -111,7 +111,7 @@ pub const SETTINGS_KEYS: &[Key] = &[
     key("log.dir.failure.timeout.ms", POSITIVE_MS, "30000",
         "A broker that cannot tell any controller of a failed directory for so long ends."),
     key("log.dir.stall.timeout.ms", POSITIVE_MS, "30000",
-        "Age of the oldest disk operation at which a directory is declared offline."),
+        "How long the disk operation that is executed may take before its directory goes offline."),
     key("compression.type", Kind::OneOf(&["producer"]), "producer",
         "The compression of stored batches: the producer's."),
     key("message.max.bytes", Kind::Int(0, INT_MAX), "1048588", "Largest record batch."),

@@ -4,7 +4,6 @@
 //! messages, disk requests. Invariants: this thread never waits for a queue that it feeds; a panic
 //! ends the process, because half a broker must not go on serving.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -13,7 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{error, info};
 
 use super::clock::Clock;
-use super::disk::{Completion, DirectoryNews, DirectoryThread, SubmitError};
+use super::directory::Directory;
+use super::disk::{Completion, DirectoryNews};
 use super::event::{Answer, Event};
 use super::node::{NodeError, Status};
 use super::open::unclaimed_logs;
@@ -26,8 +26,6 @@ use crate::time::Time;
 
 /// How often closed connections and stalled disks are looked for.
 const SWEEP: Duration = Duration::from_millis(500);
-/// An operation that takes longer hangs, for whoever ends the node without waiting for it.
-const HUNG: Duration = Duration::from_secs(2);
 /// Events handled before their effects are performed.
 const BATCH_MAX: usize = 64;
 
@@ -36,61 +34,6 @@ const BATCH_MAX: usize = 64;
 pub(super) struct DiskEvent {
     pub(super) directory: DirectoryIndex,
     pub(super) news: DirectoryNews,
-}
-
-/// A directory's thread and what is under way there.
-#[derive(Debug)]
-pub(super) struct Directory {
-    /// `None` if the directory could not be opened.
-    thread: Option<DirectoryThread>,
-    /// Operations that the thread's queue had no room for yet.
-    overflow: VecDeque<(DiskToken, DiskRequest)>,
-    /// When each operation under way was asked for; tokens grow with time.
-    under_way: BTreeMap<DiskToken, Time>,
-    /// An operation hangs, and whatever else was asked for is given up.
-    stalled: bool,
-}
-
-impl Directory {
-    pub(super) fn new(thread: Option<DirectoryThread>) -> Self {
-        Self {
-            thread,
-            overflow: VecDeque::new(),
-            under_way: BTreeMap::new(),
-            stalled: false,
-        }
-    }
-
-    fn submit(&mut self) {
-        let Some(thread) = &self.thread else {
-            return;
-        };
-        while let Some((token, request)) = self.overflow.pop_front() {
-            match thread.try_submit(token, request) {
-                Ok(()) | Err(SubmitError::Ended) => {}
-                Err(SubmitError::Full(token, request)) => {
-                    self.overflow.push_front((token, request));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Whether its thread may not end for long.
-    fn hangs(&self, now: Time) -> bool {
-        let oldest = self.under_way.values().next();
-        self.stalled || oldest.is_some_and(|since| now.since(*since) > HUNG)
-    }
-
-    /// Gives up all that is under way.
-    fn abandon(&mut self) {
-        self.stalled = true;
-        self.overflow.clear();
-        self.under_way.clear();
-        if let Some(thread) = &mut self.thread {
-            thread.abandon();
-        }
-    }
 }
 
 /// The core and everything that performs its effects.
@@ -237,16 +180,13 @@ impl Core {
             DirectoryNews::Completed(completion) => self.completed(directory, completion),
             DirectoryNews::WaitsForSpace(token) => {
                 if let Some(directory) = self.directories.get_mut(directory) {
-                    directory.under_way.remove(&token);
+                    directory.set_aside(now.time, token);
                 }
             }
             DirectoryNews::Reopened(reopened) => {
                 let logs = unclaimed_logs(&reopened.recovered, directory);
                 if let Some(directory) = self.directories.get_mut(directory) {
-                    directory.stalled = false;
-                    if let Some(thread) = &mut directory.thread {
-                        thread.resume(*reopened);
-                    }
+                    directory.resume(*reopened);
                 }
                 self.broker.handle_directory_reopened(now, directory, logs);
             }
@@ -259,12 +199,11 @@ impl Core {
 
     fn completed(&mut self, directory: DirectoryIndex, completion: Completion) {
         let Completion { token, result } = completion;
+        let now = self.clock.now();
         if let Some(directory) = self.directories.get_mut(directory) {
-            directory.under_way.remove(&token);
-            directory.submit();
+            directory.ended(now.time, token);
         }
-        self.broker
-            .handle_disk(self.clock.now(), directory, token, result);
+        self.broker.handle_disk(now, directory, token, result);
     }
 
     /// Looks for requests that nobody waits for and for directories that do not answer.
@@ -286,12 +225,9 @@ impl Core {
         self.swept_at = now.time;
         for (index, directory) in self.directories.iter_mut().enumerate() {
             if slept {
-                let times = directory.under_way.values_mut();
-                times.for_each(|since| *since = now.time);
+                directory.slept(now.time);
             }
-            let oldest = directory.under_way.values().next();
-            let stalls = oldest.is_some_and(|since| now.time.since(*since) > self.stall_timeout);
-            if stalls && !directory.stalled {
+            if directory.stalls(now.time, self.stall_timeout) {
                 directory.abandon();
                 self.broker.handle_directory_stalled(now, index);
             }
@@ -334,9 +270,7 @@ impl Core {
     fn submit(&mut self, directory: DirectoryIndex, token: DiskToken, request: DiskRequest) {
         let now = self.clock.now().time;
         if let Some(directory) = self.directories.get_mut(directory) {
-            directory.under_way.insert(token, now);
-            directory.overflow.push_back((token, request));
-            directory.submit();
+            directory.ask(now, token, request);
         }
     }
 }

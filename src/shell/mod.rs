@@ -4,6 +4,7 @@
 
 mod clock;
 mod core;
+mod directory;
 mod disk;
 mod event;
 mod limits;

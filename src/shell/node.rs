@@ -17,7 +17,8 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::clock::Clock;
-use super::core::{Core, Directory};
+use super::core::Core;
+use super::directory::Directory;
 use super::disk::{DirectoryStartError, RealDisk};
 use super::limits;
 use super::net;
