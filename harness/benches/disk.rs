@@ -248,8 +248,6 @@ async fn produce(data: &Path) -> Result<(), Failure> {
         let config = ProducerConfig {
             bootstrap: vec![address],
             acks: Acks::All,
-            // Sequences cost the same on both disks.
-            idempotence: false,
             ..ProducerConfig::default()
         };
         let producer = Arc::new(Producer::start(config).await?);

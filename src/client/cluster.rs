@@ -64,6 +64,13 @@ struct State {
     turn: usize,
 }
 
+impl State {
+    fn open_connection(&self, address: SocketAddr) -> Option<Connection> {
+        let connection = self.connections.get(&address)?;
+        (!connection.is_closed()).then(|| connection.clone())
+    }
+}
+
 /// The shared cache of one client.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -196,7 +203,7 @@ impl Cluster {
         request: &MetadataRequest,
     ) -> Result<MetadataResponse, CallError> {
         let limit = self.config.request_timeout.min(ATTEMPT_MAX);
-        self.call_address(address, request, METADATA_VERSION_MAX, limit)
+        self.call_address(address, request, METADATA_VERSION_MAX, limit, ())
             .await
     }
 
@@ -241,8 +248,20 @@ impl Cluster {
         version_max: i16,
         limit: Duration,
     ) -> Result<R::Response, CallError> {
+        self.call_in_turn(id, request, version_max, limit, ()).await
+    }
+
+    /// The same; `turn` is dropped as soon as no later call can overtake this one.
+    pub(crate) async fn call_in_turn<R: Request>(
+        &self,
+        id: BrokerId,
+        request: &R,
+        version_max: i16,
+        limit: Duration,
+        turn: impl Send,
+    ) -> Result<R::Response, CallError> {
         let address = self.address_of(id).await?;
-        self.call_address(address, request, version_max, limit)
+        self.call_address(address, request, version_max, limit, turn)
             .await
     }
 
@@ -252,30 +271,36 @@ impl Cluster {
         request: &R,
         version_max: i16,
         limit: Duration,
+        turn: impl Send,
     ) -> Result<R::Response, CallError> {
         let deadline = Instant::now() + limit;
         let connection = self.connection(address, limit).await?;
         let version = connection.version::<R>(version_max)?;
-        let result = connection.call_version(request, version, deadline).await;
+        let result = connection
+            .call_version(request, version, deadline, turn)
+            .await;
         if matches!(result, Err(CallError::Lost(_) | CallError::Malformed(_))) {
             self.forget(address, &connection);
         }
         result
     }
 
-    /// Sends a request that has no response to the broker `id`.
-    pub(crate) async fn send<R: Request>(
+    /// Sends a request that has no response to the broker `id`; `turn` is as in `call_in_turn`.
+    pub(crate) async fn send_in_turn<R: Request>(
         &self,
         id: BrokerId,
         request: &R,
         version_max: i16,
         limit: Duration,
+        turn: impl Send,
     ) -> Result<(), CallError> {
         let deadline = Instant::now() + limit;
         let address = self.address_of(id).await?;
         let connection = self.connection(address, limit).await?;
         let version = connection.version::<R>(version_max)?;
-        connection.send_version(request, version, deadline).await
+        connection
+            .send_version(request, version, deadline, turn)
+            .await
     }
 
     async fn address_of(&self, id: BrokerId) -> Result<SocketAddr, CallError> {
@@ -294,19 +319,18 @@ impl Cluster {
         address: SocketAddr,
         limit: Duration,
     ) -> Result<Connection, CallError> {
-        let open = self
-            .state()
-            .connections
-            .get(&address)
-            .filter(|c| !c.is_closed())
-            .cloned();
-        if let Some(connection) = open {
+        if let Some(connection) = self.state().open_connection(address) {
             return Ok(connection);
         }
         let opened = Connection::open(address, &self.config.client_id, limit).await;
         // Nothing but ApiVersions has been sent on it, so the caller's request has not left.
         let opened = opened.map_err(|error| CallError::NotSent(error.to_string()))?;
-        self.state().connections.insert(address, opened.clone());
+        let mut state = self.state();
+        // Two connections to one broker would let a later request overtake an earlier one.
+        if let Some(first) = state.open_connection(address) {
+            return Ok(first);
+        }
+        state.connections.insert(address, opened.clone());
         Ok(opened)
     }
 

@@ -108,7 +108,7 @@ impl Connection {
         let request = ApiVersionsRequest::default()
             .with_client_software_name(StrBytes::from("verdict"))
             .with_client_software_version(StrBytes::from(env!("CARGO_PKG_VERSION")));
-        let response: ApiVersionsResponse = self.call_version(&request, 3, deadline).await?;
+        let response: ApiVersionsResponse = self.call_version(&request, 3, deadline, ()).await?;
         Ok(response
             .api_keys
             .iter()
@@ -145,14 +145,17 @@ impl Connection {
     }
 
     /// Calls with an explicit version. The caller has taken the version from `version`.
+    /// `turn` is dropped as soon as the request has its place among those that leave.
     pub(crate) async fn call_version<R: Request>(
         &self,
         request: &R,
         version: i16,
         deadline: Instant,
+        turn: impl Send,
     ) -> Result<R::Response, CallError> {
         let (reply, response) = oneshot::channel();
-        self.submit(request, version, Some(reply), deadline).await?;
+        self.submit(request, version, Some(reply), deadline, turn)
+            .await?;
         let mut body = timeout_at(deadline, response)
             .await
             .map_err(|_| CallError::Lost("the deadline passed".into()))?
@@ -164,13 +167,15 @@ impl Connection {
     }
 
     /// Sends a request that has no response; returns once the socket has taken it.
+    /// `turn` is as in `call_version`.
     pub(crate) async fn send_version<R: Request>(
         &self,
         request: &R,
         version: i16,
         deadline: Instant,
+        turn: impl Send,
     ) -> Result<(), CallError> {
-        self.submit(request, version, None, deadline).await
+        self.submit(request, version, None, deadline, turn).await
     }
 
     async fn submit<R: Request>(
@@ -179,6 +184,7 @@ impl Connection {
         version: i16,
         reply: Option<oneshot::Sender<Result<Bytes, CallError>>>,
         deadline: Instant,
+        turn: impl Send,
     ) -> Result<(), CallError> {
         let correlation_id = self.correlation.fetch_add(1, Ordering::Relaxed);
         let frame = self.encode(request, version, correlation_id)?;
@@ -194,6 +200,7 @@ impl Connection {
             Ok(Err(_)) => return Err(CallError::NotSent("the connection is closed".into())),
             Err(_) => return Err(CallError::NotSent("the connection's queue is full".into())),
         }
+        drop(turn);
         match timeout_at(deadline, on_written).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(CallError::Lost(

@@ -1,6 +1,9 @@
 //! One node: topics, records, restarts.
 
+use std::sync::Arc;
+
 use broker::client::{Acks, NewTopic};
+use tokio::task::JoinSet;
 
 use crate::cluster::{Cluster, record};
 
@@ -77,4 +80,27 @@ async fn too_few_brokers_refuse_a_topic_with_both_numbers() {
         .unwrap_err();
     let message = error.to_string();
     assert!(message.contains('3') && message.contains('1'), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_batches_of_a_new_topic_do_not_overtake_each_other() {
+    let cluster = Cluster::start(1, &[]);
+    cluster.serving().await;
+    let admin = cluster.admin().await;
+    for round in 0..5 {
+        let name = format!("t{round}");
+        admin.create_topic(topic(&name)).await.unwrap();
+        let producer = Arc::new(cluster.producer(Acks::All).await);
+        let mut sends = JoinSet::new();
+        for index in 0..64 {
+            // Two of them are more than a batch.
+            let record = record(&name, 0, format!("{index:0>9000}"));
+            let producer = Arc::clone(&producer);
+            sends.spawn(async move { producer.send(record).await });
+        }
+        for sent in sends.join_all().await {
+            sent.unwrap();
+        }
+        assert_eq!(cluster.read_all(&name, 0).await.len(), 64);
+    }
 }

@@ -1,4 +1,7 @@
 //! One attempt to produce one batch, and what its answer proves.
+//!
+//! Invariant: the attempts of a partition leave in the order of their turns, whichever task runs
+//! first (a runtime may well begin with the newest).
 
 use std::time::Duration;
 
@@ -6,6 +9,8 @@ use bytes::Bytes;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{ProduceRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::client::cluster::{Cluster, error_code};
 use crate::client::connection::CallError;
@@ -28,19 +33,53 @@ pub(super) enum Outcome {
     Failed { error: ClientError, doubt: bool },
 }
 
-/// Sends `records` to the leader and interprets the answer.
+/// The place of an attempt among those of its partition.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// Ends once the attempt before has left or failed.
+    before: oneshot::Receiver<()>,
+    /// Dropped once this one has.
+    next: oneshot::Sender<()>,
+}
+
+/// Hands out the turns of one partition.
+#[derive(Debug)]
+pub(super) struct Turns {
+    last: oneshot::Receiver<()>,
+}
+
+impl Turns {
+    /// The first turn waits for nobody.
+    pub(super) fn new() -> Self {
+        let (_, last) = oneshot::channel();
+        Self { last }
+    }
+
+    /// The turn behind all that were taken before.
+    pub(super) fn take(&mut self) -> Turn {
+        let (next, last) = oneshot::channel();
+        let before = std::mem::replace(&mut self.last, last);
+        Turn { before, next }
+    }
+}
+
+/// Sends `records` to the leader when it is their turn, and interprets the answer.
 pub(super) async fn produce(
     cluster: &Cluster,
     leader: BrokerId,
     partition: &TopicPartition,
     records: Bytes,
     acks: Acks,
-    limit: Duration,
+    deadline: Instant,
+    turn: Turn,
 ) -> Outcome {
+    // Whoever is before has a deadline of its own, and nothing but its end is of interest.
+    let _ = turn.before.await;
+    let limit = deadline.saturating_duration_since(Instant::now());
     let request = request(partition, records, acks, limit);
     if acks == Acks::Zero {
         return match cluster
-            .send(leader, &request, PRODUCE_VERSION_MAX, limit)
+            .send_in_turn(leader, &request, PRODUCE_VERSION_MAX, limit, turn.next)
             .await
         {
             Ok(()) => Outcome::Appended(None),
@@ -48,7 +87,7 @@ pub(super) async fn produce(
         };
     }
     let response = match cluster
-        .call(leader, &request, PRODUCE_VERSION_MAX, limit)
+        .call_in_turn(leader, &request, PRODUCE_VERSION_MAX, limit, turn.next)
         .await
     {
         Ok(response) => response,

@@ -34,6 +34,8 @@ pub(super) struct Batch {
     encoded: Option<Bytes>,
     /// Whether an attempt may have appended the batch.
     pub(super) in_doubt: bool,
+    /// Whether an earlier batch of the partition had no result when the last attempt failed.
+    pub(super) was_behind: bool,
     /// Why the last attempt failed.
     pub(super) last_error: Option<ClientError>,
 }
@@ -52,6 +54,7 @@ impl Batch {
             sequence: None,
             encoded: None,
             in_doubt: false,
+            was_behind: false,
             last_error: None,
         }
     }

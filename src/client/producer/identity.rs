@@ -24,6 +24,7 @@ pub(super) struct Identity {
 pub(super) struct Sequence {
     identity: Option<Identity>,
     next: i32,
+    is_known: bool,
 }
 
 impl Sequence {
@@ -36,8 +37,20 @@ impl Sequence {
     pub(super) fn adopt(&mut self, identity: Identity) {
         *self = Self {
             identity: Some(identity),
-            next: 0,
+            ..Self::default()
         };
+    }
+
+    /// Whether the partition's log is known to hold a batch of the identity. Until then a broker
+    /// takes any sequence for the first (KIP-360), so that a batch in flight behind the first
+    /// could take its place for good when only the first is refused (KAFKA-14359).
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
+    }
+
+    /// A batch of the identity was acknowledged.
+    pub(super) fn acknowledge(&mut self) {
+        self.is_known = true;
     }
 
     /// Takes `count` sequence numbers; they wrap behind `i32::MAX` to zero.
@@ -58,7 +71,7 @@ impl Sequence {
         });
         *self = Self {
             identity: bumped,
-            next: 0,
+            ..Self::default()
         };
     }
 }
@@ -102,6 +115,7 @@ mod tests {
         let mut sequence = Sequence {
             identity: None,
             next: i32::MAX,
+            is_known: true,
         };
         assert_eq!(sequence.take(2), i32::MAX);
         assert_eq!(sequence.take(1), 1);
@@ -115,7 +129,12 @@ mod tests {
             epoch: 0,
         });
         sequence.take(10);
+        sequence.acknowledge();
         sequence.bump();
+        assert!(
+            !sequence.is_known(),
+            "no log holds a batch of the new epoch"
+        );
         assert_eq!(
             sequence.identity(),
             Some(Identity {

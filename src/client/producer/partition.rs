@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::client::error::ClientError;
-use crate::client::producer::attempt::{Outcome, produce};
+use crate::client::producer::attempt::{Outcome, Turns, produce};
 use crate::client::producer::batch::Batch;
 use crate::client::producer::identity::{Sequence, request_identity};
 use crate::client::producer::{Acks, Shared};
@@ -47,6 +47,7 @@ pub(super) struct PartitionSender {
     /// Batches whose attempt failed, until everything in flight has landed.
     failed: BTreeMap<u64, Batch>,
     attempts: JoinSet<(u64, Outcome)>,
+    turns: Turns,
     sequence: Sequence,
     next_id: u64,
     /// Not before this moment is anything sent: the backoff after a failure.
@@ -69,6 +70,7 @@ impl PartitionSender {
             in_flight: BTreeMap::new(),
             failed: BTreeMap::new(),
             attempts: JoinSet::new(),
+            turns: Turns::new(),
             sequence: Sequence::default(),
             next_id: 0,
             resume_at: Instant::now(),
@@ -177,10 +179,15 @@ impl PartitionSender {
             return;
         };
         match outcome {
-            Outcome::Appended(offset) => batch.succeed(&self.partition, offset),
+            Outcome::Appended(offset) => {
+                self.sequence.acknowledge();
+                batch.succeed(&self.partition, offset);
+            }
             Outcome::Failed { error, doubt } => {
                 tracing::debug!(partition = %self.partition, batch = id, %error, doubt, "attempt");
                 batch.note_failure(error, doubt);
+                let mut unresolved = self.in_flight.keys().chain(self.failed.keys());
+                batch.was_behind = unresolved.any(|earlier| *earlier < id);
                 self.failed.insert(id, batch);
             }
         }
@@ -196,8 +203,8 @@ impl PartitionSender {
         let mut again = Vec::new();
         let mut gap = false;
         for (_, batch) in failed {
-            // Behind a batch that failed, a wrong sequence number is only its consequence.
-            let consequence = batch.was_out_of_sequence() && (gap || !again.is_empty());
+            // Behind a batch without a result, a wrong sequence number is only its consequence.
+            let consequence = batch.was_out_of_sequence() && batch.was_behind;
             let hopeless = !consequence && !batch.is_retriable();
             let unrepeatable = self.shared.config.acks == Acks::Zero;
             if hopeless || unrepeatable || batch.deadline <= Instant::now() {
@@ -235,10 +242,9 @@ impl PartitionSender {
 
     /// Sends what may be sent now.
     async fn send_ready(&mut self) {
-        let limit = self.shared.config.max_in_flight;
         while !self.queue.is_empty()
             && self.failed.is_empty()
-            && self.in_flight.len() < limit
+            && self.in_flight.len() < self.max_in_flight()
             && self.resume_at <= Instant::now()
         {
             match self.prepare().await {
@@ -250,6 +256,14 @@ impl PartitionSender {
                     }
                 }
             }
+        }
+    }
+
+    fn max_in_flight(&self) -> usize {
+        if self.shared.config.idempotence && !self.sequence.is_known() {
+            1
+        } else {
+            self.shared.config.max_in_flight
         }
     }
 
@@ -300,21 +314,18 @@ impl PartitionSender {
         };
         let config = &self.shared.config;
         let bytes = batch.encode(config.compression, wall_millis());
-        let limit = config
-            .request_timeout
-            .min(batch.deadline.saturating_duration_since(Instant::now()));
+        let deadline = batch.deadline.min(Instant::now() + config.request_timeout);
         let (shared, partition, acks) = (
             Arc::clone(&self.shared),
             self.partition.clone(),
             config.acks,
         );
-        let id = batch.id;
+        let (id, turn) = (batch.id, self.turns.take());
         self.in_flight.insert(id, batch);
         self.attempts.spawn(async move {
-            (
-                id,
-                produce(&shared.cluster, leader, &partition, bytes, acks, limit).await,
-            )
+            let cluster = &shared.cluster;
+            let outcome = produce(cluster, leader, &partition, bytes, acks, deadline, turn).await;
+            (id, outcome)
         });
     }
 }
@@ -324,4 +335,57 @@ fn wall_millis() -> i64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::client::cluster::{Cluster, ClusterConfig};
+    use crate::client::producer::ProducerConfig;
+    use crate::error::ErrorCode;
+
+    fn sender() -> PartitionSender {
+        let cluster = Cluster::new(ClusterConfig {
+            bootstrap: vec![([127, 0, 0, 1], 1).into()],
+            client_id: "test".into(),
+            request_timeout: Duration::from_secs(1),
+        });
+        let shared = Shared {
+            cluster: cluster.unwrap(),
+            config: ProducerConfig::default(),
+            outstanding: watch::Sender::new(0),
+        };
+        let (_, records) = mpsc::channel(1);
+        PartitionSender::new(Arc::new(shared), TopicPartition::new("t", 0), records)
+    }
+
+    fn in_flight(sender: &mut PartitionSender, id: u64) {
+        let pending = Pending {
+            record: ProducerRecord::default(),
+            deadline: Instant::now() + Duration::from_mins(1),
+            reply: oneshot::channel().0,
+        };
+        let batch = Batch::new(id, pending, Instant::now());
+        sender.in_flight.insert(id, batch);
+    }
+
+    #[test]
+    fn a_batch_that_reached_a_new_leader_before_its_predecessor_landed_is_sent_again() {
+        let mut sender = sender();
+        in_flight(&mut sender, 0);
+        in_flight(&mut sender, 1);
+        let code = ErrorCode::OutOfOrderSequenceNumber;
+        let refused = Outcome::Failed {
+            error: ClientError::from_code(code, "produce"),
+            doubt: false,
+        };
+        sender.complete(1, refused);
+        sender.complete(0, Outcome::Appended(Some(0)));
+        let queued: Vec<_> = sender.queue.iter().map(|batch| batch.id).collect();
+        assert_eq!(queued, [1]);
+    }
 }

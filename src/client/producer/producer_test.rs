@@ -140,9 +140,12 @@ async fn a_definite_refusal_does_not_settle_an_earlier_doubt() {
 async fn batches_out_of_order_behind_a_failed_one_are_sent_again_in_order() {
     let mut broker = FakeBroker::start().await;
     let producer = producer(&broker, |_| {}).await;
+    let first = send(&producer, "first");
+    appended(broker.next().await, 0);
+    first.await.unwrap().unwrap();
     let mut sent = Vec::new();
     let mut requests = Vec::new();
-    for (sequence, value) in (0..).zip(["a", "b", "c"]) {
+    for (sequence, value) in (1..).zip(["a", "b", "c"]) {
         sent.push(send(&producer, value));
         let request = broker.next().await;
         assert_eq!(identity(&request), (PRODUCER_ID, 0, sequence));
@@ -153,13 +156,50 @@ async fn batches_out_of_order_behind_a_failed_one_are_sent_again_in_order() {
     for (request, code) in requests.into_iter().zip(codes) {
         refuse(request, code);
     }
-    for sequence in 0..3 {
+    for sequence in 1..4 {
         let again = broker.next().await;
         assert_eq!(identity(&again), (PRODUCER_ID, 0, sequence));
         appended(again, i64::from(sequence));
     }
-    for (offset, sent) in (0..).zip(sent) {
+    for (offset, sent) in (1..).zip(sent) {
         assert_eq!(sent.await.unwrap().unwrap().offset, Some(offset));
+    }
+}
+
+#[tokio::test]
+async fn kafka14359_nothing_is_in_flight_behind_a_first_batch_that_may_be_refused() {
+    let mut broker = FakeBroker::start().await;
+    let producer = producer(&broker, |_| {}).await;
+    let sent = ["a", "b", "c"].map(|value| send(&producer, value));
+    refuse(broker.next().await, ErrorCode::NotLeaderOrFollower);
+    for sequence in 0..3 {
+        let request = broker.next().await;
+        let expected = (PRODUCER_ID, 0, sequence);
+        assert_eq!(identity(&request), expected, "a later batch would be taken");
+        appended(request, i64::from(sequence));
+    }
+    for sent in sent {
+        sent.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_leave_together_leave_in_the_order_of_their_sequences() {
+    let mut broker = FakeBroker::start().await;
+    let producer = producer(&broker, |_| {}).await;
+    let mut sent = vec![send(&producer, "first")];
+    let first = broker.next().await;
+    sent.extend((0..5).map(|_| send(&producer, "behind")));
+    let mut outstanding = producer.shared.outstanding.subscribe();
+    outstanding.wait_for(|count| *count == 6).await.unwrap();
+    appended(first, 0);
+    for sequence in 1..6 {
+        let request = broker.next().await;
+        assert_eq!(identity(&request), (PRODUCER_ID, 0, sequence));
+        appended(request, i64::from(sequence));
+    }
+    for sent in sent {
+        sent.await.unwrap().unwrap();
     }
 }
 
