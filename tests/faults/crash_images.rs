@@ -4,6 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
@@ -20,9 +21,11 @@ use libtest_mimic::{Failed, Trial};
 use crate::support::{Outcome, ensure};
 
 /// One of ten is one of the whole cluster.
-const STATES: usize = 20;
-/// A cluster that cannot come up takes its whole deadline.
-const DAMAGED_STATES: usize = 10;
+const STATES: usize = 10;
+/// The whole cluster and each node alone.
+const DAMAGED_STATES: usize = 4;
+/// A cluster that cannot come up takes all of it.
+const DAMAGED_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -58,16 +61,23 @@ fn run(flush_every_message: bool, results: &Path) -> Result<Store, Failed> {
     Ok(launch(&request, &Arc::new(Status::default()))?.store)
 }
 
-fn check(store: &Store, states: usize) -> Result<CrashSummary, Failed> {
+fn check(store: &Store) -> Result<CrashSummary, Failed> {
     let scratch = tempfile::tempdir()?;
     let subject = Subject::open(store)?;
-    Ok(subject.check(scratch.path(), states, 2, |_, _| ())?)
+    Ok(subject.check(scratch.path(), STATES, 2, |_, _| ())?)
+}
+
+fn check_damaged(store: &Store) -> Result<CrashSummary, Failed> {
+    let scratch = tempfile::tempdir()?;
+    let mut subject = Subject::open(store)?;
+    subject.give_up_after(DAMAGED_LIMIT);
+    Ok(subject.check(scratch.path(), DAMAGED_STATES, 2, |_, _| ())?)
 }
 
 fn flushed() -> Outcome {
     let results = tempfile::tempdir()?;
     let store = run(true, results.path())?;
-    let good = check(&store, STATES)?;
+    let good = check(&store)?;
     ensure(good.exit() == Exit::Kept, format!("{good:?}"))?;
     ensure(
         good.whole > 0 && good.checked > good.whole,
@@ -82,7 +92,7 @@ fn flushed() -> Outcome {
         let file = OpenOptions::new().write(true).open(&log)?;
         file.set_len(length / 2)?;
     }
-    let cut = check(&store, DAMAGED_STATES)?;
+    let cut = check_damaged(&store)?;
     let of_whole = |state: &&_| is_of_all_nodes(state) && !state_is_good(state);
     ensure(cut.exit() == Exit::Broken, format!("{cut:?}"))?;
     ensure(
@@ -91,7 +101,7 @@ fn flushed() -> Outcome {
     )?;
 
     fs::remove_file(image(&store, 2).join("quorum-state"))?;
-    let forgotten = check(&store, DAMAGED_STATES)?;
+    let forgotten = check_damaged(&store)?;
     let is_told = |finding: &Finding| match finding {
         Finding::NotRecovered(reason) => reason.contains("quorum-state"),
         _ => false,
@@ -110,7 +120,7 @@ fn state_is_good(state: &harness::crash::result::StateResult) -> bool {
 
 fn allowed() -> Outcome {
     let results = tempfile::tempdir()?;
-    let summary = check(&run(false, results.path())?, STATES)?;
+    let summary = check(&run(false, results.path())?)?;
     ensure(summary.exit() == Exit::Kept, format!("{summary:?}"))?;
     ensure(
         summary.allowed_losses > 0,

@@ -14,6 +14,12 @@ use crate::crash::{Subject, page};
 use crate::run::failure::RunFailure;
 use crate::run::store::Store;
 
+/// The most states of one run: each takes a good part of a second.
+pub const STATES_MAX: i64 = 100_000;
+
+/// The most at the same time: each has a network namespace and up to a whole cluster.
+pub const JOBS_MAX: i64 = 64;
+
 /// Between two plain lines of progress where there is no terminal, in states.
 const PLAIN_LINE_EVERY: u64 = 100;
 
@@ -66,9 +72,10 @@ fn check(arguments: &CrashImagesArgs, subject: &Subject) -> Result<CrashSummary,
         .tempdir_in(&arguments.run)
         .map_err(RunFailure::harness)?;
     in_memory(scratch.path());
-    let jobs = arguments.jobs.unwrap_or_else(cores);
-    let bar = progress(arguments.max as u64);
-    let checked = subject.check(scratch.path(), arguments.max, jobs, |summary, total| {
+    let jobs = arguments.jobs.map_or_else(cores, usize::from);
+    let bar = progress(u64::from(arguments.max));
+    let max = arguments.max as usize;
+    let checked = subject.check(scratch.path(), max, jobs, |summary, total| {
         let bad = summary.unrecoverable + summary.forbidden_losses;
         bar.set_length(total as u64);
         bar.set_position(summary.checked);

@@ -161,11 +161,11 @@ pub struct CrashImagesArgs {
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
     /// How many states, at most; one in ten is one of the whole cluster
-    #[arg(long, default_value_t = 200, value_name = "N")]
-    pub max: usize,
+    #[arg(long, default_value_t = 200, value_name = "N", value_parser = state_count())]
+    pub max: u32,
     /// How many at the same time [default: one for each core]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = job_count())]
+    pub jobs: Option<u16>,
 }
 
 /// Arguments of `verdict list`.
@@ -224,6 +224,14 @@ fn run_count() -> clap::builder::RangedU64ValueParser<u64> {
 
 fn node_count() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..=9)
+}
+
+fn state_count() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=crash_images::STATES_MAX)
+}
+
+fn job_count() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=crash_images::JOBS_MAX)
 }
 
 /// Reads the command line; on help, version or an error, the exit to end with.
@@ -288,6 +296,10 @@ mod tests {
             (&["check"], "<HISTORY>"),
             (&["compare", "one"], "2 values required"),
             (&["up", "--nodes", "0"], "1..=9"),
+            (&["crash-images", "r", "--max", "0"], "1..=100000"),
+            (&["crash-images", "r", "--max", "100001"], "1..=100000"),
+            (&["crash-images", "r", "--jobs", "0"], "1..=64"),
+            (&["crash-images", "r", "--jobs", "65"], "1..=64"),
             (&["replay", "r", "--times", "0"], "1..=10000"),
         ] {
             let message = refuse(arguments);

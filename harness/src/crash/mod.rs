@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use checkers::history::History;
 use nix::sched::{CloneFlags, setns};
@@ -44,6 +44,9 @@ const KILLED_EVERY: usize = 5;
 /// Draws for each state that is wanted: some make a state that there is already.
 const CANDIDATES: usize = 8;
 
+/// How long a whole cluster may take to come up, on a loaded machine.
+const WHOLE_WITHIN: Duration = Duration::from_secs(40);
+
 /// More faults of the harness than this say nothing new.
 const HARNESS_FAULTS_MAX: usize = 20;
 
@@ -56,6 +59,7 @@ pub struct Subject {
     durable: Vec<Logs>,
     wholes: Vec<WholeLoss>,
     skipped: Vec<String>,
+    whole_within: Duration,
 }
 
 /// One state to boot.
@@ -96,7 +100,13 @@ impl Subject {
             losses,
             wholes,
             skipped,
+            whole_within: WHOLE_WITHIN,
         })
+    }
+
+    /// Gives a whole cluster up after `limit`, where it is known that it cannot come up.
+    pub fn give_up_after(&mut self, limit: Duration) {
+        self.whole_within = limit;
     }
 
     /// Boots at most `max` states, `jobs` at a time, below the directory `scratch`; tells
@@ -179,7 +189,7 @@ impl Subject {
         let candidates = states(unsynced.unwrap_or(0), count, self.plan.seed);
         let mut seen = BTreeSet::new();
         let is_new = |state: &CrashState| seen.insert(signature(losses, *state));
-        let tried = candidates.take(count * CANDIDATES);
+        let tried = candidates.take(count.saturating_mul(CANDIDATES));
         tried.filter(is_new).take(count).collect()
     }
 
@@ -198,7 +208,7 @@ impl Subject {
         queue: &Mutex<VecDeque<Job>>,
         results: &Sender<io::Result<StateResult>>,
     ) -> io::Result<()> {
-        let stand = Stand::new(&self.plan)?;
+        let stand = Stand::new(&self.plan, self.whole_within)?;
         let namespace = stand.sandbox.namespace(OBSERVER)?.descriptor()?;
         setns(namespace, CloneFlags::CLONE_NEWNET)?;
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -19,7 +19,7 @@ use crate::cluster::node;
 use crate::crash::find::SavedLoss;
 use crate::crash::logs::{StoredLog, read_logs};
 use crate::crash::result::{Finding, StateResult};
-use crate::crash::stand::{Boot, Stand};
+use crate::crash::stand::{Boot, Stand, total};
 use crate::disk::journal::{CrashImage, CrashState};
 use crate::link::{Probe, probe_locally};
 use crate::sandbox::{Endpoint, Status};
@@ -60,7 +60,7 @@ pub(super) async fn check(
         nodes: vec![loss.node],
         loss: loss.name.clone(),
         state,
-        missing,
+        missing: total(&missing),
         killed: 0,
         findings,
         allowed: BTreeMap::new(),

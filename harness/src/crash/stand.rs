@@ -4,9 +4,11 @@
 //! configuration that the run gave its nodes, and processes on them.
 //! Invariant: what one state leaves behind never reaches the next one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::node_endpoints;
 use crate::crash::find::SavedLoss;
@@ -23,6 +25,8 @@ use crate::workload::log::client_endpoints;
 pub(super) struct Stand {
     pub(super) plan: Arc<Plan>,
     pub(super) sandbox: Sandbox,
+    /// How long a whole cluster may take to come up.
+    pub(super) whole_within: Duration,
 }
 
 /// One state on its way: its files vanish with it.
@@ -32,6 +36,9 @@ pub(super) struct Boot {
     pub(super) store: Store,
     pub(super) supervisor: Supervisor,
 }
+
+/// What a state lacks of what had been written, by disk.
+pub(super) type Missing = BTreeMap<DiskId, PowerLossEffect>;
 
 /// The plan of the run `plan` without its faults and its workload, on plain disks.
 pub(super) fn boot_plan(plan: &Plan) -> Plan {
@@ -46,11 +53,12 @@ pub(super) fn boot_plan(plan: &Plan) -> Plan {
 
 impl Stand {
     /// A stand with a namespace of its own.
-    pub(super) fn new(plan: &Arc<Plan>) -> io::Result<Self> {
+    pub(super) fn new(plan: &Arc<Plan>, whole_within: Duration) -> io::Result<Self> {
         let endpoints = node_endpoints(plan).chain(client_endpoints(plan));
         Ok(Self {
             plan: Arc::clone(plan),
             sandbox: Sandbox::shared(endpoints.chain([OBSERVER]))?,
+            whole_within,
         })
     }
 
@@ -60,10 +68,10 @@ impl Stand {
         scratch: &Path,
         losses: &[&SavedLoss],
         state: CrashState,
-    ) -> io::Result<(Boot, PowerLossEffect)> {
+    ) -> io::Result<(Boot, Missing)> {
         let folder = tempfile::tempdir_in(scratch)?;
         let store = Store::open(folder.path());
-        let mut missing = PowerLossEffect::default();
+        let mut missing = Missing::new();
         for loss in losses {
             for path in [store.node_log(loss.node), store.node_config(loss.node)] {
                 std::fs::create_dir_all(path)?;
@@ -71,9 +79,7 @@ impl Stand {
             std::fs::create_dir_all(store.node_data(loss.node))?;
             for (disk, image) in &loss.disks {
                 let made = image.materialize(salted(state, *disk), &store.backing(*disk))?;
-                missing.unsynced += made.unsynced;
-                missing.lost += made.lost;
-                missing.lost_bytes += made.lost_bytes;
+                missing.insert(*disk, made);
             }
         }
         std::fs::create_dir_all(store.clients())?;
@@ -97,6 +103,17 @@ impl Boot {
         }
         Ok(())
     }
+}
+
+/// What all disks lack together.
+pub(super) fn total(missing: &Missing) -> PowerLossEffect {
+    let mut total = PowerLossEffect::default();
+    for effect in missing.values() {
+        total.unsynced += effect.unsynced;
+        total.lost += effect.lost;
+        total.lost_bytes += effect.lost_bytes;
+    }
+    total
 }
 
 /// Disks of one state draw differently.

@@ -2,33 +2,44 @@
 //!
 //! In: the crash images of all nodes, one state of them, and the history of the run. Out: whether
 //! the cluster came back, and what the contract says of what fresh clients read from it.
-//! Invariant: judged is the history up to the moment at which all nodes were dead, followed by the
-//! final reads of this cluster; an answer that a client got later says nothing about this state.
+//! Invariant: judged is the history up to the moment at which all nodes were dead, what this state
+//! lacks, and the final reads of this cluster; neither an answer that a client got later nor what
+//! the disks lost in the run says anything about this state.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
+use checkers::anomaly::Kind;
 use checkers::contract::Contract;
 use checkers::history::{Action, FINAL_READS, History, Op, OpType};
 use checkers::verdict::{Validity, Verdict};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::cluster::observer::Observer;
+use crate::cluster::view::View;
 use crate::crash::find::{SavedLoss, WholeLoss};
 use crate::crash::result::{Finding, StateResult, UNDECIDED};
-use crate::crash::stand::{Boot, Stand};
+use crate::crash::stand::{Boot, Missing, Stand, total};
 use crate::disk::journal::CrashState;
+use crate::plan::Plan;
 use crate::recorder::{Clock, Entry, Recorder};
 use crate::run::judge::read_history;
 use crate::workload::log::Clients;
 use crate::workload::session::{HARNESS_PROCESS, Session};
 
-/// How long the cluster may take to be whole, on a loaded machine.
-const RECOVERY_LIMIT: Duration = Duration::from_secs(40);
+/// What became of the booted cluster.
+enum Read {
+    /// It is whole, and this is what fresh clients read.
+    Whole(Vec<Op>),
+    /// All nodes are there, and a partition has no leader or too few replicas in sync.
+    Silent(String),
+    /// Anything else.
+    Failed(String),
+}
 
 /// Boots the nodes of `losses` on `state`. An error is the harness's.
 pub(super) async fn check(
@@ -43,9 +54,13 @@ pub(super) async fn check(
     let read = read(stand, &boot, history).await;
     boot.end().await?;
     let (findings, allowed, verdict) = match read? {
-        Err(reason) => (vec![Finding::NotRecovered(reason)], BTreeMap::new(), None),
-        Ok(reads) => {
-            let verdict = judge(history, whole, reads)?;
+        Read::Failed(reason) => (vec![Finding::NotRecovered(reason)], BTreeMap::new(), None),
+        Read::Silent(reason) => {
+            let (findings, allowed) = silence(&spliced(history, whole, &missing, vec![])?, reason);
+            (findings, allowed, None)
+        }
+        Read::Whole(reads) => {
+            let verdict = judge(&spliced(history, whole, &missing, reads)?);
             let (findings, allowed) = sort(&verdict);
             (findings, allowed, Some(word(verdict.validity)))
         }
@@ -56,7 +71,7 @@ pub(super) async fn check(
             .first()
             .map_or(String::new(), |loss| loss.name.clone()),
         state,
-        missing,
+        missing: total(&missing),
         killed: 0,
         findings,
         allowed,
@@ -65,20 +80,18 @@ pub(super) async fn check(
 }
 
 /// What fresh clients read once the cluster is whole; what kept it from that.
-async fn read(
-    stand: &Stand,
-    boot: &Boot,
-    history: &History,
-) -> io::Result<Result<Vec<Op>, String>> {
+async fn read(stand: &Stand, boot: &Boot, history: &History) -> io::Result<Read> {
     let (plan, store) = (&stand.plan, &boot.store);
     let observer = Observer::new(plan);
     let cluster = Cluster::start(plan, &stand.sandbox, &boot.supervisor, store, &observer);
     let cluster = cluster.map_err(io::Error::other)?;
-    if let Err(missing) = cluster
-        .wait_until_whole(Instant::now() + RECOVERY_LIMIT)
-        .await
-    {
-        return Ok(Err(missing));
+    let deadline = Instant::now() + stand.whole_within;
+    if let Err(missing) = cluster.wait_until_whole(deadline).await {
+        let view = observer.look().await;
+        return Ok(match (cluster.first_death(), view) {
+            (None, Ok(view)) if lacks_only_replicas(&view, plan) => Read::Silent(missing),
+            _ => Read::Failed(missing),
+        });
     }
     let header = history.header.clone();
     let (recorder, writer) =
@@ -93,10 +106,17 @@ async fn read(
     writer.finish().map_err(io::Error::other)?;
     if let Err(unfinished) = ended {
         let unfinished: Vec<String> = unfinished.iter().map(ToString::to_string).collect();
-        return Ok(Err(unfinished.join("; ")));
+        return Ok(Read::Failed(unfinished.join("; ")));
     }
     let reads = read_history(&store.history()).map_err(io::Error::other)?;
-    Ok(Ok(reads.ops))
+    Ok(Read::Whole(reads.ops))
+}
+
+/// Whether all that is missing is leaders or replicas in sync.
+fn lacks_only_replicas(view: &View, plan: &Plan) -> bool {
+    view.missing_nodes(plan).is_none()
+        && view.partitions.len() == plan.cluster.partitions as usize
+        && view.complaint(plan).is_some()
 }
 
 fn record_final_reads(session: &Session, kind: OpType) {
@@ -109,25 +129,77 @@ fn record_final_reads(session: &Session, kind: OpType) {
     });
 }
 
-/// Judges the answers that were given before the loss, and `reads` after it.
-fn judge(history: &History, whole: &WholeLoss, reads: Vec<Op>) -> io::Result<Verdict> {
-    let ops = splice(&history.ops, whole, reads);
-    let spliced = History::from_ops(history.header.clone(), ops).map_err(io::Error::other)?;
-    Ok(checkers::check(&spliced, &Contract::of(&spliced)))
+/// The answers that were given before the loss, what it took in this state, and `reads` after it.
+fn spliced(
+    history: &History,
+    whole: &WholeLoss,
+    missing: &Missing,
+    reads: Vec<Op>,
+) -> io::Result<History> {
+    let ops = splice(&history.ops, whole, proof(whole, missing), reads);
+    History::from_ops(history.header.clone(), ops).map_err(io::Error::other)
 }
 
-/// The lines up to the loss, its proof, and `reads` as processes that were never seen before.
-fn splice(before: &[Op], whole: &WholeLoss, reads: Vec<Op>) -> Vec<Op> {
+fn judge(spliced: &History) -> Verdict {
+    checkers::check(spliced, &Contract::of(spliced))
+}
+
+/// What a cluster means of which a partition stays silent for this `reason`.
+fn silence(spliced: &History, reason: String) -> (Vec<Finding>, BTreeMap<String, u64>) {
+    if Contract::of(spliced).availability_after_heal().forbidden {
+        return (vec![Finding::NotRecovered(reason)], BTreeMap::new());
+    }
+    let unavailable = Kind::Unavailable.name().to_owned();
+    (Vec::new(), [(unavailable, 1)].into())
+}
+
+/// The proof of the loss with what the disks lack in this state: in the run, another one, they
+/// may have lost more or less.
+fn proof(whole: &WholeLoss, missing: &Missing) -> Op {
+    let disks = missing.iter().map(|(disk, effect)| {
+        json!({
+            "node": disk.node,
+            "directory": disk.directory,
+            "unsynced": effect.unsynced,
+            "lost": effect.lost,
+            "lost_bytes": effect.lost_bytes,
+        })
+    });
+    let disks: Value = disks.collect();
+    let mut proof = whole.proof.clone();
+    if let Action::Nemesis(event) = &mut proof.action
+        && let Value::Object(detail) = &mut event.detail
+    {
+        detail.insert("disks".to_owned(), disks);
+    }
+    proof
+}
+
+/// The lines up to the loss, its `proof`, and `reads` as processes that were never seen before.
+fn splice(before: &[Op], whole: &WholeLoss, proof: Op, reads: Vec<Op>) -> Vec<Op> {
     let is_before = |op: &&Op| op.index <= whole.index;
     let mut ops: Vec<Op> = before.iter().filter(is_before).cloned().collect();
-    let fresh = ops.iter().map(|op| op.process + 1).max().unwrap_or(1);
     let time = ops.last().map_or(0, |op| op.time);
-    for mut op in std::iter::once(whole.proof.clone()).chain(reads) {
-        op.index = ops.last().map_or(0, |last| last.index + 1);
-        op.time = op.time.max(time);
+    let mut fresh = before.iter().map(|op| op.process + 1).max().unwrap_or(1);
+    // A node that was still dying may have stored them; what came of them is not known.
+    let is_on_its_way = |op: &&Op| {
+        let is_send = op.kind == OpType::Invoke && matches!(op.action, Action::Send(_));
+        is_send && op.index > whole.index && op.index < whole.proof.index
+    };
+    let mut sends: Vec<Op> = before.iter().filter(is_on_its_way).cloned().collect();
+    for send in &mut sends {
+        send.process = fresh;
+        fresh += 1;
+    }
+    let reads = reads.into_iter().map(|mut op| {
         if op.process != HARNESS_PROCESS {
             op.process += fresh;
         }
+        op
+    });
+    for mut op in sends.into_iter().chain([proof]).chain(reads) {
+        op.index = ops.last().map_or(0, |last| last.index + 1);
+        op.time = op.time.max(time);
         ops.push(op);
     }
     ops
@@ -163,129 +235,5 @@ fn word(validity: Validity) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use checkers::history::{Header, Key, Poll, Record, RecordValue, Send, Settings};
-    use serde_json::{Value, json};
-
-    fn op(index: u64, process: u64, kind: OpType, action: Action) -> Op {
-        Op {
-            index,
-            time: index,
-            process,
-            kind,
-            action,
-            error: None,
-            node: None,
-        }
-    }
-
-    fn power_loss(index: u64, phase: &str) -> Op {
-        let event = json!({
-            "fault": "power-loss", "class": "power-loss", "phase": phase,
-            "target": ["n1", "n2", "n3"],
-            "detail": {
-                "spec": { "stagger_ms": 0 },
-                "images": { "1": "crash-1", "2": "crash-1", "3": "crash-2" },
-            },
-        });
-        let event = serde_json::from_value(event).unwrap();
-        op(index, 0, OpType::Info, Action::Nemesis(Box::new(event)))
-    }
-
-    fn send(value: u64, offset: Option<i64>) -> Action {
-        let key = Key::new("t", 0);
-        Action::Send(vec![Send { key, value, offset }])
-    }
-
-    /// Two sends are acknowledged before the loss, one after it.
-    fn history(flush_every_message: bool) -> History {
-        let settings = Settings {
-            replication_factor: 3,
-            min_insync_replicas: 2,
-            flush_every_message,
-            ..Settings::default()
-        };
-        let mut header = Header::new(settings, Value::Null);
-        header.final_reads = true;
-        let mut ops = Vec::new();
-        for value in 0..3 {
-            if value == 2 {
-                ops.push(power_loss(4, "inject"));
-                ops.push(power_loss(5, "prove"));
-            }
-            let index = ops.len() as u64;
-            ops.push(op(index, 1, OpType::Invoke, send(value, None)));
-            ops.push(op(
-                index + 1,
-                1,
-                OpType::Ok,
-                send(value, Some(value as i64)),
-            ));
-        }
-        History::from_ops(header, ops).unwrap()
-    }
-
-    fn reads(values: std::ops::Range<u64>) -> Vec<Op> {
-        let record = |value: u64| Record(value as i64, RecordValue::Unique(value));
-        let end = values.end as i64;
-        let poll = Poll {
-            records: [(Key::new("t", 0), values.map(record).collect())].into(),
-        };
-        let list = |offset| {
-            Action::ListOffsets(vec![checkers::history::ListOffset {
-                bound: checkers::history::Bound::End,
-                key: Key::new("t", 0),
-                offset,
-            }])
-        };
-        let assign = || Action::Assign(vec![Key::new("t", 0)]);
-        let seek = || {
-            let beginning = checkers::history::Position::Beginning;
-            Action::Seek([(Key::new("t", 0), beginning)].into())
-        };
-        let admin = || Action::Admin(FINAL_READS.into());
-        let steps = [
-            (0, OpType::Invoke, admin()),
-            (1, OpType::Invoke, list(None)),
-            (1, OpType::Ok, list(Some(end))),
-            (1, OpType::Invoke, assign()),
-            (1, OpType::Ok, assign()),
-            (1, OpType::Invoke, seek()),
-            (1, OpType::Ok, seek()),
-            (1, OpType::Invoke, Action::Poll(Poll::default())),
-            (1, OpType::Ok, Action::Poll(poll)),
-            (0, OpType::Ok, admin()),
-        ];
-        let steps = steps.into_iter().zip(0..);
-        steps
-            .map(|((process, kind, action), index)| op(index, process, kind, action))
-            .collect()
-    }
-
-    fn found(flush_every_message: bool, values: std::ops::Range<u64>) -> Verdict {
-        let history = history(flush_every_message);
-        let losses = crate::crash::find::whole_losses(&history, 3);
-        assert_eq!(losses.len(), 1);
-        judge(&history, &losses[0], reads(values)).unwrap()
-    }
-
-    #[test]
-    fn a_send_that_was_acknowledged_before_the_loss_must_be_read() {
-        let (findings, _) = sort(&found(true, 0..2));
-        assert_eq!(findings, vec![]);
-        let (findings, _) = sort(&found(true, 0..1));
-        let is_lost = |finding: &Finding| match finding {
-            Finding::Forbidden { anomaly, .. } => anomaly == "lost-write",
-            _ => false,
-        };
-        assert!(findings.iter().any(is_lost), "{findings:?}");
-    }
-
-    #[test]
-    fn without_flush_the_same_loss_is_allowed_and_told() {
-        let (findings, allowed) = sort(&found(false, 0..1));
-        assert_eq!(findings, vec![]);
-        assert_eq!(allowed.get("lost-write"), Some(&1), "{allowed:?}");
-    }
-}
+#[path = "whole_test.rs"]
+mod whole_test;
