@@ -10,6 +10,7 @@ use harness::nemesis::{
 };
 use libtest_mimic::Trial;
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 
 use crate::brokers::{TOPIC, expect_end, producer, send, with_topic};
 use crate::support::{Cluster, Outcome, ensure, soon, trial};
@@ -28,6 +29,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial(
             "damage::the_wrong_directory_is_refused_and_put_back",
             refused,
+        ),
+        trial(
+            "damage::foreign_files_are_put_back_before_they_are_damaged",
+            foreign,
         ),
         trial("damage::the_atlas_refuses_what_it_cannot_judge", atlas),
     ]
@@ -205,6 +210,28 @@ async fn refused() -> Outcome {
         cluster.arena.supervisor.unexpected_exits().is_empty(),
         "an unexpected exit",
     )?;
+    whole(&cluster).await
+}
+
+/// A second fault strikes while the node finds out that its files are another's.
+async fn foreign() -> Outcome {
+    let cluster = filled().await?;
+    let swap = |keep_identity| damage(Damage::Swap { keep_identity }, false);
+    let starts = Notify::new();
+    let on_step = |step| {
+        if let Step::Healed(..) = step {
+            starts.notify_one();
+        }
+    };
+    let spec = swap(false);
+    let first = run_fault(&cluster.arena, &spec, HOLD, 7, &on_step);
+    let second = async {
+        starts.notified().await;
+        run(&cluster, &swap(true)).await.0
+    };
+    let (first, second) = tokio::join!(first, second);
+    is_seen(&first)?;
+    is_vacuous(&second)?;
     whole(&cluster).await
 }
 

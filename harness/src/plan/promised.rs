@@ -5,7 +5,8 @@
 
 use checkers::history::{Acks as HistoryAcks, FaultClass, GroupSettings, OffsetsTopic, Settings};
 
-use crate::nemesis::Target;
+use crate::disk::rule::DiskAction;
+use crate::nemesis::{FaultSpec, Target};
 use crate::plan::disk::STALL_TIMEOUT;
 use crate::plan::{ClusterPlan, GroupPlan, Plan, ScheduledFault};
 use crate::run::faults::class;
@@ -54,11 +55,13 @@ impl Plan {
 
 impl Plan {
     /// How long a partition may acknowledge nothing while the faults of the plan act. Only
-    /// promised if one node's log directories hang at a time: then the others go on.
+    /// promised if one node's log directories hang at a time: then the others go on. A directory
+    /// that is slow, but completes operations, is not given up, and how long it takes depends on
+    /// how much it is asked for.
     fn available_within_ms(&self) -> Option<u64> {
         let hangs = |fault: &ScheduledFault| {
             let is_of_one = !matches!(fault.what.target(), Target::All | Target::Followers { .. });
-            is_of_one && class(&fault.what) == FaultClass::DiskStall
+            is_of_one && class(&fault.what) == FaultClass::DiskStall && !is_slow(&fault.what)
         };
         let apart = |pair: &[ScheduledFault]| match pair {
             [first, second] => first.heal_ms().is_some_and(|heal| heal <= second.at_ms),
@@ -70,6 +73,12 @@ impl Plan {
         let timeout = self.cluster.setting(STALL_TIMEOUT)?.parse::<u64>().ok()?;
         is_promised.then_some(timeout + NEW_LEADER_MS)
     }
+}
+
+/// Whether the fault delays operations of a disk, each of which ends.
+pub(super) fn is_slow(fault: &FaultSpec) -> bool {
+    let slow = |action: &DiskAction| matches!(action, DiskAction::Slow { .. });
+    matches!(fault, FaultSpec::Disk { rule, .. } if slow(&rule.action))
 }
 
 impl GroupPlan {
@@ -142,6 +151,16 @@ mod tests {
         let timeout = hangs.cluster.setting(STALL_TIMEOUT).expect("drawn");
         let within = timeout.parse::<u64>().expect("a number") + 2_000;
         assert_eq!(hangs.settings().available_within_ms, Some(within));
+        let mut slow = hangs.clone();
+        for fault in &mut slow.faults {
+            if let FaultSpec::Disk { rule, .. } = &mut fault.what {
+                rule.action = DiskAction::Slow {
+                    mean_ms: 60,
+                    jitter_ms: 40,
+                };
+            }
+        }
+        assert_eq!(slow.settings().available_within_ms, None);
         let mut overlap = hangs.clone();
         overlap.faults.insert(0, overlap.faults[0].clone());
         assert_eq!(overlap.settings().available_within_ms, None);

@@ -1,8 +1,8 @@
-//! What a fault asks of the supervisor for a time: that a process stays down, or that its end is
-//! no surprise.
+//! What a fault asks of the supervisor for a time: that a process stays down, that its end is no
+//! surprise, or that no other fault changes its files.
 //!
-//! In: leases on one slot, given back when they are dropped. Out: whether a start is refused, and
-//! whether an exit is excused.
+//! In: leases on one slot, given back when they are dropped. Out: whether a start is refused,
+//! whether an exit is excused, and whether the files are another's.
 //! Keeps: nothing of a fault outlives it, even one that is dropped half way.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ pub(super) struct Leases(Arc<Mutex<Held>>);
 #[derive(Default)]
 struct Held {
     down: usize,
+    claimed: bool,
     next: u64,
     excuses: BTreeMap<u64, Excuse>,
 }
@@ -28,6 +29,10 @@ struct Held {
 /// As long as it lives, the process cannot be started.
 #[derive(Debug)]
 pub struct Down(Leases);
+
+/// As long as it lives, nobody else gets one for the same process.
+#[derive(Debug)]
+pub struct Claim(Leases);
 
 /// As long as it lives, exits that its excuse covers count as asked for.
 #[derive(Debug)]
@@ -37,6 +42,11 @@ impl Leases {
     pub(super) fn hold_down(&self) -> Down {
         self.lock().down += 1;
         Down(self.clone())
+    }
+
+    pub(super) fn claim(&self) -> Option<Claim> {
+        let was_claimed = std::mem::replace(&mut self.lock().claimed, true);
+        (!was_claimed).then(|| Claim(self.clone()))
     }
 
     pub(super) fn excuse(&self, excuse: Excuse) -> Excused {
@@ -57,6 +67,12 @@ impl Leases {
 
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.lock().claimed = false;
     }
 }
 

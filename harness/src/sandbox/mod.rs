@@ -19,7 +19,7 @@ pub mod supervisor;
 pub(crate) mod sys;
 
 pub use endpoint::{Endpoint, node_address};
-pub use lease::{Down, Excused};
+pub use lease::{Claim, Down, Excused};
 pub use netns::NetNs;
 pub use process::{Output, Pipes, ProcessSpec, Program};
 pub use supervisor::{Exit, ProcessError, Status, Supervisor};

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use crate::disk::Disks;
 use crate::sandbox::endpoint::Endpoint;
-use crate::sandbox::lease::{Down, Excuse, Excused, Leases};
+use crate::sandbox::lease::{Claim, Down, Excuse, Excused, Leases};
 use crate::sandbox::process::{Pipes, ProcessSpec};
 
 /// How long the kernel may take to end a process after SIGKILL, on a loaded machine.
@@ -234,6 +234,11 @@ impl Supervisor {
     /// Keeps the process of `endpoint`, once it has ended, from being started.
     pub fn hold_down(&self, endpoint: Endpoint) -> Result<Down, ProcessError> {
         self.slot(endpoint, |slot| slot.leases.hold_down())
+    }
+
+    /// The right to change the files of `endpoint`, unless another fault has it.
+    pub fn claim(&self, endpoint: Endpoint) -> Result<Option<Claim>, ProcessError> {
+        self.slot(endpoint, |slot| slot.leases.claim())
     }
 
     /// Exits of `endpoint`'s processes that `excuse` covers count as asked for.

@@ -69,13 +69,19 @@ impl DamageFault {
         }
     }
 
-    /// The running nodes among the targets and the directories that are meant.
+    /// The running nodes among the targets, unless another fault still damages them, and the
+    /// directories that are meant.
     fn choose(&self, arena: &Arena) -> Result<Vec<Victim>, String> {
         let mut victims = Vec::new();
         for node in &self.targets {
-            if arena.supervisor.pid(Endpoint::of(*node)).is_err() {
+            let endpoint = Endpoint::of(*node);
+            if arena.supervisor.pid(endpoint).is_err() {
                 continue;
             }
+            let claim = arena.supervisor.claim(endpoint);
+            let Some(claim) = claim.map_err(|error| error.to_string())? else {
+                continue;
+            };
             let all = arena.files.of(*node);
             let path = |disk| arena.files.path(disk);
             let disks = self.directory.resolve(&all, path, self.draw)?;
@@ -93,13 +99,14 @@ impl DamageFault {
                 directories: disks.into_iter().filter_map(struck).collect(),
                 loss: None,
                 down: None,
+                claim: Some(claim),
                 excused: None,
                 printed: 0,
                 noticed: Vec::new(),
             });
         }
         if victims.is_empty() {
-            return Err("none of the targets was running".into());
+            return Err("none of the targets was running and free of other damage".into());
         }
         Ok(victims)
     }
@@ -310,6 +317,7 @@ impl Fault for DamageFault {
             for victim in &mut self.victims {
                 let back = victim.come_back(arena).await;
                 victim.excused = None;
+                victim.claim = None;
                 back?;
             }
             Ok(())

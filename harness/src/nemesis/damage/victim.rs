@@ -20,7 +20,7 @@ use crate::nemesis::kill::start_again;
 use crate::nemesis::{
     Arena, PROBE_PAUSE, RECOVERY_LIMIT, answers_locally, power_on, wait_until_it_answers,
 };
-use crate::sandbox::{Down, Endpoint, Excused, Exit, Status};
+use crate::sandbox::{Claim, Down, Endpoint, Excused, Exit, Status};
 
 /// Lines of a node's log that are told.
 const LINES_TOLD: usize = 6;
@@ -35,6 +35,9 @@ pub(super) struct Victim {
     /// What it may have lost by it.
     pub(super) loss: Option<Loss>,
     pub(super) down: Option<Down>,
+    /// Until it is back no other fault changes its files: that one would take what this one put
+    /// there for the node's own.
+    pub(super) claim: Option<Claim>,
     pub(super) excused: Option<Excused>,
     /// What it had printed before it started again.
     pub(super) printed: u64,
