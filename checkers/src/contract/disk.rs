@@ -90,7 +90,7 @@ const UNCLEAN: [FaultClass; 7] = [
     FaultClass::Resource,
 ];
 
-/// Which nodes each class of fault was injected on.
+/// What each class of fault did to which nodes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Struck {
     by: BTreeMap<FaultClass, BTreeSet<String>>,
@@ -112,16 +112,17 @@ impl Struck {
                 continue;
             }
             let told = told_of(event, events.get(position..).unwrap_or_default());
-            let nodes = event.nodes().map(str::to_owned);
-            if told.iter().any(|event| event.is_atlas()) {
-                struck.spared.extend(nodes);
-            } else if event.class == FaultClass::PowerLoss {
-                // What took nothing was no more than a crash.
-                let (hurt, unhurt): (Vec<_>, Vec<_>) = nodes.partition(|node| lost(&told, node));
-                struck.add(FaultClass::PowerLoss, hurt.into_iter());
-                struck.add(FaultClass::ProcessCrash, unhurt.into_iter());
-            } else {
-                struck.add(event.class, nodes);
+            let is_spared = told.iter().any(|event| event.is_atlas());
+            for node in event.nodes() {
+                let Some(class) = done_to(node, event.class, &told) else {
+                    continue;
+                };
+                let node = node.to_owned();
+                if is_spared && class == event.class {
+                    struck.spared.insert(node);
+                } else {
+                    struck.add(class, std::iter::once(node));
+                }
             }
         }
         struck
@@ -222,29 +223,62 @@ impl Struck {
 
 /// All that a fault told from its injection, the first of `events`, until it is injected again.
 fn told_of<'a>(fault: &NemesisEvent, events: &[&'a NemesisEvent]) -> Vec<&'a NemesisEvent> {
-    let same = |event: &&&NemesisEvent| event.fault == fault.fault && event.target == fault.target;
+    let same = |event: &&&NemesisEvent| {
+        let is_same = event.fault == fault.fault && event.class == fault.class;
+        is_same && event.target == fault.target
+    };
     let mut told: Vec<&NemesisEvent> = events.first().copied().into_iter().collect();
     let later = events.iter().skip(1).filter(same);
     told.extend(later.take_while(|event| event.phase != Phase::Inject));
     told
 }
 
-/// Whether a loss of power took anything from this node, as far as its disks tell: unless all of
-/// them say that they lost nothing, it did.
-fn lost(told: &[&NemesisEvent], node: &str) -> bool {
-    let disks = told
-        .iter()
-        .filter_map(|event| event.detail.get("disks")?.as_array());
-    let of_node = |disk: &&Value| {
-        let id = disk.get("node").and_then(Value::as_i64);
+/// What a fault of this class did to one of its nodes, as far as it told: what took nothing from a
+/// node was no more than the stop that it began with, and a rule that hit nothing did nothing.
+fn done_to(node: &str, class: FaultClass, told: &[&NemesisEvent]) -> Option<FaultClass> {
+    let hit = was_hit(node, told);
+    match class {
+        FaultClass::PowerLoss | FaultClass::Corruption | FaultClass::Wipe if !hit => {
+            let is_rule = told.iter().any(|event| event.detail.get("rule").is_some());
+            (!is_rule).then_some(FaultClass::ProcessCrash)
+        }
+        FaultClass::Disk | FaultClass::DiskFull | FaultClass::DiskStall | FaultClass::LyingDisk
+            if !hit =>
+        {
+            None
+        }
+        FaultClass::DiskStall if !stayed_up(node, told) => Some(FaultClass::ProcessCrash),
+        class => Some(class),
+    }
+}
+
+/// Whether a node whose disk hung is known to have come back without having been stopped: one that
+/// gives up the directory of its metadata log ends, and one that does not come back is killed.
+fn stayed_up(node: &str, told: &[&NemesisEvent]) -> bool {
+    let is_over = told.iter().any(|event| event.phase == Phase::Recovered);
+    is_over && !told.iter().any(|event| event.repaired(node))
+}
+
+/// Whether a fault took or hit anything of this node. Its disks and files tell; without them the
+/// nemesis, if it saw no effect; and if nobody tells, it did.
+fn was_hit(node: &str, told: &[&NemesisEvent]) -> bool {
+    let parts = |event: &&NemesisEvent| {
+        let mut keys = ["disks", "damaged"].iter();
+        keys.find_map(|key| event.detail.get(key)?.as_array().cloned())
+    };
+    let mut parts = told.iter().filter_map(parts).peekable();
+    if parts.peek().is_none() {
+        let saw = |phase| told.iter().any(|event| event.phase == phase);
+        return saw(Phase::Prove) || !saw(Phase::Vacuous);
+    }
+    let of_node = |part: &Value| {
+        let id = part.get("node").and_then(Value::as_i64);
         id.is_some_and(|id| format!("n{id}") == node)
     };
-    let mut losses = disks
+    let is_none = |part: &Value, key| part.get(key).and_then(Value::as_u64) == Some(0);
+    parts
         .flatten()
-        .filter(of_node)
-        .map(|disk| disk.get("lost").and_then(Value::as_u64))
-        .peekable();
-    losses.peek().is_none() || losses.any(|lost| lost != Some(0))
+        .any(|part| of_node(&part) && !is_none(&part, "lost") && !is_none(&part, "hits"))
 }
 
 /// What happened to which nodes: `n1 and n2 lost power with what was not flushed`.

@@ -108,7 +108,11 @@ fn kip966_each_row_of_the_table_and_its_near_miss() {
         ),
         (every(), &[(PowerLoss, &[1]), (ProcessCrash, &[2, 3])], kept),
         (never(), &[(PowerLoss, &[1]), (Disk, &[2])], may_lose),
-        (never(), &[(PowerLoss, &[1]), (DiskStall, &[2, 3])], kept),
+        (
+            never(),
+            &[(PowerLoss, &[1]), (DiskStall, &[2, 3])],
+            may_lose,
+        ),
         (never(), &[(PowerLoss, &[1]), (Stop, &[2, 3])], kept),
         (never(), &[(PowerLoss, &[1]), (ProcessCrash, &[1])], kept),
     ] {
@@ -173,10 +177,98 @@ fn a_loss_of_power_that_took_nothing_is_a_crash() {
     let one = promise(vec![disk(1, 7), disk(2, 0)]);
     assert!(!one.forbidden, "the other stopped uncleanly: {one:?}");
     assert!(one.because.contains("n2 stopped uncleanly"), "{one:?}");
+    assert!(promise(vec![disk(1, 3)]).because.contains("n2 stopped"));
+    let absent = promise(vec![disk(1, 0)]);
+    assert!(absent.forbidden, "the other was not struck: {absent:?}");
+}
+
+#[test]
+fn a_fault_that_was_seen_to_do_nothing_excuses_nothing() {
+    let after = |class, phase, detail: Value| {
+        let inject = event(class, Phase::Inject, &[1, 2], Value::Null);
+        let told = event(class, phase, &[1, 2], detail);
+        contract_of(&never(), vec![inject, told]).promise(Kind::LostWrite)
+    };
+    for class in [PowerLoss, Corruption, Wipe] {
+        let why = json!("none of the targets was running");
+        let vacuous = after(class, Phase::Vacuous, why.clone());
+        assert!(vacuous.forbidden, "{class:?}: {vacuous:?}");
+        let seen = after(class, Phase::Prove, why);
+        assert!(!seen.forbidden, "{class:?}: {seen:?}");
+    }
+    let goodbye = json!({ "disks": [{ "node": 1, "lost": 2 }, { "node": 2, "lost": 3 }] });
+    let heard = after(PowerLoss, Phase::Vacuous, goodbye);
+    assert!(!heard.forbidden, "a goodbye brings nothing back: {heard:?}");
+    let damaged = json!({ "damaged": [{ "node": 1, "file": "t-0/0.log" }] });
+    let one = after(Wipe, Phase::Prove, damaged);
+    assert!(one.because.contains("n2 stopped uncleanly"), "{one:?}");
+}
+
+#[test]
+fn a_vacuous_fault_that_is_injected_again_counts_when_it_has_an_effect() {
+    let fault = |phase| event(Wipe, phase, &[1, 2], Value::Null);
+    let twice = vec![
+        fault(Phase::Inject),
+        fault(Phase::Vacuous),
+        fault(Phase::Inject),
+    ];
+    let promise = contract_of(&never(), twice).promise(Kind::LostWrite);
+    assert!(!promise.forbidden, "nobody told what the second one did");
+}
+
+#[test]
+fn a_disk_that_hangs_may_stop_its_node_uncleanly_unless_it_is_seen_to_have_stayed_up() {
+    let promise = |phase, repaired: Value| {
+        let disks = json!([{ "node": 2, "hits": 7 }, { "node": 12, "hits": 7 }]);
+        let detail = json!({ "rule": {}, "disks": disks, "repaired": repaired });
+        let events = vec![
+            event(PowerLoss, Phase::Inject, &[1], Value::Null),
+            event(DiskStall, Phase::Inject, &[2, 12], Value::Null),
+            event(DiskStall, phase, &[2, 12], detail),
+        ];
+        contract_of(&never(), events).promise(Kind::LostWrite)
+    };
+    assert!(promise(Phase::Recovered, json!([])).forbidden);
+    assert!(!promise(Phase::Prove, json!([])).forbidden, "not back yet");
+    let restarted = "node 12 had a directory offline and was restarted by SIGKILL";
+    let killed = promise(Phase::Recovered, json!([restarted]));
+    assert!(!killed.forbidden, "{killed:?}");
     assert!(
-        !promise(vec![disk(1, 0)]).forbidden,
-        "nothing is known of the other"
+        killed.because.contains("and n12 stopped uncleanly"),
+        "{killed:?}"
     );
+}
+
+#[test]
+fn a_rule_counts_only_on_nodes_whose_operations_it_hit() {
+    let promise = |class, hits: [u64; 2]| {
+        let [first, second] = hits;
+        let disks = json!([{ "node": 2, "hits": first }, { "node": 3, "hits": second }]);
+        let told = json!({ "rule": {}, "disks": disks });
+        let events = vec![
+            event(PowerLoss, Phase::Inject, &[1], Value::Null),
+            event(class, Phase::Inject, &[2, 3], Value::Null),
+            event(class, Phase::Prove, &[2, 3], told),
+        ];
+        contract_of(&never(), events).promise(Kind::LostWrite)
+    };
+    for class in [Disk, DiskFull, DiskStall, Corruption] {
+        assert!(promise(class, [0, 0]).forbidden, "{class:?}");
+        let hit = promise(class, [0, 5]);
+        assert!(!hit.forbidden, "{class:?}: {hit:?}");
+        assert!(!hit.because.contains("n2"), "{hit:?}");
+    }
+    let lied = |hits: [u64; 2]| {
+        let disks = json!([{ "node": 1, "hits": hits[0] }, { "node": 2, "hits": hits[1] }]);
+        let events = vec![
+            event(LyingDisk, Phase::Inject, &[1, 2], Value::Null),
+            event(LyingDisk, Phase::Prove, &[1, 2], json!({ "disks": disks })),
+            event(PowerLoss, Phase::Inject, &[1, 2], Value::Null),
+        ];
+        contract_of(&every(), events).promise(Kind::LostWrite)
+    };
+    assert!(lied([0, 0]).forbidden);
+    assert!(!lied([4, 9]).forbidden);
 }
 
 #[test]

@@ -44,6 +44,19 @@ impl NemesisEvent {
     pub fn is_atlas(&self) -> bool {
         self.detail.get("atlas") == Some(&Value::Bool(true))
     }
+
+    /// The sentences about nodes that the nemesis had to start again, as `node 2 had ended …`.
+    pub fn repairs(&self) -> impl Iterator<Item = &str> {
+        let told = self.detail.get("repaired").and_then(Value::as_array);
+        told.into_iter().flatten().filter_map(Value::as_str)
+    }
+
+    /// Whether it says that this node, `n2`, had to be started again.
+    pub fn repaired(&self, node: &str) -> bool {
+        let id = node.strip_prefix('n').unwrap_or(node);
+        let begin = format!("node {id} ");
+        self.repairs().any(|told| told.starts_with(&begin))
+    }
 }
 
 /// What a fault can do to the promises of a configuration.
