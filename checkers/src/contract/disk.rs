@@ -93,10 +93,13 @@ const UNCLEAN: [FaultClass; 7] = [
 /// What each class of fault did to which nodes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Struck {
-    by: BTreeMap<FaultClass, BTreeSet<String>>,
-    /// Those whose damage left a good copy of everything acknowledged.
-    spared: BTreeSet<String>,
+    by: Nodes,
+    /// Those whose damage left a good copy of everything acknowledged, as things were then.
+    spared: Nodes,
 }
+
+/// The nodes that faults of each class struck.
+type Nodes = BTreeMap<FaultClass, BTreeSet<String>>;
 
 impl Struck {
     /// What the nemesis of a run did.
@@ -118,43 +121,38 @@ impl Struck {
                     continue;
                 };
                 let node = node.to_owned();
-                if is_spared && class == event.class {
-                    struck.spared.insert(node);
+                let kind = if is_spared && class == event.class {
+                    &mut struck.spared
                 } else {
-                    struck.add(class, std::iter::once(node));
-                }
+                    &mut struck.by
+                };
+                kind.entry(class).or_default().insert(node);
             }
         }
         struck
     }
 
     /// A fault of this class struck these nodes.
+    #[cfg(test)]
     pub(super) fn add(&mut self, class: FaultClass, nodes: impl Iterator<Item = String>) {
         self.by.entry(class).or_default().extend(nodes);
     }
 
+    /// The nodes of all faults of this class.
     fn nodes(&self, class: FaultClass) -> impl Iterator<Item = &str> {
-        self.by
-            .get(&class)
+        [&self.by, &self.spared]
             .into_iter()
-            .flatten()
-            .map(String::as_str)
+            .flat_map(move |nodes| of_class(nodes, class))
     }
 
     /// Which nodes may have come back with less than they had stored, each with the first reason.
+    /// The good copy that one fault left may be what a later one takes: as soon as one takes
+    /// anything without leaving a copy, all count.
     fn taken(&self, log: Durability) -> BTreeMap<&str, &'static str> {
-        let mut taken = BTreeMap::new();
-        for taking in &TAKINGS {
-            if taking.stopped_by_flush && log.flush_every_message {
-                continue;
-            }
-            let once: Option<BTreeSet<&str>> = taking.once.map(|class| self.nodes(class).collect());
-            let counts = |node: &&str| once.as_ref().is_none_or(|once| once.contains(node));
-            for node in self.nodes(taking.by).filter(counts) {
-                taken.entry(node).or_insert(taking.words);
-            }
+        if taken_by(log, |class| of_class(&self.by, class).collect()).is_empty() {
+            return BTreeMap::new();
         }
-        taken
+        taken_by(log, |class| self.nodes(class).collect())
     }
 
     /// Whether committed records of this log may be gone; `kept` is why not, if nothing was taken.
@@ -202,7 +200,8 @@ impl Struck {
     /// Why nothing is gone, although nodes may have been struck.
     fn nothing_taken(&self, log: Durability, kept: &str) -> String {
         if !self.spared.is_empty() {
-            let nodes = list(self.spared.iter().map(String::as_str).collect());
+            let spared = self.spared.values().flatten();
+            let nodes = list(spared.map(String::as_str).collect());
             return format!(
                 "{nodes} had stored data damaged, and a good copy of everything acknowledged was \
                  left"
@@ -219,6 +218,30 @@ impl Struck {
             list(without_power)
         )
     }
+}
+
+fn of_class(nodes: &Nodes, class: FaultClass) -> impl Iterator<Item = &str> {
+    let of_class = nodes.get(&class).into_iter().flatten();
+    of_class.map(String::as_str)
+}
+
+/// Which of the nodes that faults struck may have come back with less than they had stored.
+fn taken_by<'a>(
+    log: Durability,
+    struck: impl Fn(FaultClass) -> BTreeSet<&'a str>,
+) -> BTreeMap<&'a str, &'static str> {
+    let mut taken = BTreeMap::new();
+    for taking in &TAKINGS {
+        if taking.stopped_by_flush && log.flush_every_message {
+            continue;
+        }
+        let once = taking.once.map(&struck);
+        let counts = |node: &&str| once.as_ref().is_none_or(|once| once.contains(node));
+        for node in struck(taking.by).into_iter().filter(counts) {
+            taken.entry(node).or_insert(taking.words);
+        }
+    }
+    taken
 }
 
 /// All that a fault told from its injection, the first of `events`, until it is injected again.

@@ -240,6 +240,45 @@ fn a_disk_that_hangs_may_stop_its_node_uncleanly_unless_it_is_seen_to_have_staye
 }
 
 #[test]
+fn a_good_copy_that_was_left_counts_only_until_it_is_taken_itself() {
+    let wipe = |node: i32, atlas: bool| {
+        let told = json!({ "atlas": atlas, "damaged": [{ "node": node }] });
+        [
+            event(Wipe, Phase::Inject, &[node], Value::Null),
+            event(Wipe, Phase::Prove, &[node], told),
+        ]
+    };
+    let contract = |faults: [[NemesisEvent; 2]; 2]| contract_of(&never(), faults.concat());
+    let both = contract([wipe(2, true), wipe(3, false)]);
+    let loss = both.promise(Kind::LostWrite);
+    assert!(!loss.forbidden, "{loss:?}");
+    assert!(loss.because.starts_with("n2 and n3 lost a log directory"));
+    assert!(!both.availability_after_heal().forbidden);
+    let approved = contract([wipe(2, true), wipe(3, true)]);
+    assert!(approved.promise(Kind::LostWrite).forbidden);
+    assert!(approved.availability_after_heal().forbidden);
+    let same = contract([wipe(2, true), wipe(2, false)]);
+    assert!(same.promise(Kind::LostWrite).forbidden, "one node");
+}
+
+#[test]
+fn a_node_that_was_spared_stopped_uncleanly_all_the_same() {
+    let atlas = json!({ "atlas": true, "disks": [{ "node": 2, "lost": 3 }] });
+    let events = |class| {
+        vec![
+            event(PowerLoss, Phase::Inject, &[2], Value::Null),
+            event(PowerLoss, Phase::Prove, &[2], atlas.clone()),
+            event(class, Phase::Inject, &[3], Value::Null),
+        ]
+    };
+    let loss = contract_of(&every(), events(Corruption)).promise(Kind::LostWrite);
+    assert!(!loss.forbidden, "{loss:?}");
+    assert!(loss.because.contains("n2 stopped uncleanly"), "{loss:?}");
+    let crash = contract_of(&every(), events(ProcessCrash)).promise(Kind::LostWrite);
+    assert!(crash.forbidden, "a crash takes nothing: {crash:?}");
+}
+
+#[test]
 fn a_rule_counts_only_on_nodes_whose_operations_it_hit() {
     let promise = |class, hits: [u64; 2]| {
         let [first, second] = hits;
