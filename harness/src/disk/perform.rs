@@ -4,9 +4,11 @@
 //! Invariant: what is refused because its caller is dead changes nothing and counts for no rule.
 
 use fuser::ReplyWrite;
+use rustix::io::Errno;
 
 use crate::disk::decide::{Act, Decision};
 use crate::disk::files::Answer;
+use crate::disk::files::data::Mark;
 use crate::disk::files::space::errno;
 use crate::disk::volume::Volume;
 
@@ -32,11 +34,7 @@ pub(super) fn write(
     reply: ReplyWrite,
 ) {
     let asked = data.len();
-    let data = match decision.act {
-        Act::Half => data.get(..asked.div_ceil(2)),
-        Act::Torn(bytes) => data.get(..asked.min(bytes as usize)),
-        _ => Some(data),
-    };
+    let data = data.get(..part(decision.act, asked as u64) as usize);
     let data = data.unwrap_or_default();
     let written = volume.within(
         decision,
@@ -66,22 +64,55 @@ pub(super) fn write(
     }
 }
 
-/// Makes a file durable, or says so, or fails.
-pub(super) fn sync(volume: &Volume, decision: Decision, number: u64) -> Answer<()> {
+/// How much of `asked` bytes is written.
+fn part(act: Act, asked: u64) -> u64 {
+    match act {
+        Act::Half => asked.div_ceil(2),
+        Act::Torn(bytes) => asked.min(u64::from(bytes)),
+        _ => asked,
+    }
+}
+
+/// Copies as much of `length` bytes as the decision lets; how much that was.
+pub(super) fn copy(
+    volume: &Volume,
+    decision: Decision,
+    from: (u64, u64),
+    to: (u64, u64),
+    length: u64,
+) -> Answer<u32> {
+    let asked = volume.files().copy_length(from, length)?;
+    let copied = volume.within(
+        decision,
+        asked,
+        |files, limit| files.copy(from, to, part(decision.act, asked), limit),
+        |_| 0,
+    )?;
+    if matches!(decision.act, Act::Half | Act::Torn(_)) {
+        volume.add_bytes(decision, asked.saturating_sub(u64::from(copied)));
+    }
+    match decision.act {
+        Act::Torn(_) => Err(Errno::IO),
+        _ => Ok(copied),
+    }
+}
+
+/// Makes a file as of `mark` durable, or says so, or fails.
+pub(super) fn sync(volume: &Volume, decision: Decision, number: u64, mark: Mark) -> Answer<()> {
     let mut files = volume.files();
     match decision.act {
         Act::AsAsked | Act::Within { .. } | Act::Half | Act::Torn(_) | Act::Flip(_) => {
-            files.sync(number)
+            files.sync(number, mark)
         }
         Act::Lie => {
-            volume.add_bytes(decision, files.unsynced(number));
+            volume.add_bytes(decision, files.unsynced(number, mark));
             Ok(())
         }
         Act::Refuse(error) => {
             // Refused because its caller is dead or the power gone, it changes nothing.
             if decision.actor.is_some() {
-                volume.add_bytes(decision, files.unsynced(number));
-                files.lose_writes(number)?;
+                volume.add_bytes(decision, files.unsynced(number, mark));
+                files.lose_writes(number, mark)?;
             }
             Err(errno(error))
         }
@@ -104,12 +135,17 @@ pub(super) fn flip(bytes: &mut [u8], decision: Decision) -> u64 {
     1
 }
 
-/// Makes the names of a directory durable, or says so, or fails.
-pub(super) fn sync_directory(volume: &Volume, decision: Decision, number: u64) -> Answer<()> {
+/// Makes the names of a directory as of `mark` durable, or says so, or fails.
+pub(super) fn sync_directory(
+    volume: &Volume,
+    decision: Decision,
+    number: u64,
+    mark: Mark,
+) -> Answer<()> {
     match decision.act {
         Act::Lie => Ok(()),
         _ => unless_refused(volume, decision, |volume| {
-            volume.files().sync_directory(number)
+            volume.files().sync_directory(number, mark)
         }),
     }
 }

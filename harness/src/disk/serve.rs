@@ -23,7 +23,7 @@ use crate::disk::files::attributes::Changes;
 use crate::disk::files::names::New;
 use crate::disk::files::xattr::Value;
 use crate::disk::files::{Answer, Files};
-use crate::disk::perform::{flip, sync, sync_directory, unless_refused, write};
+use crate::disk::perform::{copy, flip, sync, sync_directory, unless_refused, write};
 use crate::disk::rule::OperationClass as Class;
 use crate::disk::volume::Volume;
 
@@ -363,8 +363,9 @@ impl Filesystem for Server {
 
     fn fsync(&self, _: &Request, number: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         let decision = self.0.decide_sync(Class::Sync, number.0);
+        let mark = self.0.files().mark(number.0);
         self.0.admit(decision, move |volume, decision| {
-            let synced = sync(volume, decision, number.0);
+            let synced = sync(volume, decision, number.0, mark);
             answer!(reply, synced, () => reply.ok());
         });
     }
@@ -412,8 +413,9 @@ impl Filesystem for Server {
 
     fn fsyncdir(&self, _: &Request, number: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
         let decision = self.0.decide_sync(Class::SyncDirectory, number.0);
+        let mark = self.0.files().mark(number.0);
         self.0.admit(decision, move |volume, decision| {
-            let synced = sync_directory(volume, decision, number.0);
+            let synced = sync_directory(volume, decision, number.0, mark);
             answer!(reply, synced, () => reply.ok());
         });
     }
@@ -511,12 +513,11 @@ impl Filesystem for Server {
         let decision = self.0.decide(Class::Write, number.0);
         self.0.admit(decision, move |volume, decision| {
             let (from, to) = ((from.0, from_offset), (to.0, to_offset));
-            let copied = volume.within(
-                decision,
-                length,
-                |files, limit| files.copy(from, to, length, limit),
-                |_| 0,
-            );
+            let copied = copy(volume, decision, from, to, length);
+            if copied.is_err() {
+                // The kernel takes a failed copy for none.
+                volume.forget_pages(number.0);
+            }
             answer!(reply, copied, count => reply.written(count));
         });
     }

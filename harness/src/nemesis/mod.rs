@@ -140,7 +140,7 @@ pub struct DiskSample {
 /// A step of a fault, for the history and the progress line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// It acts now, on these nodes or clients.
+    /// It acts from now on, on these nodes or clients.
     Injected(Vec<Endpoint>),
     /// What it does to disks; every 250 ms while it acts on any, and when it is healed.
     Acts(Vec<DiskSample>),
@@ -170,8 +170,9 @@ pub async fn run_fault(
     };
     let mut fault = catalogue::build(spec, draw);
     fault.setup(arena, &targets);
-    let injected = fault.inject(arena).await;
+    // Told first: whoever cancels an injection must still find that it began.
     on_step(Step::Injected(targets.clone()));
+    let injected = fault.inject(arena).await;
     let effect = match injected {
         Ok(()) => {
             act(fault.as_mut(), arena, hold, on_step).await;

@@ -89,7 +89,9 @@ impl PowerLoss {
         }
         let is_strict = arena.atlas.is_strict();
         let before = if is_strict { look(arena).await } else { None };
-        self.killed.extend(kill_all(arena, &running).await?);
+        // Noted first: if one of them cannot be killed, the others still have to be healed.
+        self.killed.extend(&running);
+        kill_all(arena, &running).await?;
         self.ask_atlas(arena, before, &running).await?;
         let saving: Vec<_> = running
             .iter()

@@ -22,6 +22,13 @@ const COPY_BYTES_MAX: u64 = 1 << 30;
 /// The permission bits that run a program as somebody else.
 const SET_ID_BITS: u32 = 0o6000;
 
+/// The moment at which an fsync is asked for: what is done later is not its business.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::disk) struct Mark {
+    sequence: u64,
+    written: u64,
+}
+
 impl Files {
     /// Opens a file; its handle.
     pub(in crate::disk) fn open(&mut self, number: u64, flags: i32) -> Answer<u64> {
@@ -99,7 +106,7 @@ impl Files {
             let after = length.max(offset + u64::from(written));
             self.space.resized(length, after);
         }
-        self.inodes.get_mut(number)?.unsynced += u64::from(written);
+        self.inodes.get_mut(number)?.written += u64::from(written);
         Ok(written)
     }
 
@@ -114,29 +121,46 @@ impl Files {
         chmodat(CWD, path, mode, AtFlags::empty())
     }
 
-    /// Bytes of a file that no fsync made durable.
-    pub(in crate::disk) fn unsynced(&self, number: u64) -> u64 {
-        self.inodes.get(number).map_or(0, |inode| inode.unsynced)
+    /// Now, for an fsync of this file or directory.
+    pub(in crate::disk) fn mark(&self, number: u64) -> Mark {
+        Mark {
+            sequence: self.journal().mark(),
+            written: self.inodes.get(number).map_or(0, |inode| inode.written),
+        }
     }
 
-    /// Makes a file's bytes and length durable.
-    pub(in crate::disk) fn sync(&mut self, number: u64) -> Answer<()> {
-        self.inodes.get_mut(number)?.unsynced = 0;
-        self.journal().did_sync(self.inodes.backing(number));
+    /// Bytes of a file from before `mark` that no fsync made durable.
+    pub(in crate::disk) fn unsynced(&self, number: u64, mark: Mark) -> u64 {
+        let unsynced = |inode: &super::inodes::Inode| mark.written.saturating_sub(inode.settled);
+        self.inodes.get(number).map_or(0, unsynced)
+    }
+
+    fn settle(&mut self, number: u64, mark: Mark) -> Answer<()> {
+        let inode = self.inodes.get_mut(number)?;
+        inode.settled = inode.settled.max(mark.written);
+        Ok(())
+    }
+
+    /// Makes a file's bytes and length as of `mark` durable.
+    pub(in crate::disk) fn sync(&mut self, number: u64, mark: Mark) -> Answer<()> {
+        self.settle(number, mark)?;
+        let backing = self.inodes.backing(number);
+        self.journal().did_sync(backing, mark.sequence);
         Ok(())
     }
 
     /// An fsync failed: what it would have made durable is clean from now on, and never written.
-    pub(in crate::disk) fn lose_writes(&mut self, number: u64) -> Answer<()> {
-        self.inodes.get_mut(number)?.unsynced = 0;
-        self.journal().forget_writes(self.inodes.backing(number));
+    pub(in crate::disk) fn lose_writes(&mut self, number: u64, mark: Mark) -> Answer<()> {
+        self.settle(number, mark)?;
+        let backing = self.inodes.backing(number);
+        self.journal().forget_writes(backing, mark.sequence);
         Ok(())
     }
 
-    /// Makes the names of a directory durable.
-    pub(in crate::disk) fn sync_directory(&mut self, number: u64) -> Answer<()> {
-        self.journal()
-            .did_sync_directory(self.inodes.backing(number));
+    /// Makes the names of a directory as of `mark` durable.
+    pub(in crate::disk) fn sync_directory(&mut self, number: u64, mark: Mark) -> Answer<()> {
+        let backing = self.inodes.backing(number);
+        self.journal().did_sync_directory(backing, mark.sequence);
         Ok(())
     }
 
@@ -193,6 +217,18 @@ impl Files {
         seek(self.file(handle)?, from).map(|found| found as i64)
     }
 
+    /// How much of `length` bytes at `offset` of an open file one step of copying can take.
+    pub(in crate::disk) fn copy_length(
+        &self,
+        (handle, offset): (u64, u64),
+        length: u64,
+    ) -> Answer<u64> {
+        let source = fstat(self.file(handle)?)?.st_size as u64;
+        Ok(length
+            .min(COPY_BYTES_MAX)
+            .min(source.saturating_sub(offset)))
+    }
+
     /// Copies a range from one file to another; how much was copied.
     pub(in crate::disk) fn copy(
         &mut self,
@@ -201,10 +237,7 @@ impl Files {
         length: u64,
         limit: Option<Limit>,
     ) -> Answer<u32> {
-        let source = fstat(self.file(from)?)?.st_size as u64;
-        let length = length
-            .min(COPY_BYTES_MAX)
-            .min(source.saturating_sub(from_offset));
+        let length = self.copy_length((from, from_offset), length)?;
         let target = self.open.get(&to).ok_or(Errno::BADF)?;
         let before = fstat(&target.file)?.st_size as u64;
         let growth = (to_offset + length).saturating_sub(before);
@@ -227,7 +260,7 @@ impl Files {
         let number = target.inode;
         self.space
             .resized(before, before.max(to_offset + copied as u64));
-        self.inodes.get_mut(number)?.unsynced += copied as u64;
+        self.inodes.get_mut(number)?.written += copied as u64;
         Ok(copied as u32)
     }
 

@@ -28,8 +28,10 @@ pub(super) struct Inode {
     pub(super) kind: FileType,
     /// Its class, by its last name.
     pub(super) class: FileClass,
-    /// Bytes that were written since the last fsync.
-    pub(super) unsynced: u64,
+    /// Bytes that were written.
+    pub(super) written: u64,
+    /// Those among them that no fsync has to care for any more.
+    pub(super) settled: u64,
     parent: u64,
     name: OsString,
     lookups: u64,
@@ -56,7 +58,8 @@ impl Inodes {
             place,
             kind: FileType::Directory,
             class: FileClass::Directory,
-            unsynced: 0,
+            written: 0,
+            settled: 0,
             parent: ROOT,
             name: OsString::new(),
             lookups: 1,
@@ -101,7 +104,8 @@ impl Inodes {
                 place,
                 kind: FileType::from_raw_mode(found.st_mode),
                 class: FileClass::Other,
-                unsynced: 0,
+                written: 0,
+                settled: 0,
                 parent,
                 name: OsString::new(),
                 lookups: 1,

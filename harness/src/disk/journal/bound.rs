@@ -4,7 +4,7 @@
 //! writing back makes only the oldest operations durable, so what is left is still everything
 //! behind a point in time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::Journal;
 use super::operation::{Data, DataChange};
@@ -43,6 +43,7 @@ impl Journal {
             }
             ends.insert(change.inode, (sequence, change.clone()));
         }
+        self.joined_until = self.next;
         for (inode, sequence) in joined {
             self.data.remove(&sequence);
             if let Some(mine) = self.by_file.get_mut(&inode) {
@@ -63,16 +64,9 @@ impl Journal {
             self.settle_name(sequence);
         }
         for inode in self.by_file.keys().copied().collect::<Vec<_>>() {
-            let Some(mine) = self.by_file.get_mut(&inode) else {
-                continue;
-            };
-            let later = mine.split_off(&middle);
-            let synced: BTreeSet<u64> = std::mem::replace(mine, later);
-            if self.by_file.get(&inode).is_some_and(BTreeSet::is_empty) {
-                self.by_file.remove(&inode);
-            }
+            let synced = self.take_until(inode, middle);
             if !synced.is_empty() {
-                self.write_back_data(inode, &synced);
+                self.write_back_data(inode, &synced, middle);
             }
         }
     }

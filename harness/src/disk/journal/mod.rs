@@ -97,6 +97,8 @@ pub struct Journal {
     names_rule: NameDurability,
     limits: Limits,
     next: u64,
+    /// What was done before may have been joined with what came later.
+    joined_until: u64,
     data: BTreeMap<u64, DataChange>,
     names: BTreeMap<u64, NameChange>,
     /// The data changes of each file that its next fsync makes durable.
@@ -136,6 +138,7 @@ impl Journal {
             names_rule: NameDurability::default(),
             limits: Limits::default(),
             next: 0,
+            joined_until: 0,
             data: BTreeMap::new(),
             names: BTreeMap::new(),
             by_file: BTreeMap::new(),

@@ -159,17 +159,20 @@ impl Rig {
 
     pub(super) fn sync(&mut self, path: &str) {
         let inode = self.inode(path);
-        self.journal.did_sync(inode);
+        let mark = self.journal.mark();
+        self.journal.did_sync(inode, mark);
     }
 
     pub(super) fn sync_directory(&mut self, path: &str) {
         let inode = self.inode(path);
-        self.journal.did_sync_directory(inode);
+        let mark = self.journal.mark();
+        self.journal.did_sync_directory(inode, mark);
     }
 
     pub(super) fn fail_sync(&mut self, path: &str) {
         let inode = self.inode(path);
-        self.journal.forget_writes(inode);
+        let mark = self.journal.mark();
+        self.journal.forget_writes(inode, mark);
     }
 
     pub(super) fn listing(&self) -> Listing {

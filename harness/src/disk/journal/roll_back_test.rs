@@ -306,6 +306,57 @@ fn what_a_failed_sync_should_have_written_stays_lost() {
 }
 
 #[test]
+fn a_slow_sync_makes_durable_only_what_came_before_it_was_asked_for() {
+    check(
+        |rig| {
+            let (file, root) = (rig.inode("log"), rig.inode(""));
+            rig.append("log", b"abc");
+            rig.create("early");
+            let mark = rig.journal.mark();
+            rig.append("log", b"def");
+            rig.create("late");
+            rig.journal.did_sync(file, mark);
+            rig.journal.did_sync_directory(root, mark);
+        },
+        &with(&[("log", "0123456789abc"), ("early", "")]),
+    );
+}
+
+#[test]
+fn a_slow_sync_that_fails_loses_only_what_came_before_it_was_asked_for() {
+    check(
+        |rig| {
+            let file = rig.inode("log");
+            rig.append("log", b"abc");
+            let mark = rig.journal.mark();
+            rig.append("log", b"def");
+            rig.journal.forget_writes(file, mark);
+            rig.sync("log");
+        },
+        &with(&[("log", "0123456789\0\0\0def")]),
+    );
+}
+
+#[test]
+fn a_slow_sync_leaves_nothing_out_that_was_joined_meanwhile() {
+    let limits = Limits {
+        operations: 8,
+        ..Limits::default()
+    };
+    let mut rig = Rig::with_journal(filled, |journal| journal.with_limits(limits));
+    let file = rig.inode("log");
+    rig.append("log", b"abc");
+    let mark = rig.journal.mark();
+    for _ in 0..8 {
+        rig.append("log", b"x");
+    }
+    rig.journal.did_sync(file, mark);
+    rig.journal.roll_back(Survival::None, 1).unwrap();
+    let held = rig.listing().remove("log").flatten().unwrap();
+    assert!(held.starts_with(b"0123456789abc"), "{held:?}");
+}
+
+#[test]
 fn lost_writes_are_not_among_the_survivors() {
     for draw in 0..50 {
         let mut rig = Rig::with(filled);

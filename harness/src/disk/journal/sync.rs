@@ -1,8 +1,9 @@
 //! What an fsync makes durable, and what a failed one loses for ever.
 //!
-//! In: the inode of a file or directory. Out: a shorter journal.
-//! Invariant: after an fsync no change of that file's bytes is left but those whose fsync failed
-//! earlier; they stay lost even if a later fsync succeeds, as on Linux, where the pages count as
+//! In: the inode of a file or directory, and when its fsync was asked for. Out: a shorter journal.
+//! Invariants: what is done while an fsync takes its time is not made durable by it; of what was
+//! done before, no change of that file's bytes is left but those whose fsync failed earlier; they
+//! stay lost even if a later fsync succeeds, as on Linux, where the pages count as
 //! clean (the fsync surprise of 2018). Source: fsync(2), `DiskAction::Error`.
 
 use std::collections::BTreeSet;
@@ -13,26 +14,34 @@ use super::operation::{Data, DataChange, Doomed};
 use super::order;
 
 impl Journal {
-    /// A file was fsynced: its bytes, its length and, if it is new, its name.
-    pub fn did_sync(&mut self, inode: u64) {
-        self.make_data_durable(inode);
+    /// The moment at which an fsync is asked for: behind everything that was done so far.
+    pub fn mark(&self) -> u64 {
+        self.next
+    }
+
+    /// A file was fsynced as of `mark`: its bytes, its length and, if it is new, its name.
+    pub fn did_sync(&mut self, inode: u64, mark: u64) {
+        let mark = self.widened(mark);
+        let synced = self.take_until(inode, mark);
+        self.write_back_data(inode, &synced, mark);
         if self.names_rule == NameDurability::WithFile {
-            self.make_names_durable(order::creations(&self.names, inode));
+            self.make_names_durable(order::creations(&self.names, inode), mark);
         }
     }
 
-    /// A directory was fsynced: the names in it and, if it is new, its own.
-    pub fn did_sync_directory(&mut self, inode: u64) {
+    /// A directory was fsynced as of `mark`: the names in it and, if it is new, its own.
+    pub fn did_sync_directory(&mut self, inode: u64, mark: u64) {
         let mut wanted = order::in_directory(&self.names, inode);
         if self.names_rule == NameDurability::WithFile {
             wanted.extend(order::creations(&self.names, inode));
         }
-        self.make_names_durable(wanted);
+        self.make_names_durable(wanted, mark);
     }
 
-    /// An fsync of a file failed: what it should have made durable never will be.
-    pub fn forget_writes(&mut self, inode: u64) {
-        for sequence in self.by_file.remove(&inode).unwrap_or_default() {
+    /// An fsync of a file as of `mark` failed: what it should have made durable never will be.
+    pub fn forget_writes(&mut self, inode: u64, mark: u64) {
+        let mark = self.widened(mark);
+        for sequence in self.take_until(inode, mark) {
             let Some(change) = self.data.get_mut(&sequence) else {
                 continue;
             };
@@ -47,13 +56,31 @@ impl Journal {
         }
     }
 
-    pub(super) fn make_data_durable(&mut self, inode: u64) {
-        let synced = self.by_file.remove(&inode).unwrap_or_default();
-        self.write_back_data(inode, &synced);
+    /// Appends that were joined since `mark` lie behind it with what they did before it; an fsync
+    /// must not leave them out.
+    fn widened(&self, mark: u64) -> u64 {
+        if mark < self.joined_until {
+            u64::MAX
+        } else {
+            mark
+        }
     }
 
-    /// The changes `synced` of one file are on the disk.
-    pub(super) fn write_back_data(&mut self, inode: u64, synced: &BTreeSet<u64>) {
+    /// Takes out what an fsync of a file as of `mark` is about.
+    pub(super) fn take_until(&mut self, inode: u64, mark: u64) -> BTreeSet<u64> {
+        let Some(mine) = self.by_file.get_mut(&inode) else {
+            return BTreeSet::new();
+        };
+        let later = mine.split_off(&mark);
+        let earlier = std::mem::replace(mine, later);
+        if mine.is_empty() {
+            self.by_file.remove(&inode);
+        }
+        earlier
+    }
+
+    /// The changes `synced` of one file, which are those before `mark`, are on the disk.
+    pub(super) fn write_back_data(&mut self, inode: u64, synced: &BTreeSet<u64>, mark: u64) {
         let mut written = Vec::new();
         for sequence in synced {
             if let Some(change) = self.data.remove(sequence) {
@@ -63,13 +90,14 @@ impl Journal {
                 }
             }
         }
-        self.settle_doomed(inode, &written);
+        self.settle_doomed(inode, &written, mark);
     }
 
     /// What later durable writes cover is no longer lost, and the file's length is fixed.
-    fn settle_doomed(&mut self, inode: u64, written: &[(u64, u64)]) {
+    fn settle_doomed(&mut self, inode: u64, written: &[(u64, u64)], mark: u64) {
         let doomed = |change: &DataChange| change.inode == inode && change.doomed.is_some();
-        for change in self.data.values_mut().filter(|change| doomed(change)) {
+        let earlier = self.data.range_mut(..mark).map(|(_, change)| change);
+        for change in earlier.filter(|change| doomed(change)) {
             if let Some(doomed) = &mut change.doomed {
                 doomed.is_length_durable = true;
                 for range in written {
@@ -87,7 +115,8 @@ impl Journal {
         }
     }
 
-    pub(super) fn make_names_durable(&mut self, wanted: BTreeSet<u64>) {
+    pub(super) fn make_names_durable(&mut self, mut wanted: BTreeSet<u64>, mark: u64) {
+        wanted.retain(|sequence| *sequence < mark);
         if wanted.is_empty() {
             return;
         }
