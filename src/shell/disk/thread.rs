@@ -223,9 +223,14 @@ impl<D: Disk + Clone, F: FnMut(DirectoryNews)> Life<D, F> {
                 without_space: VecDeque::new(),
                 said_full: false,
             };
-            worker.run(&requests);
+            let failure = worker.run(&requests);
             if !self.abandoned.load(Ordering::SeqCst) {
                 return;
+            }
+            // A second try would find in the page cache what the disk has lost.
+            if let Some(cause) = failure {
+                let failed = DiskError::Offline { cause }.into();
+                return (self.tell)(DirectoryNews::ReopenFailed(failed));
             }
             match self.reopen() {
                 Ok((opened, recovered)) => {
@@ -266,8 +271,9 @@ struct Worker<'a, D: Disk, F> {
 }
 
 impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
-    /// Executes requests until nobody can send any more, or the directory is abandoned.
-    fn run(mut self, requests: &Receiver<Job>) {
+    /// Executes requests until nobody can send any more, or the directory is abandoned; says why
+    /// the directory cannot be used any more, if so.
+    fn run(mut self, requests: &Receiver<Job>) -> Option<String> {
         loop {
             let first = match self.next(requests) {
                 Ok(job) => Some(job),
@@ -279,10 +285,10 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
             self.try_again();
             while let Some(job) = jobs.pop_front() {
                 if self.abandoned.load(Ordering::SeqCst) {
-                    return;
+                    return self.failure();
                 }
                 let later = jobs.iter().map(|later| &later.request);
-                if is_covered(&job.request, later) {
+                if !self.has_waiting(&job.request) && is_covered(&job.request, later) {
                     let log = job.request.log().cloned();
                     self.waiting.extend(log.map(|log| (job.token, log)));
                 } else {
@@ -291,6 +297,18 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
             }
         }
         self.give_up_waiting();
+        self.failure()
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.directory.offline_cause().map(str::to_owned)
+    }
+
+    /// Whether something of the request's subject waits for space: its flush would answer for what
+    /// comes after it, too.
+    fn has_waiting(&self, request: &DiskRequest) -> bool {
+        let mut ahead = self.without_space.iter();
+        ahead.any(|ahead| subject(&ahead.request) == subject(request))
     }
 
     fn next(&self, requests: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
@@ -307,11 +325,9 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
             self.try_again();
             self.give_up_waiting();
         }
-        let mut ahead = self.without_space.iter();
-        let ahead = ahead.find(|ahead| subject(&ahead.request) == subject(&job.request));
-        match ahead {
-            Some(_) if waits(&job.request) => self.wait_for_space(job),
-            Some(_) if subject(&job.request) != Subject::Nothing => {
+        match self.has_waiting(&job.request) {
+            true if waits(&job.request) => self.wait_for_space(job),
+            true if subject(&job.request) != Subject::Nothing => {
                 let result = Err(no_space_before(&self.directory));
                 self.complete(job.token, result);
             }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::id::{BrokerId, TopicId};
 use crate::record::{BatchBuilder, Compression};
-use crate::storage::{LogOptions, MemoryDisk, QuorumElection};
+use crate::storage::{LogOptions, MemoryDisk, QuorumElection, metadata_partition};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -165,6 +165,42 @@ fn what_waited_behind_a_stalled_operation_is_never_executed() {
     assert_eq!(reply, DiskReply::Appended { log_end_offset: 2 });
 }
 
+/// What the sync could not write is in the page cache yet, and would pass for durable.
+#[test]
+fn a_stalled_sync_that_fails_in_the_end_keeps_the_directory_offline() {
+    let path = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let (sender, news) = channel();
+    let tell = move |told| sender.send(told).unwrap();
+    let place = path.path().to_owned();
+    let start = DirectoryThread::start_on(disk.clone(), place, identity(), 16, tell);
+    let (mut thread, _) = start.unwrap();
+    submit_all(&thread, [(0, create()), (1, append(0))]);
+    for token in 0..2 {
+        let told = completed(news.recv_timeout(PATIENCE).unwrap());
+        assert!(told.token == token && told.result.is_ok(), "{told:?}");
+    }
+    let (release, hold) = channel::<()>();
+    let (entered, reached) = channel();
+    let mut has_failed = false;
+    disk.set_fault(move |operation, _| {
+        if operation != Operation::Sync || std::mem::replace(&mut has_failed, true) {
+            return None;
+        }
+        entered.send(()).unwrap();
+        let _ = hold.recv();
+        Some(std::io::ErrorKind::Other)
+    });
+    submit_all(&thread, [(2, DiskRequest::Flush { log: log() })]);
+    reached.recv_timeout(PATIENCE).unwrap();
+    thread.abandon();
+    drop(release);
+    let told = completed(news.recv_timeout(PATIENCE).unwrap());
+    assert!(told.result.unwrap_err().is_fatal());
+    let told = news.recv_timeout(PATIENCE).unwrap();
+    assert!(matches!(told, DirectoryNews::ReopenFailed(_)), "{told:?}");
+}
+
 fn submit_all(thread: &DirectoryThread, requests: impl IntoIterator<Item = (u64, DiskRequest)>) {
     for (token, request) in requests {
         thread.try_submit(token, request).unwrap();
@@ -239,6 +275,66 @@ fn a_full_disk_holds_up_the_quorum_and_nothing_else() {
         told.result.unwrap(),
         DiskReply::Appended { log_end_offset: 2 }
     );
+}
+
+/// The flush of what was appended first must not answer for what waits behind it.
+#[test]
+fn a_flush_behind_an_append_that_waits_for_space_is_not_done_before_it() {
+    let path = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let (release, hold) = channel::<()>();
+    let (sender, news) = channel();
+    let mut hold = Some(hold);
+    let tell = move |told: DirectoryNews| {
+        let holds = matches!(told, DirectoryNews::WaitsForSpace(2));
+        sender.send(told).unwrap();
+        if let Some(hold) = hold.take_if(|_| holds) {
+            let _ = hold.recv();
+        }
+    };
+    let place = path.path().to_owned();
+    let start = DirectoryThread::start_on(disk.clone(), place, identity(), 64, tell);
+    let (thread, _) = start.unwrap();
+    let log = metadata_partition;
+    let create = DiskRequest::CreateLog {
+        log: log(),
+        topic_id: TopicId(Uuid::from_u128(7)),
+        options: LogOptions::default(),
+    };
+    let append = |base| match append(base) {
+        DiskRequest::Append { batches, .. } => DiskRequest::Append {
+            log: log(),
+            batches,
+        },
+        other => panic!("{other:?}"),
+    };
+    let flush = || DiskRequest::Flush { log: log() };
+    submit_all(&thread, [(0, create)]);
+    let told = completed(news.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(told.token, 0);
+    disk.set_space(Some(0));
+    submit_all(&thread, [(1, append(0)), (2, flush())]);
+    let wait_for = |last| loop {
+        match news.recv_timeout(PATIENCE).unwrap() {
+            DirectoryNews::WaitsForSpace(token) if token == last => return,
+            DirectoryNews::WaitsForSpace(_) => {}
+            other => panic!("{other:?}"),
+        }
+    };
+    wait_for(2);
+    let together = [append(1), flush(), append(2), flush()];
+    submit_all(&thread, (3..).zip(together));
+    drop(release);
+    wait_for(6);
+    disk.set_space(None);
+    let mut order = Vec::new();
+    while order.len() < 6 {
+        if let DirectoryNews::Completed(told) = news.recv_timeout(PATIENCE).unwrap() {
+            assert!(told.result.is_ok(), "{told:?}");
+            order.push(told.token);
+        }
+    }
+    assert_eq!(order, [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
