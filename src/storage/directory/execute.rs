@@ -188,7 +188,8 @@ impl<D: Disk> LogDirectory<D> {
         let directory = self.path.join(log.to_string());
         let mut store = PartitionStore::create(&self.disk, directory, topic_id, options)?;
         if let Some(damage) = self.missing.get(&log) {
-            // It must not pass for the log that was there.
+            // It must not pass for the log that was there, even if its mark finds no space.
+            store.recovery_point = damage.lost_to;
             store.set_damage(&self.disk, damage.clone())?;
             store.sync_names(&self.disk)?;
             self.missing.remove(&log);
