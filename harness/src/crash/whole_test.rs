@@ -211,7 +211,7 @@ fn a_missing_node_is_no_silent_partition() {
     let view = View {
         controller: Some(BrokerId(1)),
         brokers: nodes().collect(),
-        partitions: (0..plan.cluster.partitions as i32).map(partition).collect(),
+        partitions: (0..plan.cluster.partitions).map(partition).collect(),
     };
     assert!(lacks_only_replicas(&view, &plan));
     let without = |change: fn(&mut View)| {
