@@ -24,24 +24,30 @@ fn nodes(target: &Target, count: u32) -> Vec<String> {
     ids.iter().map(|id| format!("n{id}")).collect()
 }
 
-/// What the contract says of acknowledged records if all faults of the plan act.
+/// What the contract says of acknowledged records if all faults of the plan act and end as they
+/// should: a disk that hung comes back without a restart of its node.
 fn keeps(plan: &Plan) -> Keeps {
-    let inject = |(index, fault): (usize, &crate::plan::ScheduledFault)| Op {
+    let event = |fault: &crate::plan::ScheduledFault, phase| {
+        Action::Nemesis(Box::new(NemesisEvent {
+            fault: fault.what.name().to_owned(),
+            class: class(&fault.what),
+            phase,
+            target: json!(nodes(fault.what.target(), plan.cluster.nodes)),
+            detail: Value::Null,
+        }))
+    };
+    let phases = |fault| [Phase::Inject, Phase::Recovered].map(|phase| event(fault, phase));
+    let op = |(index, action)| Op {
         index: index as u64,
         time: 0,
         process: 0,
         kind: OpType::Info,
-        action: Action::Nemesis(Box::new(NemesisEvent {
-            fault: fault.what.name().to_owned(),
-            class: class(&fault.what),
-            phase: Phase::Inject,
-            target: json!(nodes(fault.what.target(), plan.cluster.nodes)),
-            detail: Value::Null,
-        })),
+        action,
         error: None,
         node: None,
     };
-    let ops = plan.faults.iter().enumerate().map(inject).collect();
+    let actions = plan.faults.iter().flat_map(phases);
+    let ops = actions.enumerate().map(op).collect();
     let header = Header::new(plan.settings(), Value::Null);
     let history = History::from_ops(header, ops).expect("a history");
     if Contract::of(&history).promise(Kind::LostWrite).forbidden {
