@@ -4,12 +4,15 @@
 //! a run is in `run`: plan, cluster up, assumptions, workload beside nemesis, heal, recovery,
 //! final phase, history, checkers, verdict, report.
 
+pub mod campaign;
 pub mod cli;
 pub mod cluster;
 pub mod crash;
 pub mod disk;
 pub mod doctor;
+pub mod evidence;
 pub mod link;
+pub mod matrix;
 pub mod nemesis;
 pub mod plan;
 pub mod recorder;

@@ -10,6 +10,7 @@ use checkers::verdict::{Validity, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::Exit;
+use crate::matrix::RowOutcome;
 use crate::nemesis::{Effect, FaultReport};
 use crate::plan::Plan;
 use crate::workload::stats::Counts;
@@ -49,6 +50,9 @@ pub struct Summary {
     pub faults: Vec<FaultSummary>,
     /// What the checkers say.
     pub verdict: Verdict,
+    /// What the run says of each row of the matrix that it covered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<RowOutcome>,
     /// The command that runs the same plan again.
     pub reproduce: String,
 }
@@ -148,6 +152,7 @@ impl Summary {
             deaths,
             faults,
             verdict: parts.verdict,
+            rows: Vec::new(),
             reproduce: parts.reproduce,
         }
     }

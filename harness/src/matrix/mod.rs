@@ -1,0 +1,13 @@
+//! The guarantee matrix: promises as rows, classes of faults as columns, and the runs that fill it.
+//!
+//! In: a row pack, a column and a seed. Out: the plan of one run, and after it one outcome for
+//! each row that the run covered.
+//! Invariant: every row and every column has one name, which commands, files and pages share.
+
+pub mod column;
+pub mod outcome;
+pub mod row;
+
+pub use column::{COLUMNS, Column};
+pub use outcome::RowOutcome;
+pub use row::{Pack, Row};
