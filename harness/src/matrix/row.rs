@@ -127,7 +127,10 @@ impl FromStr for Row {
         let known = Self::all();
         let found = known.iter().copied().find(|row| row.to_string() == text);
         found.ok_or_else(|| {
-            format!("no row is called `{text}`; write one such as `acks=all rf=3 min.isr=2 flush=never` or `mode=sync-after`")
+            format!(
+                "no row is called `{text}`; write one such as \
+                 `acks=all rf=3 min.isr=2 flush=never` or `mode=sync-after`"
+            )
         })
     }
 }
