@@ -21,9 +21,7 @@ mod disks;
 mod groups;
 mod links;
 mod nemesis;
-mod planted_disks;
-mod planted_groups;
-mod planted_logs;
+mod planted;
 mod power;
 mod resources;
 mod runs;
@@ -65,10 +63,8 @@ fn main() -> ExitCode {
                 groups::trials(),
                 links::trials(),
                 nemesis::trials(),
-                planted_disks::trials(),
-                planted_groups::trials(),
+                planted::trials(),
                 power::trials(),
-                planted_logs::trials(),
                 resources::trials(),
                 runs::trials(),
                 sandbox::trials(),

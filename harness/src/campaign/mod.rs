@@ -5,6 +5,7 @@
 //! be merged into, and that a killed campaign resumes from.
 //! Invariant: a run's line is in `runs.jsonl` once, or the run is run again.
 
+pub mod canary;
 pub mod record;
 pub mod signature;
 

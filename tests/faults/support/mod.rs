@@ -3,7 +3,6 @@
 pub(crate) mod disks;
 pub(crate) mod files;
 pub(crate) mod node;
-pub(crate) mod planted;
 pub(crate) mod rig;
 pub(crate) mod writer;
 

@@ -1,95 +1,28 @@
-//! The planted bugs of storage: each is found on faulty disks, by the name of an anomaly that it
-//! causes; and the same plan without the bug keeps every promise.
+//! The incidents on faulty disks that show planted bugs of storage.
 //!
+//! In: a seed. Out: the plan of a run. Invariant: without the bug such a plan keeps every promise.
 //! Most clusters have one node, one copy of everything: what its disk loses is lost. Where a
 //! replica must come back with less than it had, and lead, there are three. With segments of a
 //! kilobyte every batch is a segment.
 
-use broker::config::sabotage::Sabotage;
-use checkers::anomaly::Kind;
-use harness::disk::journal::NameDurability;
-use harness::disk::rule::{
+use crate::disk::journal::NameDurability;
+use crate::disk::rule::{
     DiskAction, DiskErrno, DiskPick, DiskRule, FileClass, OperationClass, Survival,
 };
-use harness::link::{FrameAction, FramePick, FrameRule, FrameSide};
-use harness::nemesis::{DirectoryPick, FaultSpec, PartitionShape, Target};
-use harness::plan::{DiskPlan, Plan, ScheduledFault, profile};
-use libtest_mimic::Trial;
+use crate::link::{FrameAction, FramePick, FrameRule, FrameSide};
+use crate::nemesis::{DirectoryPick, FaultSpec, PartitionShape, Target};
+use crate::plan::{DiskPlan, Plan, ScheduledFault};
 
-use crate::support::planted;
+use super::drawn;
 
-/// A planted bug, and the incident that shows it.
-struct Planted {
-    bug: Sabotage,
-    draw: fn(u64) -> Plan,
-    /// One of these must be found.
-    anomalies: &'static [Kind],
-}
+/// An fsync takes a moment, in which much is under way.
+const DISK: DiskPlan = DiskPlan {
+    fsync_ms: 10,
+    quota_mib: None,
+    names: NameDurability::WithFile,
+};
 
-const LOST: &[Kind] = &[
-    Kind::LostWrite,
-    Kind::InconsistentOffsets,
-    Kind::Nonlinearizable,
-];
-
-const PLANTED: &[Planted] = &[
-    Planted {
-        bug: Sabotage::AckBeforeFsync,
-        draw: power_goes,
-        anomalies: LOST,
-    },
-    Planted {
-        bug: Sabotage::FsyncErrorIgnored,
-        draw: power_goes_after_failed_fsyncs,
-        anomalies: LOST,
-    },
-    Planted {
-        bug: Sabotage::AppendsGoOnAfterFailedWrite,
-        draw: a_write_fails,
-        anomalies: LOST,
-    },
-    Planted {
-        bug: Sabotage::RecoveryPointAheadOfFsync,
-        draw: a_replica_with_gaps_leads,
-        anomalies: &[Kind::LostWrite, Kind::PollSkip],
-    },
-    Planted {
-        bug: Sabotage::EpochCheckpointNotFsynced,
-        draw: a_diverged_replica_leads_after_power_loss,
-        anomalies: LOST,
-    },
-    Planted {
-        bug: Sabotage::ProducerSnapshotNotFsynced,
-        draw: retries_after_power_loss,
-        anomalies: &[Kind::Duplicate],
-    },
-    Planted {
-        bug: Sabotage::DirectoryEntryNotFsyncedAfterRoll,
-        draw: power_goes_after_rolls,
-        anomalies: LOST,
-    },
-];
-
-pub(crate) fn trials() -> Vec<Trial> {
-    if !cfg!(feature = "sabotage") {
-        return Vec::new();
-    }
-    let found = |planted: &'static Planted| {
-        planted::trial(
-            "planted_disks",
-            planted.bug,
-            planted.anomalies,
-            planted.draw,
-        )
-    };
-    let kept =
-        |planted: &'static Planted| planted::control("planted_disks", planted.bug, planted.draw);
-    let mut trials: Vec<Trial> = PLANTED.iter().map(found).collect();
-    trials.extend(PLANTED.iter().map(kept));
-    trials
-}
-
-/// One node that flushes every message; fsyncs take a moment, in which much is under way.
+/// One node that flushes every message.
 fn one_node(seed: u64, workload_ms: u64) -> Plan {
     let mut plan = three_nodes(seed, workload_ms);
     let cluster = &mut plan.cluster;
@@ -103,14 +36,9 @@ fn one_node(seed: u64, workload_ms: u64) -> Plan {
 
 /// Three nodes and one partition, every send a batch of its own.
 fn three_nodes(seed: u64, workload_ms: u64) -> Plan {
-    let profile = profile::find("none").expect("a profile");
-    let mut plan = Plan::draw_with(seed, profile, workload_ms);
+    let mut plan = drawn("none", seed, workload_ms);
     plan.cluster.partitions = 1;
-    plan.cluster.disk = Some(DiskPlan {
-        fsync_ms: 10,
-        quota_mib: None,
-        names: NameDurability::default(),
-    });
+    plan.cluster.disk = Some(DISK);
     plan.workload.producers = 2;
     plan.workload.consumers = 2;
     plan.workload.processes_per_producer = 3;
@@ -123,7 +51,7 @@ fn three_nodes(seed: u64, workload_ms: u64) -> Plan {
 }
 
 /// Every node loses its power, and all that it had not flushed.
-fn power_goes(seed: u64) -> Plan {
+pub(super) fn power_goes(seed: u64) -> Plan {
     let mut plan = one_node(seed, 3_000);
     plan.faults = vec![fault(
         seed,
@@ -135,7 +63,7 @@ fn power_goes(seed: u64) -> Plan {
 }
 
 /// What a failed fsync should have written is lost with the power.
-fn power_goes_after_failed_fsyncs(seed: u64) -> Plan {
+pub(super) fn power_goes_after_failed_fsyncs(seed: u64) -> Plan {
     let mut plan = one_node(seed, 3_500);
     let rule = DiskRule {
         operations: vec![OperationClass::Sync],
@@ -159,16 +87,18 @@ fn power_goes_after_failed_fsyncs(seed: u64) -> Plan {
 
 /// The power goes after many segments were begun, on a disk that keeps a name only if its
 /// directory was synced.
-fn power_goes_after_rolls(seed: u64) -> Plan {
+pub(super) fn power_goes_after_rolls(seed: u64) -> Plan {
     let mut plan = power_goes(seed);
-    let disk = plan.cluster.disk.as_mut().expect("faulty disks");
-    disk.names = NameDurability::DirectoryOnly;
+    plan.cluster.disk = Some(DiskPlan {
+        names: NameDurability::DirectoryOnly,
+        ..DISK
+    });
     set(&mut plan, "log.segment.bytes", "1024");
     plan
 }
 
 /// One write fails half-way; then the node is killed, and has to find what it wrote behind it.
-fn a_write_fails(seed: u64) -> Plan {
+pub(super) fn a_write_fails(seed: u64) -> Plan {
     let mut plan = one_node(seed, 4_000);
     flush_never(&mut plan);
     let rule = DiskRule {
@@ -191,7 +121,7 @@ fn a_write_fails(seed: u64) -> Plan {
 
 /// The answers to producers are lost, then the power of the node; so all that was under way is
 /// sent again to a node that has to know it from its disk.
-fn retries_after_power_loss(seed: u64) -> Plan {
+pub(super) fn retries_after_power_loss(seed: u64) -> Plan {
     let mut plan = one_node(seed, 4_500);
     set(&mut plan, "log.segment.bytes", "1024");
     plan.workload.producer.delivery_timeout_ms = 4_000;
@@ -214,7 +144,7 @@ fn retries_after_power_loss(seed: u64) -> Plan {
 
 /// The leader loses some of its last segments while later ones are whole; it comes back, catches
 /// up, and leads again once its successor is stopped.
-fn a_replica_with_gaps_leads(seed: u64) -> Plan {
+pub(super) fn a_replica_with_gaps_leads(seed: u64) -> Plan {
     let mut plan = gaps(seed, 8_000);
     plan.faults = vec![
         fault(seed, 2_500, 600, power_loss(leader(&plan), SOME)),
@@ -229,8 +159,10 @@ fn gaps(seed: u64, workload_ms: u64) -> Plan {
     let mut plan = three_nodes(seed, workload_ms);
     set(&mut plan, "log.segment.bytes", "1024");
     set(&mut plan, "log.flush.interval.messages", "30");
-    let disk = plan.cluster.disk.as_mut().expect("faulty disks");
-    disk.fsync_ms = 1;
+    plan.cluster.disk = Some(DiskPlan {
+        fsync_ms: 1,
+        ..DISK
+    });
     plan.workload.payload_bytes = [300, 800];
     plan
 }
@@ -238,7 +170,7 @@ fn gaps(seed: u64, workload_ms: u64) -> Plan {
 /// A leader alone writes what nobody acknowledges; then all lose their power, and with it the
 /// knowledge where epochs begin, by which its successor would have told it to cut that off. It
 /// leads again once that one is killed.
-fn a_diverged_replica_leads_after_power_loss(seed: u64) -> Plan {
+pub(super) fn a_diverged_replica_leads_after_power_loss(seed: u64) -> Plan {
     let mut plan = three_nodes(seed, 9_500);
     set(&mut plan, "log.segment.bytes", "1024");
     set(&mut plan, "log.flush.interval.messages", "1");

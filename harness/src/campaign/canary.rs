@@ -1,0 +1,314 @@
+//! Canaries: for each planted bug, the incident that shows it and the anomalies that count as
+//! caught. A campaign whose canaries are not caught says nothing about the bugs that it looks for.
+//!
+//! In: a planted bug and a seed. Out: the plan of a run, and after it whether the bug was caught.
+//! Invariant: a run that ends in another way than by one of the canary's anomalies caught nothing.
+//! Each canary has a plan of its own, because a mix of faults meets the moment in which a bug shows
+//! only on some seeds; `README.md` has the seeds and times. Source: reference/jepsen.md §6.5.
+
+use broker::config::sabotage::Sabotage;
+use checkers::anomaly::Kind;
+use checkers::history::CommitMode;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::plan::script::Script;
+use crate::plan::{Plan, profile};
+use crate::run::summary::Summary;
+
+mod disks;
+
+/// Seeds that are tried before a bug counts as missed: most runs meet the moment in which it shows,
+/// not all.
+pub const TRIES: u64 = 5;
+
+/// The last fault of a script ends this long before the workload, in milliseconds.
+const AFTER_MS: u64 = 300;
+
+/// A planted bug, and what finds it.
+#[derive(Debug)]
+pub struct Canary {
+    /// The bug.
+    pub bug: Sabotage,
+    /// What happens to the cluster, in words.
+    pub incident: &'static str,
+    /// One of these must be found.
+    pub anomalies: &'static [Kind],
+    scene: Scene,
+}
+
+/// What is planned.
+#[derive(Clone, Copy, Debug)]
+enum Scene {
+    /// A script, played on a topic whose batches have one record each: then logs that parted have
+    /// batches that begin at the same offsets, so a follower that nobody tells of its divergence
+    /// goes on fetching and leads one day.
+    Log(Script, u64),
+    /// A script, played on a group.
+    Group(Script, u64, Members),
+    /// What a seed gives.
+    Disk(fn(u64) -> Plan),
+}
+
+/// The members of a group.
+#[derive(Clone, Copy, Debug)]
+struct Members {
+    mode: CommitMode,
+    is_static: bool,
+}
+
+/// Which part of the cluster a canary's bug sits in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Replication.
+    Logs,
+    /// Consumer groups.
+    Groups,
+    /// Storage.
+    Disks,
+}
+
+/// What a loss shows as.
+const LOST: &[Kind] = &[
+    Kind::LostWrite,
+    Kind::InconsistentOffsets,
+    Kind::Nonlinearizable,
+];
+
+/// What a forgotten commit shows as.
+const FORGOTTEN: &[Kind] = &[
+    Kind::CommitLost,
+    Kind::ResumeWrong,
+    Kind::NonlinearizableCommit,
+];
+
+const SYNC_AFTER: Members = Members {
+    mode: CommitMode::SyncAfter,
+    is_static: false,
+};
+
+const STATIC: Members = Members {
+    is_static: true,
+    ..SYNC_AFTER
+};
+
+const AUTO: Members = Members {
+    mode: CommitMode::AutoInLoop,
+    ..SYNC_AFTER
+};
+
+const RETURN_TO_LEAD: &str = "a leader cut off from its followers comes back and leads again";
+const ALL_DOWN: &str = "all nodes are killed at once";
+const ALONE: &str = "a coordinator cut off from its followers, then the members are killed";
+const RETURNS: &str = "a coordinator freezes, is back, and its successor and all members die";
+const ZOMBIE: &str = "a member freezes until others own what it had, and wakes";
+const QUICK_RETURN: &str = "a member dies and is back unnoticed, then the coordinator dies";
+const EVERYBODY_DOWN: &str = "all members and the coordinator are killed";
+
+/// Every canary, in the order of the planted bugs.
+#[rustfmt::skip]
+pub const CANARIES: &[Canary] = &[
+    row(Sabotage::AckBeforeReplication, RETURN_TO_LEAD,
+        Scene::Log(Script::ReturnToLead, 7_500),
+        &[Kind::LostWrite, Kind::InconsistentOffsets]),
+    row(Sabotage::TruncateToHighWatermarkOnRestart, ALL_DOWN,
+        Scene::Log(Script::AllDown, 3_000),
+        &[Kind::LostWrite, Kind::InconsistentOffsets]),
+    row(Sabotage::IgnoreLeaderEpochInFetch, RETURN_TO_LEAD,
+        Scene::Log(Script::ReturnToLead, 7_500),
+        &[Kind::InconsistentOffsets, Kind::Duplicate]),
+    row(Sabotage::NoDuplicateWindowAfterFailover, RETURN_TO_LEAD,
+        Scene::Log(Script::ReturnToLead, 7_500),
+        &[Kind::Duplicate]),
+    row(Sabotage::CommitAnsweredBeforeReplication, ALONE,
+        Scene::Group(Script::CoordinatorAlone, 5_000, SYNC_AFTER),
+        FORGOTTEN),
+    row(Sabotage::StaleCacheKeptOnLoad, RETURNS,
+        Scene::Group(Script::CoordinatorReturns, 7_500, SYNC_AFTER),
+        FORGOTTEN),
+    row(Sabotage::GenerationNotCheckedOnCommit, ZOMBIE,
+        Scene::Group(Script::Zombie, 6_500, SYNC_AFTER),
+        &[Kind::ZombieCommit]),
+    row(Sabotage::StaticMemberIdNotPersisted, QUICK_RETURN,
+        Scene::Group(Script::QuickReturn, 5_000, STATIC),
+        &[Kind::WronglyFenced]),
+    row(Sabotage::TwoOwnersAfterMissedRebalance, QUICK_RETURN,
+        Scene::Group(Script::QuickReturn, 5_000, SYNC_AFTER),
+        &[Kind::DualOwner]),
+    row(Sabotage::RebalanceCompletesWithoutWaiting, QUICK_RETURN,
+        Scene::Group(Script::QuickReturn, 5_000, SYNC_AFTER),
+        &[Kind::DualOwner]),
+    row(Sabotage::TombstoneIgnoredOnLoad, EVERYBODY_DOWN,
+        Scene::Group(Script::EverybodyDown, 5_000, SYNC_AFTER),
+        FORGOTTEN),
+    row(Sabotage::LoadStopsAtHighWatermark, EVERYBODY_DOWN,
+        Scene::Group(Script::EverybodyDown, 4_000, SYNC_AFTER),
+        FORGOTTEN),
+    row(Sabotage::OffByOneCommittedOffset, EVERYBODY_DOWN,
+        Scene::Group(Script::EverybodyDown, 4_000, SYNC_AFTER),
+        &[Kind::GroupLost, Kind::CommitAhead, Kind::ResumeWrong, Kind::NonlinearizableCommit]),
+    row(Sabotage::AutoCommitOfCurrentPoll, EVERYBODY_DOWN,
+        Scene::Group(Script::EverybodyDown, 4_000, AUTO),
+        &[Kind::CommitAhead, Kind::GroupLost]),
+    row(Sabotage::AckBeforeFsync, "one node flushes every message and loses its power",
+        Scene::Disk(disks::power_goes),
+        LOST),
+    row(Sabotage::FsyncErrorIgnored, "fsyncs of segments fail, then the power goes",
+        Scene::Disk(disks::power_goes_after_failed_fsyncs),
+        LOST),
+    row(Sabotage::RecoveryPointAheadOfFsync,
+        "a leader loses its power and a part of its last segments, comes back and leads again",
+        Scene::Disk(disks::a_replica_with_gaps_leads),
+        &[Kind::LostWrite, Kind::PollSkip]),
+    row(Sabotage::EpochCheckpointNotFsynced,
+        "a leader alone, a loss of power of all, and it leads again",
+        Scene::Disk(disks::a_diverged_replica_leads_after_power_loss),
+        LOST),
+    row(Sabotage::ProducerSnapshotNotFsynced,
+        "answers to producers get lost, then the power goes",
+        Scene::Disk(disks::retries_after_power_loss),
+        &[Kind::Duplicate]),
+    row(Sabotage::AppendsGoOnAfterFailedWrite, "a torn write, then a kill",
+        Scene::Disk(disks::a_write_fails),
+        LOST),
+    row(Sabotage::DirectoryEntryNotFsyncedAfterRoll,
+        "the power goes on a disk that keeps names only with their directory",
+        Scene::Disk(disks::power_goes_after_rolls),
+        LOST),
+];
+
+/// The planted bugs that no run of real processes shows: tests on a disk in memory and on the
+/// quorum's simulated cluster find them. A campaign must not claim that it looked for them.
+pub const WITHOUT_CANARY: &[Sabotage] = &[
+    Sabotage::RecoverySkipsCrc,
+    Sabotage::CrashDuringRecoveryCountedAsClean,
+    Sabotage::VoteNotFsynced,
+];
+
+const fn row(
+    bug: Sabotage,
+    incident: &'static str,
+    scene: Scene,
+    anomalies: &'static [Kind],
+) -> Canary {
+    Canary {
+        bug,
+        incident,
+        anomalies,
+        scene,
+    }
+}
+
+/// The canary of the planted bug called `name`.
+pub fn find(name: &str) -> Option<&'static Canary> {
+    CANARIES.iter().find(|canary| canary.bug.name() == name)
+}
+
+impl Canary {
+    /// Which part of the cluster its bug sits in.
+    pub fn part(&self) -> Part {
+        match self.scene {
+            Scene::Log(..) => Part::Logs,
+            Scene::Group(..) => Part::Groups,
+            Scene::Disk(_) => Part::Disks,
+        }
+    }
+
+    /// The plan of `seed` that shows the bug.
+    pub fn plan(&self, seed: u64) -> Plan {
+        let mut plan = self.control(seed);
+        plan.cluster.sabotage = Some(self.bug.name().to_owned());
+        plan
+    }
+
+    /// The same plan without the bug, which keeps every promise.
+    pub fn control(&self, seed: u64) -> Plan {
+        match self.scene {
+            Scene::Log(script, workload_ms) => on_log(script, seed, workload_ms),
+            Scene::Group(script, workload_ms, members) => {
+                on_group(script, seed, workload_ms, members)
+            }
+            Scene::Disk(draw) => draw(seed),
+        }
+    }
+
+    /// Whether the run that ended so caught the bug.
+    pub fn is_caught(&self, summary: &Summary) -> bool {
+        let mut checks = summary.verdict.checks.iter();
+        summary.is_violation()
+            && checks.any(|check| check.is_broken() && self.anomalies.contains(&check.anomaly))
+    }
+}
+
+fn on_log(script: Script, seed: u64, workload_ms: u64) -> Plan {
+    let mut plan = drawn("none", seed, workload_ms);
+    plan.cluster.partitions = 2;
+    plan.workload.producers = 6;
+    plan.workload.processes_per_producer = 1;
+    plan.workload.producer.linger_ms = 0;
+    play(script, 1_000, plan)
+}
+
+fn on_group(script: Script, seed: u64, workload_ms: u64, members: Members) -> Plan {
+    let mut plan = drawn("group-none", seed, workload_ms);
+    plan.time.recovery_deadline_ms = 8_000;
+    plan.workload.consumers = 3;
+    plan.workload.sends_per_second = 300;
+    if let Some(group) = &mut plan.workload.group {
+        group.mode = members.mode;
+        group.static_members = members.is_static;
+        // Members that are mostly busy hold what they have not committed yet.
+        group.process_ms = [2, 6];
+    }
+    play(script, 1_200, plan)
+}
+
+/// The plan of `seed` under the profile of that name, which has no faults.
+fn drawn(profile: &str, seed: u64, workload_ms: u64) -> Plan {
+    let profile = profile::find(profile).expect("invariant: the controls have profiles");
+    Plan::draw_with(seed, profile, workload_ms)
+}
+
+/// Adds the faults of `script` from `at_ms` on.
+fn play(script: Script, at_ms: u64, mut plan: Plan) -> Plan {
+    let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+    let end_ms = plan.time.workload_ms - AFTER_MS;
+    let scene = script.draw(&mut rng, &plan.cluster, at_ms, end_ms);
+    plan.faults = scene.expect("invariant: a canary leaves its script the time");
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn every_planted_bug_has_a_canary_or_is_known_to_have_none() {
+        for bug in Sabotage::ALL {
+            let canaries = CANARIES.iter().filter(|canary| canary.bug == bug).count();
+            let without = WITHOUT_CANARY.iter().filter(|other| **other == bug).count();
+            assert_eq!(canaries + without, 1, "{}", bug.name());
+            assert_eq!(find(bug.name()).is_some(), canaries == 1);
+        }
+    }
+
+    #[test]
+    fn every_canary_has_plans_that_can_be_run_and_replayed() {
+        for canary in CANARIES {
+            for seed in 1..=TRIES {
+                let plan = canary.plan(seed);
+                let path = Path::new(canary.bug.name());
+                assert_eq!(plan.check(path), Ok(()));
+                let printed = Plan::parse(&plan.to_json(), path);
+                assert_eq!(printed.as_ref(), Ok(&plan));
+                assert!(!plan.faults.is_empty() && !canary.anomalies.is_empty());
+                let control = canary.control(seed);
+                assert_eq!(
+                    (control.cluster.sabotage, control.faults),
+                    (None, plan.faults)
+                );
+            }
+        }
+    }
+}
