@@ -8,5 +8,6 @@
 pub mod canary;
 pub mod record;
 pub mod signature;
+pub mod statistics;
 
 pub use record::{CellResult, CellState, RunRecord, UnitKind};
