@@ -16,6 +16,8 @@ mod counts;
 mod group;
 mod linear;
 mod log;
+mod topics;
 mod unavailable;
 
 pub use check::{EXAMPLES_MAX, Prepared, check, check_prepared};
+pub use topics::{TopicVerdict, check_topics, worst_of};

@@ -301,21 +301,30 @@ impl Verdict {
         words
     }
 
-    fn say(&self) -> String {
+    /// The sentence of a verdict on several topics whose promises were all kept.
+    pub(crate) fn kept_of(&self, topics: usize) -> String {
+        self.kept(&format!(" of {topics} topics"))
+    }
+
+    fn kept(&self, of_topics: &str) -> String {
         let Counts {
             acknowledged,
             read,
             partitions,
             ..
         } = self.counts;
+        format!(
+            "Kept: {acknowledged} acknowledged records on {partitions} partitions{of_topics}, \
+             {read} reads{}, no promise broken{}.",
+            self.counts.group.words(),
+            self.allowed(),
+        )
+    }
+
+    fn say(&self) -> String {
         let reasons = self.reasons.join("; ");
         match self.validity {
-            Validity::Valid => format!(
-                "Kept: {acknowledged} acknowledged records on {partitions} partitions, {read} \
-                 reads{}, no promise broken{}.",
-                self.counts.group.words(),
-                self.allowed(),
-            ),
+            Validity::Valid => self.kept(""),
             Validity::HarnessError => format!("The harness failed: {reasons}."),
             Validity::Inconclusive => format!("Inconclusive: {reasons}."),
             Validity::Invalid => {

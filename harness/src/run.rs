@@ -10,6 +10,7 @@ use checkers::history::OpType;
 use tokio::time::Instant;
 
 use crate::cluster::recovery::NotRecovered;
+use crate::run::aftermath::Aftermath;
 use crate::run::events::Phase;
 use crate::run::failure::RunFailure;
 use crate::run::interrupt::Interrupt;
@@ -18,6 +19,7 @@ use crate::run::summary::{Liveness, Summary};
 use crate::workload::log::Clients;
 use crate::workload::log::final_phase::Unfinished;
 
+pub mod aftermath;
 pub mod events;
 pub mod failure;
 pub mod faults;
@@ -50,7 +52,9 @@ async fn lifecycle(stage: &Stage, interrupt: &Interrupt) -> Result<Summary, RunF
     stage.supervisor.stop_all(STOP_LIMIT).await;
     let failure = acted.err();
     let is_harness_fault = matches!(failure, Some(RunFailure::Harness(_)));
-    let summary = stage.conclude(liveness, is_harness_fault, &faults).await?;
+    let summary = stage
+        .conclude(Aftermath::of_all(liveness), is_harness_fault, &faults)
+        .await?;
     match failure {
         Some(failure) if is_harness_fault && !summary.is_violation() => Err(failure),
         _ => Ok(summary),

@@ -3,6 +3,8 @@
 //! `{"verdict-history":1,"settings":{…},"run":{…}}`. The settings are all that the contract
 //! needs, so that a stored history can be judged on its own.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,6 +22,10 @@ pub struct Header {
     /// What the promises depend on.
     #[serde(default)]
     pub settings: Settings,
+    /// The settings of each topic by its name, if the run has several; `settings` are then those
+    /// of the first one of the plan.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics: BTreeMap<String, Settings>,
     /// Whether the run was to end with `FINAL_READS`: without that line it was cut short, and what
     /// nobody has read says nothing.
     #[serde(default, rename = "final-reads", skip_serializing_if = "is_false")]
@@ -35,6 +41,7 @@ impl Header {
         Self {
             version: FORMAT_VERSION,
             settings,
+            topics: BTreeMap::new(),
             final_reads: false,
             run,
         }

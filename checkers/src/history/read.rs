@@ -17,6 +17,8 @@ use crate::history::header::{FINAL_READS, FORMAT_VERSION, Header};
 use crate::history::key::Key;
 use crate::history::op::{Op, OpType};
 
+mod by_topic;
+
 /// The largest number of lines: positions are 32 bits wide, and the last is "never".
 const LINES_MAX: usize = u32::MAX as usize - 1;
 /// Values of sends stay below: the integers that every JSON reader represents.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use checkers::history::{Acks, CommitMode};
+use checkers::history::{Acks, CommitMode, Settings};
 
 use crate::cli::Flush;
 
@@ -42,6 +42,24 @@ impl Row {
     /// Every row, in the order of the page.
     pub fn all() -> Vec<Self> {
         Pack::ALL.into_iter().flat_map(Pack::rows).collect()
+    }
+
+    /// The row of these settings; one with more copies than rows have is in no matrix.
+    pub fn of(settings: &Settings) -> Self {
+        let copies = (settings.replication_factor, settings.min_insync_replicas);
+        match &settings.group {
+            Some(group) if settings.acks == Acks::All && copies == (3, 2) => Self::Mode(group.mode),
+            _ => Self::Durability {
+                acks: settings.acks,
+                replication_factor: copies.0,
+                min_insync_replicas: copies.1,
+                flush: if settings.flush_every_message {
+                    Flush::Every
+                } else {
+                    Flush::Never
+                },
+            },
+        }
     }
 
     /// The pack that covers it.
@@ -156,5 +174,17 @@ mod tests {
             assert!(row.pack().rows().contains(&row));
         }
         assert!("acks=2".parse::<Row>().is_err());
+    }
+
+    #[test]
+    fn settings_lead_to_their_row() {
+        let mut settings = Settings::default();
+        let name = |settings: &Settings| Row::of(settings).to_string();
+        assert_eq!(name(&settings), "acks=all rf=3 min.isr=2 flush=never");
+        settings.group = Some(checkers::history::GroupSettings::default());
+        let mode = CommitMode::default().name();
+        assert_eq!(name(&settings), format!("mode={mode}"));
+        settings.replication_factor = 5;
+        assert!(name(&settings).parse::<Row>().is_err(), "in no matrix");
     }
 }

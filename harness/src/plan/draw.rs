@@ -72,6 +72,7 @@ fn draw_cluster(rng: &mut impl Rng) -> ClusterPlan {
         partitions: 6,
         replication_factor: 3,
         min_insync_replicas: 2,
+        further_topics: Vec::new(),
         broker_settings: draw_broker_settings(rng),
         log_dirs: 1,
         disk: None,

@@ -24,15 +24,18 @@ pub mod profile;
 mod promised;
 pub mod schedule;
 pub mod script;
+pub mod topics;
 mod validate;
 mod validate_damage;
 mod validate_disk;
+mod validate_topics;
 pub mod when;
 
 #[cfg(test)]
 mod draw_test;
 
 pub use group::GroupPlan;
+pub use topics::TopicPlan;
 pub use when::{Condition, When};
 
 /// The version of the format of `plan.json`.
@@ -76,6 +79,9 @@ pub struct ClusterPlan {
     pub replication_factor: i16,
     /// In-sync replicas without which acks=all is refused.
     pub min_insync_replicas: i16,
+    /// Topics beside that one, each with settings and producers of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_topics: Vec<TopicPlan>,
     /// Settings of every broker beyond its identity and addresses, by Kafka's names.
     pub broker_settings: BTreeMap<String, String>,
     /// Log directories of each node; the first also holds the metadata log.

@@ -8,7 +8,7 @@ use checkers::history::{Acks as HistoryAcks, FaultClass, GroupSettings, OffsetsT
 use crate::disk::rule::DiskAction;
 use crate::nemesis::{FaultSpec, Target};
 use crate::plan::disk::STALL_TIMEOUT;
-use crate::plan::{ClusterPlan, GroupPlan, Plan, ScheduledFault};
+use crate::plan::{ClusterPlan, GroupPlan, Plan, ScheduledFault, TopicPlan};
 use crate::run::faults::class;
 use crate::worker::protocol::Acks;
 
@@ -26,20 +26,25 @@ const NEW_LEADER_MS: u64 = 2_000;
 pub(super) const FLUSH: &str = "log.flush.interval.messages";
 
 impl Plan {
-    /// The settings that the promises of a run of this plan depend on.
+    /// The settings that the promises of a run of this plan depend on: those of its own topic.
     pub fn settings(&self) -> Settings {
+        self.settings_of(&self.own_topic())
+    }
+
+    /// The settings that the promises about a topic of this plan depend on.
+    pub fn settings_of(&self, topic: &TopicPlan) -> Settings {
         let (cluster, producer) = (&self.cluster, &self.workload.producer);
         let unclean = cluster.setting("unclean.leader.election.enable");
         Settings {
-            acks: match producer.acks {
+            acks: match topic.acks {
                 Acks::Zero => HistoryAcks::Zero,
                 Acks::One => HistoryAcks::One,
                 Acks::All => HistoryAcks::All,
             },
-            idempotence: producer.idempotence,
+            idempotence: topic.idempotence,
             max_in_flight: producer.max_in_flight as u32,
-            replication_factor: cluster.replication_factor as u32,
-            min_insync_replicas: cluster.min_insync_replicas as u32,
+            replication_factor: topic.replication_factor as u32,
+            min_insync_replicas: topic.min_insync_replicas as u32,
             unclean_leader_election: unclean == Some("true"),
             flush_every_message: cluster.flushes_every_message(),
             available_within_ms: self.available_within_ms(),
@@ -57,8 +62,11 @@ impl Plan {
     /// How long a partition may acknowledge nothing while the faults of the plan act. Only
     /// promised if one node's log directories hang at a time: then the others go on. A directory
     /// that is slow, but completes operations, is not given up, and how long it takes depends on
-    /// how much it is asked for.
+    /// how much it is asked for. A run of several topics is about losses, not about waiting.
     fn available_within_ms(&self) -> Option<u64> {
+        if self.has_several_topics() {
+            return None;
+        }
         let hangs = |fault: &ScheduledFault| {
             let is_of_one = !matches!(fault.what.target(), Target::All | Target::Followers { .. });
             is_of_one && class(&fault.what) == FaultClass::DiskStall && !is_slow(&fault.what)

@@ -13,6 +13,7 @@ use crate::link::{FrameAction, FramePick, FrameRule};
 use crate::nemesis::{FaultSpec, Target};
 use crate::plan::{
     Condition, PLAN_FORMAT, Plan, ScheduledFault, When, validate_damage, validate_disk,
+    validate_topics,
 };
 use crate::worker::protocol::Acks;
 
@@ -69,6 +70,7 @@ pub(super) fn complaint(plan: &Plan) -> Option<Complaint> {
         .chain(time_ranges(plan));
     out_of_range(ranges)
         .or_else(|| words(plan))
+        .or_else(|| validate_topics::complaint(plan))
         .or_else(|| own_setting(plan))
         .or_else(|| broker_refusal(plan))
         .or_else(|| {
@@ -241,26 +243,24 @@ fn time_ranges(plan: &Plan) -> Vec<Range> {
     ]
 }
 
-fn words(plan: &Plan) -> Option<Complaint> {
-    let is_name = |text: &str| {
-        let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        (1..=100).contains(&text.len()) && text.chars().all(legal) && !text.starts_with(['.', '_'])
-    };
+/// Whether a profile or topic may be called so; the remedy if not.
+pub(super) fn is_name(text: &str) -> Result<(), &'static str> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_name =
+        (1..=100).contains(&text.len()) && text.chars().all(legal) && !text.starts_with(['.', '_']);
     let remedy = "use 1 to 100 of a-z, A-Z, 0-9, '.', '_' and '-', not '.' or '_' first";
-    let (topic, producer) = (&plan.cluster.topic, &plan.workload.producer);
-    if !is_name(&plan.profile) {
-        return Some(Complaint::new(
-            "profile",
-            format!("{:?}", plan.profile),
-            remedy,
-        ));
-    }
-    if !is_name(topic) {
-        return Some(Complaint::new(
-            "cluster.topic",
-            format!("{topic:?}"),
-            remedy,
-        ));
+    is_name.then_some(()).ok_or(remedy)
+}
+
+fn words(plan: &Plan) -> Option<Complaint> {
+    let producer = &plan.workload.producer;
+    for (field, name) in [
+        ("profile", &plan.profile),
+        ("cluster.topic", &plan.cluster.topic),
+    ] {
+        if let Err(remedy) = is_name(name) {
+            return Some(Complaint::new(field, format!("{name:?}"), remedy));
+        }
     }
     if producer.idempotence && producer.acks != Acks::All {
         let remedy = "it needs workload.producer.acks \"all\"";
@@ -351,17 +351,12 @@ fn when_complaint(plan: &Plan, when: &When) -> Option<Complaint> {
         partition,
         replicas,
     } = &when.holds;
-    let cluster = &plan.cluster;
-    if *topic != cluster.topic {
-        let remedy = format!("the topic of the plan is {:?}", cluster.topic);
-        return Some(Complaint::new(
-            "holds.isr-has.topic",
-            format!("{topic:?}"),
-            remedy,
-        ));
-    }
-    let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
-    let copies = u64::try_from(cluster.replication_factor).unwrap_or(0);
+    let Some(topic) = plan.topic(topic) else {
+        let (field, remedy) = ("holds.isr-has.topic", remedy_for_topics(plan));
+        return Some(Complaint::new(field, format!("{topic:?}"), remedy));
+    };
+    let last = u64::try_from(topic.partitions - 1).unwrap_or(0);
+    let copies = u64::try_from(topic.replication_factor).unwrap_or(0);
     out_of_range(
         [
             range("holds.isr-has.partition", *partition, 0, last),
@@ -369,6 +364,13 @@ fn when_complaint(plan: &Plan, when: &When) -> Option<Complaint> {
         ]
         .into_iter(),
     )
+}
+
+fn remedy_for_topics(plan: &Plan) -> String {
+    match plan.has_several_topics() {
+        true => "the plan has no such topic".to_owned(),
+        false => format!("the topic of the plan is {:?}", plan.cluster.topic),
+    }
 }
 
 /// A target that no cluster of this plan has.
@@ -382,9 +384,9 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
         | Target::Follower { topic, .. }
         | Target::Followers { topic, .. }
         | Target::Owner { topic, .. }
-            if *topic != cluster.topic =>
+            if plan.topic(topic).is_none() =>
         {
-            let remedy = format!("the topic of the plan is {:?}", cluster.topic);
+            let remedy = remedy_for_topics(plan);
             Some(Complaint::new("target.topic", format!("{topic:?}"), remedy))
         }
         Target::Coordinator { .. } | Target::Member | Target::AllMembers | Target::Owner { .. }
@@ -393,11 +395,12 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
             let remedy = "only a plan with workload.group has such a one";
             Some(Complaint::new("target", target, remedy))
         }
-        Target::Leader { partition, .. }
-        | Target::Follower { partition, .. }
-        | Target::Followers { partition, .. }
-        | Target::Owner { partition, .. } => {
-            let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
+        Target::Leader { topic, partition }
+        | Target::Follower { topic, partition }
+        | Target::Followers { topic, partition }
+        | Target::Owner { topic, partition } => {
+            let partitions = plan.topic(topic).map_or(0, |topic| topic.partitions);
+            let last = u64::try_from(partitions - 1).unwrap_or(0);
             out_of_range([range("target.partition", *partition, 0, last)].into_iter())
         }
         Target::Random

@@ -159,6 +159,7 @@ fn page() -> String {
         duration_ms: 14_000,
         counts: Counts::default(),
         liveness: Liveness::Recovered { after_ms: 420 },
+        rows: vec![],
         is_harness_fault: false,
         deaths: Vec::new(),
         faults: Vec::new(),

@@ -12,17 +12,19 @@ use crate::cluster::observer::Observer;
 use crate::cluster::{Cluster, node_endpoints};
 use crate::disk::{DiskOptions, Disks};
 use crate::link::Links;
+use crate::matrix::RowOutcome;
 use crate::nemesis::{Arena, Atlas, FaultReport, NodeFiles};
-use crate::plan::{Plan, ScheduledFault};
+use crate::plan::{Plan, ScheduledFault, TopicPlan};
 use crate::recorder::{Clock, Entry, LineWriter, Recorder};
 use crate::report;
+use crate::run::aftermath::Aftermath;
 use crate::run::events::{EventLog, Phase, What};
 use crate::run::failure::RunFailure;
 use crate::run::faults::Faults;
-use crate::run::judge::judge;
+use crate::run::judge::{Judged, JudgedTopic, judge_topics};
 use crate::run::status::Status;
 use crate::run::store::Store;
-use crate::run::summary::{FaultSummary, Liveness, Parts, Summary};
+use crate::run::summary::{FaultSummary, Parts, Summary};
 use crate::sandbox::{Endpoint, Sandbox, Supervisor};
 use crate::workload::session::{HARNESS_PROCESS, Session};
 
@@ -145,7 +147,7 @@ impl Stage {
     /// Finishes the history, judges it, stores the verdict. Nothing runs any more.
     pub async fn conclude(
         &self,
-        liveness: Liveness,
+        aftermath: Aftermath,
         is_harness_fault: bool,
         reports: &BTreeMap<usize, FaultReport>,
     ) -> Result<Summary, RunFailure> {
@@ -154,8 +156,8 @@ impl Stage {
         let [history, events] = self.take_writers();
         finish(history).await?;
         let path = self.store.history();
-        let judged = tokio::task::spawn_blocking(move || judge(&path, None)).await;
-        let verdict = judged
+        let judged = tokio::task::spawn_blocking(move || judge_topics(&path, None)).await;
+        let judged = judged
             .map_err(RunFailure::harness)?
             .map_err(RunFailure::harness)?;
         self.enter(Phase::Report);
@@ -170,11 +172,12 @@ impl Stage {
             client: self.client.get().cloned().unwrap_or_default(),
             duration_ms,
             counts: self.session.stats.counts(),
-            liveness,
+            rows: rows(&self.plan, &judged, &aftermath),
+            liveness: aftermath.whole,
             is_harness_fault,
             deaths,
             faults: fault_summaries(&self.plan, reports),
-            verdict,
+            verdict: judged.verdict,
             reproduce: format!("cargo verdict run --plan {}", self.store.plan().display()),
         });
         let text = serde_json::to_string_pretty(&summary).map_err(RunFailure::harness)?;
@@ -236,6 +239,7 @@ fn header(plan: &Plan) -> Header {
         json!({ "seed": plan.seed, "profile": plan.profile, "sabotage": plan.cluster.sabotage });
     let mut header = Header::new(plan.settings(), run);
     header.final_reads = true;
+    header.topics = plan.settings_by_topic();
     header
 }
 
@@ -247,6 +251,27 @@ async fn finish(writer: Option<LineWriter>) -> Result<(), RunFailure> {
         .map_err(RunFailure::harness)?
         .map_err(RunFailure::harness)?;
     Ok(())
+}
+
+/// What the run says of each topic.
+fn rows(plan: &Plan, judged: &Judged, aftermath: &Aftermath) -> Vec<RowOutcome> {
+    let row = |topic: TopicPlan| {
+        let mut all = judged.topics.iter();
+        let of_topic = |judged: &&JudgedTopic| match &judged.topic {
+            Some(name) => *name == topic.name,
+            None => true,
+        };
+        let judged = all.find(of_topic)?;
+        Some(RowOutcome {
+            row: plan.row_of(&topic).to_string(),
+            liveness: aftermath.of(&topic.name),
+            refused: judged.verdict.counts.failed,
+            unavailable_ms: judged.unavailable_ms,
+            verdict: judged.verdict.clone(),
+            topic: topic.name,
+        })
+    };
+    plan.topics().into_iter().filter_map(row).collect()
 }
 
 fn fault_summaries(plan: &Plan, reports: &BTreeMap<usize, FaultReport>) -> Vec<FaultSummary> {

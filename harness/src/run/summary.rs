@@ -108,6 +108,8 @@ pub struct Parts<'a> {
     pub counts: Counts,
     /// What became of the cluster.
     pub liveness: Liveness,
+    /// What the run says of each topic, as a row of the matrix.
+    pub rows: Vec<RowOutcome>,
     /// Whether it was not reached because the harness failed.
     pub is_harness_fault: bool,
     /// Nodes that ended by themselves.
@@ -126,6 +128,7 @@ impl Summary {
         if let Liveness::NotReached { reason } = &parts.liveness {
             parts.verdict.raise(Validity::Inconclusive, reason);
         }
+        weigh_topics(&mut parts);
         let (exit, sentence) = conclusion(&parts);
         let Parts {
             plan,
@@ -152,7 +155,7 @@ impl Summary {
             deaths,
             faults,
             verdict: parts.verdict,
-            rows: Vec::new(),
+            rows: parts.rows,
             reproduce: parts.reproduce,
         }
     }
@@ -170,6 +173,25 @@ impl Summary {
     /// Whether a promise was broken.
     pub fn is_violation(&self) -> bool {
         self.exit() == Exit::Broken
+    }
+}
+
+/// Of several topics the one decides that stayed silent against its contract; if all that are
+/// silent may be so, one of those.
+fn weigh_topics(parts: &mut Parts<'_>) {
+    let is_reached = !matches!(parts.liveness, Liveness::NotReached { .. });
+    if parts.rows.len() < 2 || !is_reached {
+        return;
+    }
+    let silent = parts.rows.iter().filter_map(|row| match &row.liveness {
+        Liveness::NotRecovered { reason } => Some((row, reason)),
+        _ => None,
+    });
+    let is_excused = |row: &RowOutcome| row.verdict.may_stay_silent().is_some();
+    if let Some((row, reason)) = silent.min_by_key(|(row, _)| is_excused(row)) {
+        let reason = format!("{}: {reason}", row.topic);
+        parts.liveness = Liveness::NotRecovered { reason };
+        parts.verdict.available_after_heal = row.verdict.available_after_heal.clone();
     }
 }
 

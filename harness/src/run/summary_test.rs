@@ -115,6 +115,7 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
             duration_ms: 1,
             counts: Counts::default(),
             liveness: liveness.clone(),
+            rows: vec![],
             is_harness_fault: *liveness == broken_harness,
             deaths,
             faults,

@@ -1,0 +1,141 @@
+//! Judging a run of several topics: each by its own contract, the run by the worst of them.
+//!
+//! In: a history. Out: one verdict for each topic, and one for all.
+//! Invariant: the verdict for all is never better than that of any topic, and every anomaly that
+//! breaks a promise counts in it.
+
+use crate::anomaly::Kind;
+use crate::check::{EXAMPLES_MAX, check};
+use crate::contract::Contract;
+use crate::history::History;
+use crate::verdict::{Check, Counts, Validity, Verdict};
+
+/// What one topic of a history says.
+#[derive(Debug)]
+pub struct TopicVerdict {
+    /// The topic's name.
+    pub topic: String,
+    /// What was done to it.
+    pub history: History,
+    /// The judgement by its own contract.
+    pub verdict: Verdict,
+}
+
+/// Judges every topic of a history by its own contract; none for a history of one topic.
+pub fn check_topics(history: &History) -> Vec<TopicVerdict> {
+    let judged = |(topic, history): (String, History)| TopicVerdict {
+        topic,
+        verdict: check(&history, &Contract::of(&history)),
+        history,
+    };
+    history.by_topic().into_iter().map(judged).collect()
+}
+
+/// The verdict on all topics together; nothing without topics.
+pub fn worst_of(topics: &[TopicVerdict]) -> Option<Verdict> {
+    let worst = topics.iter().max_by_key(|topic| topic.verdict.validity)?;
+    let mut whole = worst.verdict.clone();
+    let all = || topics.iter().map(|topic| &topic.verdict);
+    whole.counts = Counts::default();
+    for verdict in all() {
+        add(&mut whole.counts, &verdict.counts);
+    }
+    let checks = Kind::ALL.into_iter().filter_map(|kind| {
+        let of_kind = |verdict: &'_ Verdict| {
+            let mut checks = verdict.checks.iter();
+            checks.find(|check| check.anomaly == kind).cloned()
+        };
+        merged(all().filter_map(of_kind).collect())
+    });
+    whole.checks = checks.collect();
+    let is_sound = whole.validity == Validity::Valid;
+    whole.sentence = if is_sound {
+        whole.kept_of(topics.len())
+    } else {
+        let of_worst = |topic: &&TopicVerdict| topic.verdict.validity == whole.validity;
+        let others = topics.iter().filter(of_worst).count() - 1;
+        let others = match others {
+            0 => String::new(),
+            1 => " One other topic is no better.".to_owned(),
+            others => format!(" {others} other topics are no better."),
+        };
+        format!("{}: {}{others}", worst.topic, worst.verdict.sentence)
+    };
+    Some(whole)
+}
+
+/// One check for those of all topics: of the broken ones if there are any, or else of those that
+/// found something.
+fn merged(checks: Vec<Check>) -> Option<Check> {
+    let rank = |check: &Check| (check.is_broken(), check.count > 0, check.promise.forbidden);
+    let worst = checks.iter().map(rank).max()?;
+    let mut like_worst = checks.iter().filter(|check| rank(check) == worst).cloned();
+    let mut whole = like_worst.next()?;
+    for check in like_worst {
+        whole.count += check.count;
+        whole.examples.extend(check.examples);
+    }
+    whole.examples.truncate(EXAMPLES_MAX);
+    whole.problem = checks.into_iter().find_map(|check| check.problem);
+    Some(whole)
+}
+
+fn add(sum: &mut Counts, more: &Counts) {
+    sum.events += more.events;
+    sum.partitions += more.partitions;
+    sum.acknowledged += more.acknowledged;
+    sum.failed += more.failed;
+    sum.unknown += more.unknown;
+    sum.read += more.read;
+    sum.end_reads += more.end_reads;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two topics; the one that is SENT has a record at offset 0 that a reader goes over without
+    /// finding it.
+    const LOSS: &str = r#"{"verdict-history":1,"topics":{"safe":{"acks":"all"},"weak":{"acks":"1","enable.idempotence":false}}}
+{"index":0,"time":0,"process":1,"type":"invoke","f":"send","value":[["send","SENT-0",1]]}
+{"index":1,"time":0,"process":1,"type":"ok","f":"send","value":[["send","SENT-0",[0,1]]]}
+{"index":2,"time":0,"process":0,"type":"info","f":"nemesis","value":{"fault":"kill","class":"process-crash","phase":"inject","target":"n1"}}
+{"index":3,"time":0,"process":2,"type":"invoke","f":"send","value":[["send","safe-0",2]]}
+{"index":4,"time":0,"process":2,"type":"ok","f":"send","value":[["send","safe-0",[SAFE,2]]]}
+{"index":5,"time":0,"process":2,"type":"invoke","f":"send","value":[["send","weak-0",3]]}
+{"index":6,"time":0,"process":2,"type":"ok","f":"send","value":[["send","weak-0",[WEAK,3]]]}
+{"index":7,"time":0,"process":3,"type":"invoke","f":"assign","value":["safe-0","weak-0"]}
+{"index":8,"time":0,"process":3,"type":"ok","f":"assign","value":["safe-0","weak-0"]}
+{"index":9,"time":0,"process":3,"type":"invoke","f":"seek","value":{"safe-0":0,"weak-0":0}}
+{"index":10,"time":0,"process":3,"type":"ok","f":"seek","value":{"safe-0":0,"weak-0":0}}
+{"index":11,"time":0,"process":3,"type":"invoke","f":"poll","value":[["poll"]]}
+{"index":12,"time":0,"process":3,"type":"ok","f":"poll","value":[["poll",{"safe-0":[[SAFE,2]],"weak-0":[[WEAK,3]]}]]}
+"#;
+
+    fn judged(lost_of: &str) -> (Vec<TopicVerdict>, Verdict) {
+        let (safe, weak) = if lost_of == "safe" {
+            ("1", "0")
+        } else {
+            ("0", "1")
+        };
+        let text = LOSS.replace("SENT", lost_of);
+        let text = text.replace("SAFE", safe).replace("WEAK", weak);
+        let history = History::read(text.as_bytes()).expect("reads");
+        let topics = check_topics(&history);
+        let whole = worst_of(&topics).expect("two topics");
+        (topics, whole)
+    }
+
+    #[test]
+    fn what_one_topic_may_lose_another_must_keep() {
+        let (topics, whole) = judged("weak");
+        let codes: Vec<u8> = topics.iter().map(|t| t.verdict.exit_code()).collect();
+        assert_eq!((codes, whole.exit_code()), (vec![0, 0], 0));
+        assert!(whole.shows_loss(), "{}", whole.sentence);
+        let (topics, whole) = judged("safe");
+        let codes: Vec<u8> = topics.iter().map(|t| t.verdict.exit_code()).collect();
+        assert_eq!((codes, whole.exit_code()), (vec![10, 0], 10));
+        assert!(whole.sentence.starts_with("safe: "), "{}", whole.sentence);
+        assert_eq!(whole.counts.acknowledged, 3, "of both");
+    }
+}

@@ -1,0 +1,80 @@
+//! What became of the cluster after healing, as a whole and topic by topic.
+//!
+//! In: what each topic still lacked when its time was over. Out: the liveness of the run, and of
+//! each topic. Invariant: one topic that stays silent says nothing about the others.
+
+use std::collections::BTreeMap;
+
+use crate::run::summary::Liveness;
+
+/// What the topics lacked that did not serve again, by name.
+pub type Missing = BTreeMap<String, String>;
+
+/// What became of the cluster after healing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aftermath {
+    /// Of the whole.
+    pub whole: Liveness,
+    /// How long the topics took that served again, in milliseconds.
+    after_ms: u64,
+    missing: Missing,
+}
+
+impl Aftermath {
+    /// The same for all topics.
+    pub fn of_all(whole: Liveness) -> Self {
+        Self {
+            whole,
+            after_ms: 0,
+            missing: Missing::new(),
+        }
+    }
+
+    /// Of topics that served again `after_ms` after healing, but for those that lack something;
+    /// the whole has recovered only if none does.
+    pub fn of_topics(after_ms: u64, missing: Missing) -> Self {
+        let whole = match missing.values().next() {
+            None => Liveness::Recovered { after_ms },
+            Some(reason) => Liveness::NotRecovered {
+                reason: reason.clone(),
+            },
+        };
+        Self {
+            whole,
+            after_ms,
+            missing,
+        }
+    }
+
+    /// Of one topic.
+    pub fn of(&self, topic: &str) -> Liveness {
+        match self.missing.get(topic) {
+            Some(reason) => Liveness::NotRecovered {
+                reason: reason.clone(),
+            },
+            None if self.missing.is_empty() => self.whole.clone(),
+            None => Liveness::Recovered {
+                after_ms: self.after_ms,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_stays_silent_says_nothing_about_the_others() {
+        let missing = [("t".to_owned(), "no leader".to_owned())].into();
+        let aftermath = Aftermath::of_topics(7, missing);
+        let silent = Liveness::NotRecovered {
+            reason: "no leader".to_owned(),
+        };
+        assert_eq!((&aftermath.whole, &aftermath.of("t")), (&silent, &silent));
+        assert_eq!(aftermath.of("u"), Liveness::Recovered { after_ms: 7 });
+        let whole = Aftermath::of_topics(7, Missing::new());
+        assert_eq!(whole.of("t"), whole.whole);
+        assert_eq!(Aftermath::of_all(silent.clone()).of("u"), silent);
+    }
+}
