@@ -92,6 +92,7 @@ impl Run {
             liveness: Liveness::Recovered {
                 after_ms: self.seed,
             },
+            rows: vec![],
             is_harness_fault: false,
             deaths: Vec::new(),
             faults: Vec::new(),
