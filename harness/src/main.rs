@@ -40,6 +40,8 @@ fn run(place: Place) -> ExitCode {
             }),
             Err(exit) => exit,
         },
+        Command::Matrix(arguments) => cli::campaign::matrix(&arguments),
+        Command::Campaign(arguments) => cli::campaign::campaign(&arguments),
         Command::Check(arguments) => cli::check::check(&arguments),
         Command::Compare(arguments) => cli::compare::compare(&arguments),
         Command::CrashImages(arguments) => match cli::crash_images::subject(&arguments) {

@@ -6,8 +6,28 @@
 //! Invariant: a run's line is in `runs.jsonl` once, or the run is run again.
 
 pub mod canary;
+pub mod cell;
+pub mod conclude;
+pub mod directory;
+pub mod drive;
+pub mod events;
+pub mod execute;
+#[cfg(test)]
+mod fixture;
+pub mod jobs;
+pub mod matrix_text;
+pub mod outcome;
+pub mod progress;
 pub mod record;
+pub mod retention;
+pub mod selection;
+pub mod sequence;
+pub mod shard;
+pub mod share;
 pub mod signature;
 pub mod statistics;
+pub mod swarm;
+pub mod tally;
+pub mod unit;
 
 pub use record::{CellResult, CellState, RunRecord, UnitKind};

@@ -8,9 +8,13 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::campaign::jobs;
+use crate::campaign::retention::KeepRuns;
+use crate::campaign::shard::Shard;
 use crate::cli::exit::Exit;
 use crate::cli::seeds::Seeds;
 
+pub mod campaign;
 pub mod check;
 pub mod compare;
 pub mod crash_images;
@@ -40,6 +44,10 @@ pub enum Command {
     Run(RunArgs),
     /// Run the plan of an earlier run again
     Replay(ReplayArgs),
+    /// Cover the guarantee matrix: every promise under every class of faults
+    Matrix(CampaignArgs),
+    /// Cover the matrix, play a random swarm, the scripts and the canaries, for a night
+    Campaign(CampaignArgs),
     /// Check a stored history
     Check(CheckArgs),
     /// Show finished runs beside each other: who waited how long for an acknowledgement
@@ -127,6 +135,36 @@ pub struct ReplayArgs {
     /// Where result directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
+}
+
+/// Arguments of `verdict matrix` and `verdict campaign`.
+#[derive(Clone, Debug, Args)]
+pub struct CampaignArgs {
+    /// Wall-clock time over all sittings, such as 10m or 8h
+    #[arg(long, value_name = "TIME", default_value = "10m",
+        value_parser = humantime::parse_duration)]
+    pub budget: std::time::Duration,
+    /// Only rows that have all these words, such as `acks=all rf=3`; repeatable
+    #[arg(long, value_name = "WORDS", value_delimiter = ',')]
+    pub rows: Vec<String>,
+    /// Only these columns, and the control without faults; repeatable
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Runs at the same time [default: as cores and memory allow]
+    #[arg(long, value_name = "N", value_parser = campaign_jobs())]
+    pub jobs: Option<u16>,
+    /// Which part of the units this machine takes: 0/4, or env for a Kubernetes Indexed Job
+    #[arg(long, value_name = "I/N", default_value_t = Shard::WHOLE)]
+    pub shard: Shard,
+    /// Where the seeds begin [default: that of the resumed campaign, or from the clock]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The campaign directory; one that exists is resumed [default: results/<time>-<command>]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Which runs are kept whole
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = KeepRuns::Findings)]
+    pub keep: KeepRuns,
 }
 
 /// Arguments of `verdict check`.
@@ -220,6 +258,10 @@ pub struct UpArgs {
 
 fn run_count() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=run::RUNS_MAX)
+}
+
+fn campaign_jobs() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=jobs::JOBS_MAX)
 }
 
 fn node_count() -> clap::builder::RangedI64ValueParser<u16> {

@@ -31,6 +31,13 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
+    /// One that comes when the sender says so.
+    #[cfg(test)]
+    pub(crate) fn by_hand() -> (Self, watch::Sender<bool>) {
+        let (sender, receiver) = watch::channel(false);
+        (Self(receiver), sender)
+    }
+
     /// Whether the sign has come.
     pub fn has_come(&self) -> bool {
         *self.0.borrow()

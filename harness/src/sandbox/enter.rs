@@ -22,11 +22,14 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{getegid, geteuid, setsid};
+use nix::unistd::{getegid, geteuid, getppid, setsid};
 
 use crate::roles::{ROLE_VARIABLE, SANDBOX_ROLE};
 use crate::sandbox::init;
 use crate::sandbox::sys::{self, Side};
+
+/// The variable with the process id of a parent whose end ends the sandbox, too, however it ends.
+pub const PARENT_VARIABLE: &str = "VERDICT_PARENT";
 
 /// A step of entering that the kernel refused.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,7 @@ pub fn enter() -> EnterError {
 /// The step that was refused, in the supervisor.
 pub fn become_sandbox() -> Result<(), EnterError> {
     unshare_all()?;
+    end_with_parent()?;
     // The supervisor keeps the write end: its death, before init asks for PDEATHSIG, is EOF.
     let (alive, keep_alive) = nix::unistd::pipe().map_err(|e| at("pipe", e))?;
     init::block_forwarded_signals().map_err(|e| at("sigprocmask", e))?;
@@ -80,6 +84,20 @@ pub fn become_sandbox() -> Result<(), EnterError> {
             become_init(alive)
         }
     }
+}
+
+/// Asks the kernel to end this process with the parent that started it, if that wants it.
+/// After `unshare`, which forgets such a wish.
+fn end_with_parent() -> Result<(), EnterError> {
+    let Ok(parent) = std::env::var(PARENT_VARIABLE) else {
+        return Ok(());
+    };
+    set_pdeathsig(Signal::SIGKILL).map_err(|e| at("prctl(PR_SET_PDEATHSIG)", e))?;
+    if getppid().to_string() != parent {
+        // It ended before the kernel was asked.
+        sys::exit_now(1);
+    }
+    Ok(())
 }
 
 fn become_init(alive: OwnedFd) -> Result<(), EnterError> {

@@ -1,0 +1,181 @@
+//! From what a run says of a row to the state of a cell.
+//!
+//! In: a row's outcome, what the faults proved, how the run ended. Out: one [`CellResult`].
+//! Invariant: pure; the rules are tried from the worst to the best and the first that holds
+//! decides, so that nothing good hides anything bad.
+
+use checkers::anomaly::{Class, Kind};
+use checkers::history::Acks;
+use checkers::verdict::{Validity, Verdict};
+
+use crate::campaign::record::{CellResult, CellState, FaultSeen};
+use crate::matrix::{COLUMNS, RowOutcome};
+use crate::run::summary::Liveness;
+
+/// What is known of one row after a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// The column of the run.
+    pub column: &'a str,
+    /// What the run says of the row.
+    pub outcome: &'a RowOutcome,
+    /// What became of the run's faults.
+    pub faults: &'a [FaultSeen],
+    /// A node that ended by itself, in a sentence.
+    pub death: Option<&'a str>,
+}
+
+/// The cell of a row that a run judged.
+pub fn judged(judged: Judged<'_>) -> CellResult {
+    let (state, because) = state(judged);
+    let outcome = judged.outcome;
+    let verdict = &outcome.verdict;
+    CellResult {
+        row: outcome.row.clone(),
+        column: judged.column.to_owned(),
+        state,
+        because,
+        lost: count(verdict, &[Kind::LostWrite, Kind::GroupLost]),
+        duplicated: count(verdict, &[Kind::Duplicate, Kind::GroupDuplicate]),
+        reordered: count(verdict, REORDERED),
+        refused: outcome.refused,
+        unavailable_ms: outcome.unavailable_ms,
+    }
+}
+
+/// The cell of a row that a run said nothing about.
+pub fn unjudged(row: &str, column: &str, state: CellState, because: &str) -> CellResult {
+    CellResult {
+        row: row.to_owned(),
+        column: column.to_owned(),
+        state,
+        because: because.to_owned(),
+        lost: 0,
+        duplicated: 0,
+        reordered: 0,
+        refused: 0,
+        unavailable_ms: 0,
+    }
+}
+
+/// What counts as out of order.
+const REORDERED: &[Kind] = &[
+    Kind::NonmonotonicSend,
+    Kind::NonmonotonicPoll,
+    Kind::IntNonmonotonicPoll,
+];
+
+fn state(judged: Judged<'_>) -> (CellState, String) {
+    let outcome = judged.outcome;
+    let verdict = &outcome.verdict;
+    if let Some(words) = broken(verdict, Class::Safety) {
+        return (CellState::Broken, words);
+    }
+    if let Some(death) = judged.death {
+        return (CellState::Broken, death.to_owned());
+    }
+    if verdict.validity == Validity::HarnessError {
+        return (CellState::InfrastructureError, verdict.sentence.clone());
+    }
+    if let Some(words) = refused(outcome) {
+        return (CellState::Refused, words);
+    }
+    if let Some(words) = broken(verdict, Class::Liveness) {
+        return (CellState::Unavailable, words);
+    }
+    match &outcome.liveness {
+        Liveness::NotRecovered { reason } if verdict.may_stay_silent().is_none() => {
+            return (CellState::Unavailable, reason.clone());
+        }
+        Liveness::NotReached { reason } => return (CellState::Inconclusive, reason.clone()),
+        Liveness::NotRecovered { .. } | Liveness::Recovered { .. } => {}
+    }
+    if verdict.validity != Validity::Valid {
+        return (CellState::Inconclusive, verdict.sentence.clone());
+    }
+    exercised(judged)
+}
+
+/// The state of a cell in which nothing went wrong that must not.
+fn exercised(judged: Judged<'_>) -> (CellState, String) {
+    let verdict = &judged.outcome.verdict;
+    let is_control = COLUMNS
+        .first()
+        .is_some_and(|control| control.name == judged.column);
+    let seen = judged.faults.iter().filter(|fault| fault.seen).count();
+    if !is_control && seen == 0 {
+        let planned = judged.faults.len();
+        let words = format!("none of the {planned} planned faults proved its effect");
+        return (CellState::NotExercised, words);
+    }
+    let acknowledged = verdict.counts.acknowledged;
+    match allowed_loss(verdict) {
+        Some((because, true)) => (
+            CellState::AllowedSeen,
+            format!("lost, as is allowed: {because}"),
+        ),
+        Some((because, false)) if !is_control => {
+            let words = format!("nothing was lost, although it may be: {because}");
+            (CellState::AllowedNotSeen, words)
+        }
+        _ => {
+            let words = format!(
+                "{acknowledged} acknowledged records, {seen} of {} faults had their effect",
+                judged.faults.len()
+            );
+            (CellState::Kept, words)
+        }
+    }
+}
+
+/// Whether records may be lost, why, and whether some were.
+fn allowed_loss(verdict: &Verdict) -> Option<(String, bool)> {
+    let of_loss = |kind: Kind| matches!(kind, Kind::LostWrite | Kind::GroupLost);
+    let checks = verdict.checks.iter();
+    let mut may = checks.filter(|check| of_loss(check.anomaly) && !check.promise.forbidden);
+    let seen = verdict.shows_loss() || count(verdict, &[Kind::GroupLost]) > 0;
+    may.next()
+        .map(|check| (check.promise.because.clone(), seen))
+}
+
+/// Why every send was refused, if each had to be: acks=all with more replicas asked for than there
+/// are.
+fn refused(outcome: &RowOutcome) -> Option<String> {
+    let settings = &outcome.verdict.settings;
+    let must =
+        settings.acks == Acks::All && settings.min_insync_replicas > settings.replication_factor;
+    let is_refused = outcome.refused > 0 && outcome.verdict.counts.acknowledged == 0;
+    (must && is_refused).then(|| {
+        format!(
+            "{} sends refused: {} of {} replicas can never be in sync",
+            outcome.refused, settings.min_insync_replicas, settings.replication_factor
+        )
+    })
+}
+
+/// What was broken of a class, in words.
+fn broken(verdict: &Verdict, class: Class) -> Option<String> {
+    let checks = verdict.checks.iter();
+    let broken = checks.filter(|check| check.is_broken() && check.class == class);
+    let words: Vec<String> = broken
+        .map(|check| {
+            format!(
+                "{} {} ({})",
+                check.count,
+                check.anomaly.name(),
+                check.promise.because
+            )
+        })
+        .collect();
+    (!words.is_empty()).then(|| words.join("; "))
+}
+
+fn count(verdict: &Verdict, kinds: &[Kind]) -> u64 {
+    let checks = verdict.checks.iter();
+    let counted = checks.filter(|check| kinds.contains(&check.anomaly));
+    counted.map(|check| check.count).sum()
+}
+
+#[cfg(test)]
+#[path = "cell_test.rs"]
+mod cell_test;

@@ -1,0 +1,212 @@
+//! Every state of a cell, and what must not hide it.
+
+use std::collections::BTreeSet;
+
+use checkers::contract::Promise;
+use checkers::history::Settings;
+use checkers::verdict::{Check, Counts};
+
+use super::*;
+
+fn check(anomaly: Kind, forbidden: bool, count: u64) -> Check {
+    Check {
+        anomaly,
+        class: anomaly.class(),
+        promise: Promise {
+            forbidden,
+            because: "the contract says so".to_owned(),
+        },
+        count,
+        problem: None,
+        examples: Vec::new(),
+    }
+}
+
+fn outcome(checks: Vec<Check>) -> RowOutcome {
+    let counts = Counts {
+        acknowledged: 100,
+        ..Counts::default()
+    };
+    RowOutcome {
+        row: "acks=all rf=3 min.isr=2 flush=never".to_owned(),
+        topic: "t".to_owned(),
+        verdict: Verdict {
+            validity: Validity::Valid,
+            sentence: "the sentence".to_owned(),
+            reasons: Vec::new(),
+            settings: Settings::default(),
+            faults: BTreeSet::new(),
+            counts,
+            checks,
+            available_after_heal: None,
+        },
+        liveness: Liveness::Recovered { after_ms: 1 },
+        refused: 0,
+        unavailable_ms: 0,
+    }
+}
+
+fn stuck() -> Liveness {
+    Liveness::NotRecovered {
+        reason: "n2 is missing".to_owned(),
+    }
+}
+
+/// The state under `leader-kill`, whose one fault was seen.
+fn state_of(outcome: &RowOutcome) -> CellState {
+    state_under("leader-kill", &[true], None, outcome)
+}
+
+fn state_under(
+    column: &str,
+    seen: &[bool],
+    death: Option<&str>,
+    outcome: &RowOutcome,
+) -> CellState {
+    let fault = |&seen: &bool| FaultSeen {
+        name: "kill".to_owned(),
+        seen,
+    };
+    let faults: Vec<FaultSeen> = seen.iter().map(fault).collect();
+    let cell = judged(Judged {
+        column,
+        outcome,
+        faults: &faults,
+        death,
+    });
+    assert!(!cell.because.is_empty());
+    cell.state
+}
+
+#[test]
+fn what_the_contract_says_of_losses_decides_between_kept_and_the_allowed_states() {
+    for (forbidden, lost, wanted) in [
+        (true, 0, CellState::Kept),
+        (true, 1, CellState::Broken),
+        (false, 0, CellState::AllowedNotSeen),
+        (false, 3, CellState::AllowedSeen),
+    ] {
+        for kind in [Kind::LostWrite, Kind::GroupLost] {
+            let outcome = outcome(vec![check(kind, forbidden, lost)]);
+            assert_eq!(state_of(&outcome), wanted, "{kind:?} {forbidden} {lost}");
+        }
+    }
+    let shown_otherwise = outcome(vec![
+        check(Kind::LostWrite, false, 0),
+        check(Kind::InconsistentOffsets, false, 2),
+    ]);
+    assert_eq!(state_of(&shown_otherwise), CellState::AllowedSeen);
+}
+
+#[test]
+fn faults_without_effect_prove_nothing_and_the_control_needs_none() {
+    let kept = outcome(vec![check(Kind::LostWrite, true, 0)]);
+    for (column, seen, wanted) in [
+        ("leader-kill", &[false, false][..], CellState::NotExercised),
+        ("leader-kill", &[false, true], CellState::Kept),
+        ("leader-kill", &[], CellState::NotExercised),
+        ("none", &[], CellState::Kept),
+    ] {
+        assert_eq!(
+            state_under(column, seen, None, &kept),
+            wanted,
+            "{column} {seen:?}"
+        );
+    }
+    let may_lose = outcome(vec![check(Kind::LostWrite, false, 0)]);
+    let state = state_under("none", &[], None, &may_lose);
+    assert_eq!(
+        state,
+        CellState::Kept,
+        "without a fault nobody expects a loss"
+    );
+}
+
+#[test]
+fn a_violation_outranks_everything_around_it() {
+    let mut bad = outcome(vec![
+        check(Kind::Phantom, true, 1),
+        check(Kind::Unavailable, true, 1),
+    ]);
+    bad.liveness = stuck();
+    bad.verdict.validity = Validity::Inconclusive;
+    assert_eq!(state_of(&bad), CellState::Broken);
+    assert_eq!(
+        state_under("leader-kill", &[false], None, &bad),
+        CellState::Broken
+    );
+    let kept = outcome(vec![check(Kind::LostWrite, true, 0)]);
+    let died = state_under("leader-kill", &[true], Some("n1 ended with 1"), &kept);
+    assert_eq!(died, CellState::Broken);
+}
+
+#[test]
+fn silence_after_healing_is_unavailable_unless_the_contract_allows_it() {
+    let mut silent = outcome(vec![check(Kind::LostWrite, true, 0)]);
+    silent.liveness = stuck();
+    assert_eq!(state_of(&silent), CellState::Unavailable);
+    silent.verdict.available_after_heal = Some(Promise {
+        forbidden: false,
+        because: "the only copy is gone".to_owned(),
+    });
+    assert_eq!(state_of(&silent), CellState::Kept);
+    let late = outcome(vec![check(Kind::Unavailable, true, 1)]);
+    assert_eq!(state_of(&late), CellState::Unavailable);
+    let mut cut_short = outcome(Vec::new());
+    cut_short.liveness = Liveness::NotReached {
+        reason: "interrupted".to_owned(),
+    };
+    assert_eq!(state_of(&cut_short), CellState::Inconclusive);
+}
+
+#[test]
+fn what_can_never_be_acknowledged_is_refused_and_what_could_is_not() {
+    let mut row = outcome(Vec::new());
+    row.verdict.settings.acks = Acks::All;
+    row.verdict.settings.replication_factor = 2;
+    row.verdict.settings.min_insync_replicas = 3;
+    row.verdict.counts.acknowledged = 0;
+    row.verdict.validity = Validity::Inconclusive;
+    row.liveness = stuck();
+    row.refused = 50;
+    assert_eq!(state_of(&row), CellState::Refused);
+    row.verdict.settings.replication_factor = 3;
+    assert_ne!(
+        state_of(&row),
+        CellState::Refused,
+        "it should have served again"
+    );
+    row.verdict.settings.replication_factor = 2;
+    row.verdict.counts.acknowledged = 1;
+    assert_ne!(
+        state_of(&row),
+        CellState::Refused,
+        "something was acknowledged"
+    );
+}
+
+#[test]
+fn the_counts_are_those_of_the_checks() {
+    let mut row = outcome(vec![
+        check(Kind::LostWrite, false, 3),
+        check(Kind::GroupDuplicate, false, 4),
+        check(Kind::Duplicate, false, 1),
+        check(Kind::NonmonotonicPoll, false, 2),
+    ]);
+    row.refused = 7;
+    row.unavailable_ms = 900;
+    let cell = judged(Judged {
+        column: "pause",
+        outcome: &row,
+        faults: &[],
+        death: None,
+    });
+    let counts = (
+        cell.lost,
+        cell.duplicated,
+        cell.reordered,
+        cell.refused,
+        cell.unavailable_ms,
+    );
+    assert_eq!(counts, (3, 5, 2, 7, 900));
+}

@@ -1,0 +1,113 @@
+//! From the end of a unit's run to its line in `runs.jsonl`.
+//!
+//! In: the unit and how its process ended. Out: the record.
+//! Invariant: every run that was begun and not interrupted has a record; one that left no verdict
+//! is an infrastructure error with the words of whoever knows why.
+
+use crate::campaign::canary;
+use crate::campaign::cell::{self, Judged};
+use crate::campaign::execute::{Ending, Ran};
+use crate::campaign::record::{CellResult, CellState, FaultSeen, RunRecord, UnitKind};
+use crate::campaign::unit::Unit;
+use crate::cli::exit::Exit;
+use crate::matrix::{Pack, RowOutcome};
+use crate::run::summary::Summary;
+
+/// The record of a run; nothing if it was interrupted and found nothing.
+pub fn record(unit: &Unit, ran: &Ran, binary: &str) -> Option<RunRecord> {
+    let mut record = RunRecord {
+        unit: unit.id.clone(),
+        kind: unit.kind,
+        name: unit.name.clone(),
+        pack: unit.pack.map(|pack| pack.to_string()),
+        seed: unit.plan.seed,
+        started: ran.started.clone(),
+        duration_ms: ran.duration_ms,
+        exit_code: Exit::HarnessFault.code(),
+        sentence: String::new(),
+        faults: Vec::new(),
+        cells: Vec::new(),
+        reached: Vec::new(),
+        findings: Vec::new(),
+        caught: None,
+        kept: None,
+        binary: binary.to_owned(),
+    };
+    match &ran.ending {
+        Ending::Interrupted => return None,
+        Ending::Finished { summary, reached } => {
+            finish(&mut record, unit, summary);
+            record.reached.clone_from(reached);
+        }
+        Ending::MachineCannot { why } => {
+            record.exit_code = Exit::MachineCannot.code();
+            record.sentence = format!("Not exercised: {why}");
+            record.cells = all_cells(unit, CellState::NotExercised, why);
+        }
+        Ending::NoVerdict { why } => {
+            record.sentence = format!("Infrastructure error: {why}");
+            record.cells = all_cells(unit, CellState::InfrastructureError, why);
+        }
+    }
+    if unit.kind == UnitKind::Canary {
+        record.caught = Some(is_caught(unit, &ran.ending));
+    }
+    Some(record)
+}
+
+fn finish(record: &mut RunRecord, unit: &Unit, summary: &Summary) {
+    record.exit_code = summary.exit_code;
+    record.sentence.clone_from(&summary.sentence);
+    record.faults = summary
+        .faults
+        .iter()
+        .map(|fault| FaultSeen {
+            name: fault.name.clone(),
+            seen: fault.was_seen(),
+        })
+        .collect();
+    let Some(pack) = unit.pack else { return };
+    let death = summary.deaths.first().map(String::as_str);
+    let judged = |outcome: &RowOutcome| {
+        cell::judged(Judged {
+            column: &unit.name,
+            outcome,
+            faults: &record.faults,
+            death,
+        })
+    };
+    record.cells = rows(summary, pack).iter().map(judged).collect();
+}
+
+/// The outcomes of the rows of a run.
+fn rows(summary: &Summary, pack: Pack) -> Vec<RowOutcome> {
+    if !summary.rows.is_empty() {
+        return summary.rows.clone();
+    }
+    let row = match pack {
+        Pack::Mode(_) => pack.to_string(),
+        Pack::Durability(_) => format!("acks=all rf=3 min.isr=2 {}", &pack.to_string()[11..]),
+    };
+    vec![RowOutcome {
+        row,
+        topic: String::new(),
+        verdict: summary.verdict.clone(),
+        liveness: summary.liveness.clone(),
+        refused: summary.counts.failed,
+        unavailable_ms: 0,
+    }]
+}
+
+fn all_cells(unit: &Unit, state: CellState, why: &str) -> Vec<CellResult> {
+    let rows = unit.pack.map(Pack::rows).unwrap_or_default();
+    rows.iter()
+        .map(|row| cell::unjudged(&row.to_string(), &unit.name, state, why))
+        .collect()
+}
+
+fn is_caught(unit: &Unit, ending: &Ending) -> bool {
+    let Ending::Finished { summary, .. } = ending else {
+        return false;
+    };
+    canary::find(&unit.name).is_some_and(|canary| canary.is_caught(summary))
+}

@@ -1,0 +1,407 @@
+//! The campaign directory: what makes a campaign resumable at any moment.
+//!
+//! ```text
+//! campaign.json      the arguments, the base seed, the binary: who resumes must agree
+//! runs.jsonl         one RunRecord a line, appended and fsynced
+//! events.jsonl       what the campaign did, for tools
+//! progress.json      how far it is, and the time that it has used
+//! runs/<unit>/       the result directories that are kept whole
+//! work/<unit>/       what is running; removed when it has ended, and on resuming
+//! summary.md junit.xml index.html
+//! ```
+//! Invariant: a unit's line is in `runs.jsonl` once, or the unit is run again: the result directory
+//! is moved to `runs/` before the line is written, a line counts once its newline is there, and
+//! what is in `runs/` without a line goes away on resuming.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::campaign::record::RunRecord;
+use crate::campaign::shard::Shard;
+
+/// The version of the format of `campaign.json` and `runs.jsonl`.
+pub const CAMPAIGN_FORMAT: u32 = 1;
+
+/// What a campaign was begun with: `campaign.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Campaign {
+    /// [`CAMPAIGN_FORMAT`].
+    pub format: u32,
+    /// `matrix` or `campaign`.
+    pub command: String,
+    /// Where the seeds begin.
+    pub base_seed: u64,
+    /// The rows of the matrix that are wanted, by name.
+    pub rows: Vec<String>,
+    /// The columns that are wanted, by name.
+    pub columns: Vec<String>,
+    /// The part of it that was done here.
+    pub shard: Shard,
+    /// The first 16 hex digits of the SHA-256 of the binary.
+    pub binary: String,
+    /// Whether planted bugs are compiled in.
+    pub has_sabotage: bool,
+    /// When it was begun: RFC 3339.
+    pub started: String,
+    /// Cells for which there is no run, with the reason.
+    pub not_exercised: Vec<NotExercised>,
+}
+
+/// Cells for which there is no run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotExercised {
+    /// The row.
+    pub row: String,
+    /// The column.
+    pub column: String,
+    /// Why.
+    pub because: String,
+}
+
+/// A campaign directory that cannot be used, in one line with the remedy.
+#[derive(Debug, Error)]
+pub enum DirectoryError {
+    /// A file cannot be read or written.
+    #[error("{}: {source}; choose another place with --out", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file has text that is not ours.
+    #[error("{}:{line}: {reason}; {remedy}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        reason: String,
+        /// What would be right.
+        remedy: &'static str,
+    },
+    /// It belongs to another campaign.
+    #[error(
+        "{} was begun with another {what}; resume it with the same arguments and binary, or \
+         choose another --out",
+        path.display()
+    )]
+    Differs {
+        /// The directory.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+    },
+    /// A unit's task ended without a result.
+    #[error("a run was lost inside the campaign: {reason}; resume to run it again")]
+    Executor {
+        /// What the runtime says.
+        reason: String,
+    },
+    /// Somebody else is at it.
+    #[error("{} is in use by a campaign that runs; wait for it or stop it", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl DirectoryError {
+    /// A task that panicked.
+    pub(crate) fn executor(error: tokio::task::JoinError) -> Self {
+        let reason = error.to_string();
+        Self::Executor { reason }
+    }
+}
+
+/// An open campaign directory. Nobody else has it open.
+#[derive(Debug)]
+pub struct Directory {
+    root: PathBuf,
+    runs: File,
+    events: File,
+    /// Held as long as the directory is open; the kernel lets go of it when the process ends.
+    _lock: Flock<File>,
+}
+
+impl Directory {
+    /// Makes the directory, or opens the one of the same campaign that is there, rid of what a
+    /// killed process left behind. Returns what is stored there.
+    pub fn open(root: &Path, campaign: &Campaign) -> Result<(Self, Stored), DirectoryError> {
+        fs::create_dir_all(root).map_err(at(root))?;
+        let path = root.join("campaign.lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(at(&path))?;
+        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            DirectoryError::InUse {
+                path: root.to_owned(),
+            }
+        })?;
+        let file = root.join(CAMPAIGN);
+        if file.exists() {
+            agree(root, &read_campaign(root)?, campaign)?;
+        } else {
+            let mut campaign = campaign.clone();
+            campaign.not_exercised.sort();
+            replace(&file, &to_json(&campaign))?;
+        }
+        drop_half_a_line(&root.join(RUNS))?;
+        drop_half_a_line(&root.join(EVENTS))?;
+        let stored = Stored::read(root)?;
+        let directory = Self {
+            root: root.to_owned(),
+            runs: append_to(&root.join(RUNS))?,
+            events: append_to(&root.join(EVENTS))?,
+            _lock: lock,
+        };
+        directory.tidy(&stored)?;
+        Ok((directory, stored))
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the run of `unit` may write while it lasts: an empty directory.
+    pub fn work(&self, unit: &str) -> Result<PathBuf, DirectoryError> {
+        let path = self.root.join("work").join(unit);
+        remove(&path)?;
+        fs::create_dir_all(&path).map_err(at(&path))?;
+        Ok(path)
+    }
+
+    /// Where the run of `unit` is kept.
+    pub fn kept(&self, unit: &str) -> PathBuf {
+        self.root.join("runs").join(unit)
+    }
+
+    /// Stores a finished run: first its result directory, if it is kept, then its line.
+    pub fn append(
+        &mut self,
+        record: &RunRecord,
+        result: Option<&Path>,
+    ) -> Result<(), DirectoryError> {
+        if let (Some(_), Some(result)) = (&record.kept, result) {
+            let kept = self.kept(&record.unit);
+            remove(&kept)?;
+            fs::create_dir_all(self.root.join("runs")).map_err(at(&kept))?;
+            fs::rename(result, &kept).map_err(at(&kept))?;
+        }
+        let path = self.root.join(RUNS);
+        let mut line = line_of(record);
+        line.push('\n');
+        let written = self.runs.write_all(line.as_bytes());
+        written
+            .and_then(|()| self.runs.sync_data())
+            .map_err(at(&path))?;
+        remove(&self.root.join("work").join(&record.unit))
+    }
+
+    /// Removes the kept result directory of `unit`.
+    pub fn drop_kept(&self, unit: &str) -> Result<(), DirectoryError> {
+        remove(&self.kept(unit))
+    }
+
+    /// Appends one event.
+    pub fn event(&mut self, line: &str) -> Result<(), DirectoryError> {
+        let path = self.root.join(EVENTS);
+        self.events
+            .write_all(format!("{line}\n").as_bytes())
+            .map_err(at(&path))
+    }
+
+    /// Replaces one file of the directory in one step.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), DirectoryError> {
+        replace(&self.root.join(name), text)
+    }
+
+    /// Rewrites `runs.jsonl` in one step.
+    pub fn rewrite(&mut self, records: &[RunRecord]) -> Result<(), DirectoryError> {
+        replace(&self.root.join(RUNS), &lines_of(records))?;
+        self.runs = append_to(&self.root.join(RUNS))?;
+        Ok(())
+    }
+
+    /// Removes what a killed process left: running work, and kept runs without a line.
+    fn tidy(&self, stored: &Stored) -> Result<(), DirectoryError> {
+        remove(&self.root.join("work"))?;
+        let Ok(entries) = fs::read_dir(self.root.join("runs")) else {
+            return Ok(());
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let is_kept = |r: &RunRecord| r.kept.is_some() && *r.unit == *name;
+            if !stored.records.iter().any(is_kept) {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a campaign directory holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// What it was begun with.
+    pub campaign: Campaign,
+    /// Every run that ended, in the order of the file.
+    pub records: Vec<RunRecord>,
+}
+
+impl Stored {
+    /// Reads the campaign directory `root`. A half-written last line does not count.
+    pub fn read(root: &Path) -> Result<Self, DirectoryError> {
+        let campaign = read_campaign(root)?;
+        let path = root.join(RUNS);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(source) => return Err(DirectoryError::Io { path, source }),
+        };
+        let whole = text
+            .rfind('\n')
+            .map_or("", |end| text.get(..end).unwrap_or_default());
+        let lines = whole.lines().enumerate();
+        let records = lines.map(|(index, line)| {
+            serde_json::from_str(line).map_err(|error| DirectoryError::Malformed {
+                path: path.clone(),
+                line: index + 1,
+                reason: format!("not a run: {error}"),
+                remedy: "remove the line, and the unit is run again",
+            })
+        });
+        Ok(Self {
+            campaign,
+            records: records.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+const CAMPAIGN: &str = "campaign.json";
+const RUNS: &str = "runs.jsonl";
+const EVENTS: &str = "events.jsonl";
+
+fn read_campaign(root: &Path) -> Result<Campaign, DirectoryError> {
+    let path = root.join(CAMPAIGN);
+    let text = fs::read_to_string(&path).map_err(at(&path))?;
+    serde_json::from_str(&text).map_err(|error| DirectoryError::Malformed {
+        line: error.line(),
+        path,
+        reason: format!("not a campaign: {error}"),
+        remedy: "see a fresh campaign's file, or choose another --out",
+    })
+}
+
+/// Whether a campaign may go on where `stored` ended.
+fn agree(root: &Path, stored: &Campaign, asked: &Campaign) -> Result<(), DirectoryError> {
+    let path = || root.to_owned();
+    match difference(stored, asked) {
+        Some(what) => Err(DirectoryError::Differs { path: path(), what }),
+        None if stored.shard != asked.shard => Err(DirectoryError::Differs {
+            path: path(),
+            what: "--shard",
+        }),
+        None => Ok(()),
+    }
+}
+
+/// What makes two campaigns different ones, beside their shards and the time.
+pub fn difference(one: &Campaign, other: &Campaign) -> Option<&'static str> {
+    [
+        (one.format == other.format, "format"),
+        (one.command == other.command, "command"),
+        (one.base_seed == other.base_seed, "--seed"),
+        (one.rows == other.rows, "--rows"),
+        (one.columns == other.columns, "--columns"),
+        (one.has_sabotage == other.has_sabotage, "set of features"),
+        (one.binary == other.binary, "binary"),
+    ]
+    .into_iter()
+    .find_map(|(is_same, what)| (!is_same).then_some(what))
+}
+
+/// One line of `runs.jsonl`, without its end.
+pub fn line_of(record: &RunRecord) -> String {
+    serde_json::to_string(record).expect("invariant: a record is plain data")
+}
+
+/// The text of `runs.jsonl`.
+pub fn lines_of(records: &[RunRecord]) -> String {
+    records
+        .iter()
+        .map(|record| line_of(record) + "\n")
+        .collect()
+}
+
+/// The text of `campaign.json`.
+pub fn to_json(campaign: &Campaign) -> String {
+    let text = serde_json::to_string_pretty(campaign);
+    text.expect("invariant: a campaign is plain data") + "\n"
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + use<> {
+    let path = path.to_owned();
+    move |source| DirectoryError::Io { path, source }
+}
+
+fn append_to(path: &Path) -> Result<File, DirectoryError> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(at(path))
+}
+
+/// Cuts a last line that has no newline.
+fn drop_half_a_line(path: &Path) -> Result<(), DirectoryError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(at(path)(source)),
+    };
+    let whole = bytes
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |end| end + 1);
+    if whole == bytes.len() {
+        return Ok(());
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(at(path))?;
+    file.set_len(whole as u64)
+        .and_then(|()| file.sync_data())
+        .map_err(at(path))
+}
+
+/// Writes a file beside the old one, then takes its place.
+fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
+    let fresh = path.with_extension("new");
+    let write = || {
+        let mut file = File::create(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(at(path))
+}
+
+fn remove(path: &Path) -> Result<(), DirectoryError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,296 @@
+//! The driver: takes units from the sequence, runs several at a time, stores each end.
+//!
+//! In: an open directory, the units, whoever runs them, a budget. Out: every record.
+//! Invariant: a unit whose line is stored is not run again; a unit that is begun ends in a line,
+//! unless the campaign itself is interrupted or killed, and then it is run again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::campaign::conclude;
+use crate::campaign::directory::{Directory, DirectoryError};
+use crate::campaign::events::Event;
+use crate::campaign::execute::{Ending, Execute, Ran};
+use crate::campaign::progress::{self, Counter, Display, Progress, Running};
+use crate::campaign::record::{RunRecord, UnitKind};
+use crate::campaign::retention::{Candidate, KeepRuns, Retention, reasons};
+use crate::campaign::sequence::planned_ms;
+use crate::campaign::unit::Unit;
+use crate::run::interrupt::Interrupt;
+
+/// Between two looks at the time.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What a sitting may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Wall-clock time over all sittings.
+    pub budget: Duration,
+    /// Runs at the same time.
+    pub jobs: usize,
+    /// What is kept whole.
+    pub keep: KeepRuns,
+    /// Cells of the selection, for the progress line.
+    pub cells: u64,
+}
+
+/// A campaign at work.
+#[derive(Debug)]
+pub struct Driver<E> {
+    directory: Directory,
+    executor: Arc<E>,
+    limits: Limits,
+    binary: String,
+    /// Used by earlier sittings.
+    used_before: Duration,
+    begin: Instant,
+    records: Vec<RunRecord>,
+    done: BTreeSet<String>,
+    lengths: Lengths,
+    retention: Retention,
+    counter: Counter,
+    running: BTreeMap<String, Running>,
+    display: Display,
+}
+
+/// One run that ended.
+type Done = (Arc<Unit>, Ran);
+
+impl<E: Execute> Driver<E> {
+    /// Goes on where `records` end.
+    pub fn new(
+        directory: Directory,
+        records: Vec<RunRecord>,
+        executor: E,
+        limits: Limits,
+        binary: String,
+    ) -> Result<Self, DirectoryError> {
+        let before = Progress::read(directory.root()).unwrap_or_default().used_ms;
+        let mut driver = Self {
+            directory,
+            executor: Arc::new(executor),
+            limits,
+            binary,
+            used_before: Duration::from_millis(before),
+            begin: Instant::now(),
+            records: Vec::new(),
+            done: BTreeSet::new(),
+            lengths: Lengths::default(),
+            retention: Retention::new(limits.keep),
+            counter: Counter::default(),
+            running: BTreeMap::new(),
+            display: Display::new(),
+        };
+        for record in records {
+            if record.kept.is_some() {
+                let size = size(&driver.directory.kept(&record.unit));
+                driver.retain(&record, size)?;
+            }
+            driver.remember(record);
+        }
+        Ok(driver)
+    }
+
+    /// Works off `units` until the budget is used or `interrupt` comes. Returns every record and
+    /// the directory.
+    pub async fn run(
+        mut self,
+        units: impl Iterator<Item = Unit>,
+        interrupt: &Interrupt,
+    ) -> Result<(Vec<RunRecord>, Directory), DirectoryError> {
+        let (runs, jobs) = (self.records.len(), self.limits.jobs);
+        let budget_s = self.limits.budget.as_secs();
+        self.event(&Event::Begun {
+            runs,
+            jobs,
+            budget_s,
+        })?;
+        let mut units = units.peekable();
+        let mut set: JoinSet<Done> = JoinSet::new();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            while set.len() < jobs && !interrupt.has_come() {
+                let Some(unit) = self.take(&mut units) else {
+                    break;
+                };
+                self.begin(&mut set, unit, interrupt)?;
+            }
+            if set.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(joined) = set.join_next() => {
+                    let (unit, ran) = joined.map_err(DirectoryError::executor)?;
+                    self.end(&unit, &ran)?;
+                }
+                _ = look.tick() => self.progress(true)?,
+            }
+        }
+        self.progress(false)?;
+        self.settle()
+    }
+
+    /// The next unit that is not done, if it would end within the budget.
+    fn take(&self, units: &mut std::iter::Peekable<impl Iterator<Item = Unit>>) -> Option<Unit> {
+        while units.next_if(|unit| self.done.contains(&unit.id)).is_some() {}
+        units.next_if(|unit| self.used() + self.lengths.of(unit) <= self.limits.budget)
+    }
+
+    fn begin(
+        &mut self,
+        set: &mut JoinSet<Done>,
+        unit: Unit,
+        interrupt: &Interrupt,
+    ) -> Result<(), DirectoryError> {
+        let work = self.directory.work(&unit.id)?;
+        let label = unit.label();
+        let running = Running {
+            unit: unit.id.clone(),
+            label: label.clone(),
+            started: now(),
+        };
+        self.running.insert(unit.id.clone(), running);
+        let unit_id = unit.id.as_str();
+        self.event(&Event::UnitBegun {
+            unit: unit_id,
+            label: &label,
+        })?;
+        let (unit, interrupt) = (Arc::new(unit), interrupt.clone());
+        let executor = Arc::clone(&self.executor);
+        set.spawn(async move {
+            let ran = executor.execute(Arc::clone(&unit), work, interrupt).await;
+            (unit, ran)
+        });
+        Ok(())
+    }
+
+    /// Stores the end of a run.
+    fn end(&mut self, unit: &Unit, ran: &Ran) -> Result<(), DirectoryError> {
+        self.running.remove(&unit.id);
+        let Some(mut record) = conclude::record(unit, ran, &self.binary) else {
+            return self.event(&Event::UnitInterrupted { unit: &unit.id });
+        };
+        let size = ran.result.as_deref().map(size);
+        let mut gone = Vec::new();
+        if let Some(size) = size {
+            let (is_kept, others) = self.retention.offer(candidate(&record, size));
+            record.kept = is_kept.then(|| format!("runs/{}", record.unit));
+            gone = others;
+        }
+        self.directory.append(&record, ran.result.as_deref())?;
+        for unit in gone {
+            self.directory.drop_kept(&unit)?;
+        }
+        if let Ending::NoVerdict { why } = &ran.ending {
+            self.display
+                .say(&format!("{}: infrastructure error: {why}", unit.label()));
+        } else if record.is_violation() {
+            self.display
+                .say(&format!("{}: {}", unit.label(), record.sentence));
+        }
+        self.event(&Event::ended(&record))?;
+        self.remember(record);
+        self.progress(true)
+    }
+
+    fn remember(&mut self, record: RunRecord) {
+        self.done.insert(record.unit.clone());
+        self.lengths.learn(&record);
+        self.counter.count(&record);
+        self.records.push(record);
+    }
+
+    /// Counts what earlier sittings kept, and removes what is not kept any more.
+    fn retain(&mut self, record: &RunRecord, size: u64) -> Result<(), DirectoryError> {
+        let (is_kept, mut gone) = self.retention.offer(candidate(record, size));
+        if !is_kept {
+            gone.push(record.unit.clone());
+        }
+        gone.iter()
+            .try_for_each(|unit| self.directory.drop_kept(unit))
+    }
+
+    /// Lets `runs.jsonl` say what is still there of the kept runs.
+    fn settle(mut self) -> Result<(Vec<RunRecord>, Directory), DirectoryError> {
+        for record in &mut self.records {
+            if record.kept.is_some() && !self.directory.kept(&record.unit).is_dir() {
+                record.kept = None;
+            }
+        }
+        self.directory.rewrite(&self.records)?;
+        Ok((self.records, self.directory))
+    }
+
+    fn used(&self) -> Duration {
+        self.used_before + self.begin.elapsed()
+    }
+
+    fn progress(&mut self, is_running: bool) -> Result<(), DirectoryError> {
+        let progress = Progress {
+            budget_ms: self.limits.budget.as_millis() as u64,
+            cells: self.limits.cells,
+            running: self.running.values().cloned().collect(),
+            is_running,
+            updated: now(),
+            ..self.counter.progress(self.used())
+        };
+        self.display.show(&progress);
+        self.directory.write(progress::FILE, &progress.to_json())
+    }
+
+    fn event(&mut self, event: &Event<'_>) -> Result<(), DirectoryError> {
+        self.directory.event(&event.line(&now()))
+    }
+}
+
+/// How long runs took, by what they are.
+#[derive(Debug, Default)]
+struct Lengths(BTreeMap<(UnitKind, String), Duration>);
+
+impl Lengths {
+    /// Takes the longest of its like: a run that is cut short by the end of the budget is wasted.
+    fn learn(&mut self, record: &RunRecord) {
+        let length = Duration::from_millis(record.duration_ms);
+        let longest = self
+            .0
+            .entry((record.kind, record.name.clone()))
+            .or_default();
+        *longest = length.max(*longest);
+    }
+
+    fn of(&self, unit: &Unit) -> Duration {
+        let known = self.0.get(&(unit.kind, unit.name.clone()));
+        known
+            .copied()
+            .unwrap_or(Duration::from_millis(planned_ms(&unit.plan)))
+    }
+}
+
+fn candidate(record: &RunRecord, size: u64) -> Candidate {
+    Candidate {
+        unit: record.unit.clone(),
+        reasons: reasons(record),
+        size,
+    }
+}
+
+/// The length of the history in a result directory, in bytes.
+fn size(result: &Path) -> u64 {
+    let history = result.join("history.jsonl").metadata();
+    history.map_or(u64::MAX, |metadata| metadata.len())
+}
+
+/// The wall clock: RFC 3339.
+pub fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+#[cfg(test)]
+#[path = "drive_test.rs"]
+mod drive_test;

@@ -1,0 +1,216 @@
+//! The driver with a stand-in for the processes: budgets, interrupts, and a death at every step.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::campaign::directory::{Campaign, Stored, lines_of};
+use crate::campaign::fixture;
+use crate::campaign::record::UnitKind;
+use crate::campaign::swarm;
+use crate::cli::exit::Exit;
+
+/// Ends every run at once, without a verdict for units of odd seeds.
+#[derive(Debug, Default)]
+struct Fake {
+    ran: AtomicUsize,
+    /// The run of this number never ends by itself.
+    hangs: Option<usize>,
+}
+
+impl Execute for Arc<Fake> {
+    async fn execute(&self, unit: Arc<Unit>, work: PathBuf, interrupt: Interrupt) -> Ran {
+        let number = self.ran.fetch_add(1, Ordering::Relaxed);
+        let result = work.join("result");
+        std::fs::create_dir(&result).expect("made");
+        std::fs::write(result.join("history.jsonl"), unit.id.as_bytes()).expect("written");
+        let mut ending = Ending::NoVerdict {
+            why: "it left no verdict: thread 'main' panicked".to_owned(),
+        };
+        if unit.plan.seed.is_multiple_of(2) {
+            ending = Ending::MachineCannot {
+                why: "no disks here".to_owned(),
+            };
+        }
+        if self.hangs == Some(number) {
+            let _ = interrupt.or(std::future::pending::<()>()).await;
+            ending = Ending::Interrupted;
+        }
+        Ran {
+            started: now(),
+            duration_ms: 1_000,
+            ending,
+            result: Some(result),
+        }
+    }
+}
+
+fn units(count: u64) -> Vec<Unit> {
+    (0..count).map(swarm::draw).collect()
+}
+
+fn limits(seconds: u64) -> Limits {
+    Limits {
+        budget: Duration::from_secs(seconds),
+        jobs: 2,
+        keep: KeepRuns::Findings,
+        cells: 1_121,
+    }
+}
+
+/// One sitting; the records.
+fn sit(root: &Path, units: &[Unit], fake: &Arc<Fake>, limits: Limits) -> Vec<RunRecord> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let interrupt = Interrupt::listen().expect("signals");
+        let (directory, stored) = Directory::open(root, &fixture::campaign()).expect("opens");
+        let binary = fixture::campaign().binary;
+        let driver = Driver::new(directory, stored.records, Arc::clone(fake), limits, binary);
+        let ran = driver.expect("goes on").run(units.iter().cloned(), &interrupt).await;
+        ran.expect("runs").0
+    })
+}
+
+fn ids(records: &[RunRecord]) -> Vec<&str> {
+    let mut ids: Vec<&str> = records.iter().map(|record| record.unit.as_str()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn ids_of(units: &[Unit]) -> Vec<&str> {
+    let mut ids: Vec<&str> = units.iter().map(|unit| unit.id.as_str()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Everything stored once, everything kept there, nothing else lying about.
+fn assert_whole(root: &Path, units: &[Unit]) {
+    let stored = Stored::read(root).expect("reads");
+    assert_eq!(ids(&stored.records), ids_of(units));
+    assert!(!root.join("work").exists() || root.join("work").read_dir().unwrap().count() == 0);
+    for record in &stored.records {
+        let path = root.join("runs").join(&record.unit);
+        assert_eq!(record.kept.is_some(), path.is_dir(), "{}", record.unit);
+        let history = std::fs::read(path.join("history.jsonl"));
+        assert!(record.kept.is_none() || history.unwrap() == record.unit.as_bytes());
+    }
+}
+
+#[test]
+fn a_run_without_a_verdict_is_an_infrastructure_error_with_its_reason() {
+    let root = tempfile::tempdir().expect("a directory");
+    let units = units(9);
+    let fake = Arc::<Fake>::default();
+    let records = sit(root.path(), &units, &fake, limits(3_600));
+    assert_whole(root.path(), &units);
+    assert_eq!(fake.ran.load(Ordering::Relaxed), 9, "none is run twice");
+    let of_exit = |exit: Exit| records.iter().filter(move |r| r.exit_code == exit.code());
+    assert_eq!(of_exit(Exit::MachineCannot).count(), 5);
+    assert_eq!(of_exit(Exit::HarnessFault).count(), 4);
+    assert!(of_exit(Exit::HarnessFault).all(|r| r.sentence.contains("panicked")));
+    assert!(records.iter().all(|r| r.kind == UnitKind::Swarm && r.duration_ms == 1_000));
+    let kept = records.iter().filter(|record| record.kept.is_some()).count();
+    assert!((6..=8).contains(&kept), "bounded for each of two reasons: {kept}");
+}
+
+#[test]
+fn killed_at_any_byte_of_its_file_it_goes_on_where_it_was() {
+    let whole = tempfile::tempdir().expect("a directory");
+    let units = units(4);
+    let first = sit(whole.path(), &units, &Arc::default(), limits(3_600));
+    let text = lines_of(&first);
+    for cut in (0..=text.len()).step_by(23).chain([text.len()]) {
+        let root = tempfile::tempdir().expect("a directory");
+        let campaign = std::fs::read(whole.path().join("campaign.json")).expect("is there");
+        std::fs::write(root.path().join("campaign.json"), campaign).expect("written");
+        std::fs::write(root.path().join("runs.jsonl"), &text[..cut]).expect("written");
+        // What was moved before its line was written, and what was running.
+        for (place, unit) in [("runs", &units[3]), ("runs", &units[0]), ("work", &units[1])] {
+            let left = root.path().join(place).join(&unit.id);
+            std::fs::create_dir_all(&left).expect("made");
+            std::fs::write(left.join("history.jsonl"), &unit.id).expect("written");
+        }
+        let fake = Arc::<Fake>::default();
+        sit(root.path(), &units, &fake, limits(3_600));
+        assert_whole(root.path(), &units);
+        let lines = text[..cut].matches('\n').count();
+        assert_eq!(fake.ran.load(Ordering::Relaxed), 4 - lines, "cut at {cut}");
+    }
+}
+
+#[test]
+fn the_budget_counts_over_sittings_and_a_run_that_would_not_end_is_not_begun() {
+    let root = tempfile::tempdir().expect("a directory");
+    let units = units(5);
+    let shortest = units.iter().map(|unit| planned_ms(&unit.plan)).min().expect("some");
+    let fake = Arc::<Fake>::default();
+    let records = sit(root.path(), &units, &fake, limits(shortest / 1_000 - 1));
+    assert_eq!(records, [], "no run would end in time");
+    let mut progress = Progress::read(root.path()).expect("written");
+    assert!(!progress.is_running && progress.running.is_empty());
+    progress.used_ms = 3_599_999;
+    let text = progress.to_json();
+    std::fs::write(root.path().join(progress::FILE), text).expect("written");
+    let again = sit(root.path(), &units, &fake, limits(3_600));
+    assert_eq!(again, [], "a millisecond is too short for a run");
+    let longer = sit(root.path(), &units, &fake, limits(7_200));
+    assert_eq!(ids(&longer), ids_of(&units), "a longer budget goes on");
+    assert!(Progress::read(root.path()).expect("written").used_ms >= 3_599_999);
+}
+
+#[test]
+fn an_interrupt_keeps_what_is_finished_and_the_rest_is_run_again() {
+    let root = tempfile::tempdir().expect("a directory");
+    let units = units(6);
+    let fake = Arc::new(Fake {
+        hangs: Some(3),
+        ..Fake::default()
+    });
+    let path = root.path().to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let stored = runtime.expect("a runtime").block_on(async {
+        let (interrupt, sender) = Interrupt::by_hand();
+        let (directory, _) = Directory::open(&path, &fixture::campaign()).expect("opens");
+        let binary = fixture::campaign().binary;
+        let driver = Driver::new(directory, Vec::new(), Arc::clone(&fake), limits(3_600), binary);
+        let driver = driver.expect("begins").run(units.iter().cloned(), &interrupt);
+        let five_are_done = async {
+            while Stored::read(&path).map_or(0, |stored| stored.records.len()) < 5 {
+                tokio::task::yield_now().await;
+            }
+            sender.send_replace(true);
+        };
+        tokio::join!(driver, five_are_done).0.expect("ends").0
+    });
+    assert_eq!(stored.len(), 5);
+    let events = std::fs::read_to_string(root.path().join("events.jsonl")).expect("is there");
+    assert_eq!(events.matches("unit-interrupted").count(), 1, "{events}");
+    let fake = Arc::<Fake>::default();
+    sit(root.path(), &units, &fake, limits(3_600));
+    assert_eq!(fake.ran.load(Ordering::Relaxed), 1);
+    assert_whole(root.path(), &units);
+}
+
+#[test]
+fn a_directory_of_another_campaign_or_of_one_that_runs_is_refused_in_one_line() {
+    let root = tempfile::tempdir().expect("a directory");
+    let campaign = fixture::campaign();
+    let (open, _) = Directory::open(root.path(), &campaign).expect("opens");
+    let error = Directory::open(root.path(), &campaign).expect_err("in use").to_string();
+    assert!(error.contains("in use"), "{error}");
+    drop(open);
+    for (change, wanted) in [
+        (Campaign { base_seed: 8, ..campaign.clone() }, "--seed"),
+        (Campaign { rows: Vec::new(), ..campaign.clone() }, "--rows"),
+        (Campaign { binary: "x".to_owned(), ..campaign.clone() }, "binary"),
+        (Campaign { shard: "1/2".parse().unwrap(), ..campaign.clone() }, "--shard"),
+    ] {
+        let error = Directory::open(root.path(), &change).expect_err("differs").to_string();
+        assert!(error.contains(wanted) && !error.contains('\n'), "{error}");
+    }
+    let later = Campaign { started: "later".to_owned(), ..campaign.clone() };
+    assert!(Directory::open(root.path(), &later).is_ok(), "the time may differ");
+    std::fs::write(root.path().join("runs.jsonl"), "{}\n{\"half").expect("written");
+    let error = Directory::open(root.path(), &campaign).expect_err("no run").to_string();
+    assert!(error.contains("runs.jsonl:1") && error.contains("remove the line"), "{error}");
+}

@@ -1,0 +1,57 @@
+//! Campaigns for tests.
+
+use crate::campaign::directory::{CAMPAIGN_FORMAT, Campaign, Stored};
+use crate::campaign::record::{RunRecord, UnitKind};
+use crate::campaign::shard::Shard;
+use crate::cli::exit::Exit;
+
+/// A campaign over the whole matrix.
+pub fn campaign() -> Campaign {
+    let selection = crate::campaign::selection::Selection::all();
+    Campaign {
+        format: CAMPAIGN_FORMAT,
+        command: "matrix".to_owned(),
+        base_seed: 7,
+        rows: selection.rows.iter().map(ToString::to_string).collect(),
+        columns: selection
+            .columns
+            .iter()
+            .map(|column| column.name.to_owned())
+            .collect(),
+        shard: Shard::WHOLE,
+        binary: "0123456789abcdef".to_owned(),
+        has_sabotage: false,
+        started: "2026-11-30T12:00:00Z".to_owned(),
+        not_exercised: Vec::new(),
+    }
+}
+
+/// What a campaign directory with these records holds.
+pub fn stored(records: Vec<RunRecord>) -> Stored {
+    Stored {
+        campaign: campaign(),
+        records,
+    }
+}
+
+/// A swarm's run that ended in this way.
+pub fn record(number: u64, exit: Exit) -> RunRecord {
+    RunRecord {
+        unit: format!("{number:016x}"),
+        kind: UnitKind::Swarm,
+        name: "default".to_owned(),
+        pack: None,
+        seed: number,
+        started: format!("2026-11-30T12:{:02}:00Z", number % 60),
+        duration_ms: 10_000,
+        exit_code: exit.code(),
+        sentence: "It ended.".to_owned(),
+        faults: Vec::new(),
+        cells: Vec::new(),
+        reached: Vec::new(),
+        findings: Vec::new(),
+        caught: None,
+        kept: None,
+        binary: "0123456789abcdef".to_owned(),
+    }
+}

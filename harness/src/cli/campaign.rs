@@ -1,0 +1,187 @@
+//! `verdict matrix` and `verdict campaign`: many runs under a budget.
+
+use std::path::PathBuf;
+
+use sha2::{Digest, Sha256};
+
+use crate::campaign::directory::{CAMPAIGN_FORMAT, Campaign, Directory, NotExercised, Stored};
+use crate::campaign::drive::{Driver, Limits, now};
+use crate::campaign::events::Event;
+use crate::campaign::execute::Processes;
+use crate::campaign::outcome::{Outcome, outcome};
+use crate::campaign::selection::Selection;
+use crate::campaign::sequence::{Gap, Sequence};
+use crate::campaign::share::{self, Share};
+use crate::campaign::{jobs, matrix_text, unit};
+use crate::cli::CampaignArgs;
+use crate::cli::exit::Exit;
+use crate::cli::say::say;
+use crate::doctor;
+use crate::run::interrupt::Interrupt;
+
+/// Covers the matrix.
+pub fn matrix(arguments: &CampaignArgs) -> Exit {
+    run("matrix", share::MATRIX, arguments)
+}
+
+/// Covers the matrix, and plays a random swarm, the named scripts and the canaries beside it.
+pub fn campaign(arguments: &CampaignArgs) -> Exit {
+    run("campaign", share::CAMPAIGN, arguments)
+}
+
+fn run(command: &'static str, shares: &[Share], arguments: &CampaignArgs) -> Exit {
+    let done = prepare(command, shares, arguments).and_then(Prepared::work);
+    match done {
+        Ok(outcome) => outcome.exit,
+        Err((exit, message)) => {
+            eprintln!("verdict: {message}");
+            exit
+        }
+    }
+}
+
+/// Everything that is decided before the first run.
+struct Prepared {
+    campaign: Campaign,
+    root: PathBuf,
+    sequence: Sequence,
+    limits: Limits,
+}
+
+type Refusal = (Exit, String);
+
+fn usage(message: impl ToString) -> Refusal {
+    (Exit::Usage, message.to_string())
+}
+
+fn fault(message: impl ToString) -> Refusal {
+    (Exit::HarnessFault, message.to_string())
+}
+
+fn prepare(
+    command: &'static str,
+    shares: &[Share],
+    arguments: &CampaignArgs,
+) -> Result<Prepared, Refusal> {
+    let selection = Selection::parse(&arguments.rows, &arguments.columns).map_err(usage)?;
+    doctor::require_sandbox().map_err(|refusal| (Exit::MachineCannot, refusal.to_string()))?;
+    let root = arguments.out.clone().unwrap_or_else(|| fresh(command));
+    let base_seed = base_seed(arguments, &root)?;
+    let (sequence, gaps) = Sequence::new(base_seed, &selection, shares);
+    let campaign = Campaign {
+        format: CAMPAIGN_FORMAT,
+        command: command.to_owned(),
+        base_seed,
+        rows: selection.rows.iter().map(ToString::to_string).collect(),
+        columns: selection
+            .columns
+            .iter()
+            .map(|column| column.name.to_owned())
+            .collect(),
+        shard: arguments.shard,
+        binary: digest_of_this_program().map_err(fault)?,
+        has_sabotage: cfg!(feature = "sabotage"),
+        started: now(),
+        not_exercised: gaps.iter().flat_map(not_exercised).collect(),
+    };
+    let limits = Limits {
+        budget: arguments.budget,
+        jobs: arguments.jobs.map_or_else(jobs::default, usize::from),
+        keep: arguments.keep,
+        cells: (campaign.rows.len() * campaign.columns.len()) as u64,
+    };
+    Ok(Prepared {
+        campaign,
+        root,
+        sequence,
+        limits,
+    })
+}
+
+impl Prepared {
+    /// Runs until the budget is used, then says what came of it.
+    fn work(self) -> Result<Outcome, Refusal> {
+        let program = std::env::current_exe().map_err(fault)?;
+        let (directory, stored) = Directory::open(&self.root, &self.campaign).map_err(usage)?;
+        eprintln!(
+            "verdict: {} runs at a time, seed {}, in {}",
+            self.limits.jobs,
+            self.campaign.base_seed,
+            self.root.display()
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(fault)?;
+        let shard = self.campaign.shard;
+        let units = self.sequence.filter(move |unit| shard.takes(&unit.id));
+        let binary = self.campaign.binary.clone();
+        let driver = Driver::new(
+            directory,
+            stored.records,
+            Processes { program },
+            self.limits,
+            binary,
+        );
+        let driver = driver.map_err(usage)?;
+        let (records, mut directory) = runtime.block_on(async {
+            let interrupt = Interrupt::listen().map_err(fault)?;
+            driver.run(units, &interrupt).await.map_err(fault)
+        })?;
+        let stored = Stored {
+            campaign: stored.campaign,
+            records,
+        };
+        let outcome = outcome(&stored);
+        let event = Event::Ended {
+            runs: stored.records.len(),
+            exit_code: outcome.exit.code(),
+            sentence: &outcome.sentence,
+        };
+        directory.event(&event.line(&now())).map_err(fault)?;
+        print(&stored, &outcome);
+        Ok(outcome)
+    }
+}
+
+fn print(stored: &Stored, outcome: &Outcome) {
+    for line in matrix_text::lines(&stored.campaign, &outcome.cells) {
+        say!("{line}");
+    }
+    say!("{}", outcome.sentence);
+}
+
+/// `results/<time>-<command>`.
+fn fresh(command: &str) -> PathBuf {
+    let time = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S");
+    PathBuf::from("results").join(format!("{time}-{command}"))
+}
+
+/// The seed that was asked for, else that of the campaign that is resumed, else six digits of the
+/// clock.
+fn base_seed(arguments: &CampaignArgs, root: &std::path::Path) -> Result<u64, Refusal> {
+    if let Some(seed) = arguments.seed {
+        return Ok(seed);
+    }
+    if root.join("campaign.json").exists() {
+        return Ok(Stored::read(root).map_err(usage)?.campaign.base_seed);
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Ok(u64::from(now.unwrap_or_default().subsec_micros()))
+}
+
+fn not_exercised(gap: &Gap) -> Vec<NotExercised> {
+    let rows = gap.pack.rows().into_iter();
+    rows.map(|row| NotExercised {
+        row: row.to_string(),
+        column: gap.column.to_owned(),
+        because: gap.because.clone(),
+    })
+    .collect()
+}
+
+fn digest_of_this_program() -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    std::io::copy(&mut std::fs::File::open("/proc/self/exe")?, &mut hash)?;
+    Ok(unit::short(&hash.finalize()))
+}
