@@ -42,6 +42,7 @@ fn run(place: Place) -> ExitCode {
         },
         Command::Matrix(arguments) => cli::campaign::matrix(&arguments),
         Command::Campaign(arguments) => cli::campaign::campaign(&arguments),
+        Command::Merge(arguments) => cli::campaign::merge(&arguments),
         Command::Check(arguments) => cli::check::check(&arguments),
         Command::Compare(arguments) => cli::compare::compare(&arguments),
         Command::CrashImages(arguments) => match cli::crash_images::subject(&arguments) {

@@ -265,11 +265,7 @@ impl Stored {
     pub fn read(root: &Path) -> Result<Self, DirectoryError> {
         let campaign = read_campaign(root)?;
         let path = root.join(RUNS);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(DirectoryError::Io { path, source }),
-        };
+        let text = read_if_there(&path)?;
         let whole = text
             .rfind('\n')
             .map_or("", |end| text.get(..end).unwrap_or_default());
@@ -387,8 +383,16 @@ fn drop_half_a_line(path: &Path) -> Result<(), DirectoryError> {
         .map_err(at(path))
 }
 
+/// The text of a file; nothing if it is not there.
+pub fn read_if_there(path: &Path) -> Result<String, DirectoryError> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(at(path)),
+    }
+}
+
 /// Writes a file beside the old one, then takes its place.
-fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
+pub fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
     let fresh = path.with_extension("new");
     let write = || {
         let mut file = File::create(&fresh)?;

@@ -281,7 +281,7 @@ fn candidate(record: &RunRecord, size: u64) -> Candidate {
 }
 
 /// The length of the history in a result directory, in bytes.
-fn size(result: &Path) -> u64 {
+pub fn size(result: &Path) -> u64 {
     let history = result.join("history.jsonl").metadata();
     history.map_or(u64::MAX, |metadata| metadata.len())
 }

@@ -60,13 +60,18 @@ fn limits(seconds: u64) -> Limits {
 
 /// One sitting; the records.
 fn sit(root: &Path, units: &[Unit], fake: &Arc<Fake>, limits: Limits) -> Vec<RunRecord> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let interrupt = Interrupt::listen().expect("signals");
         let (directory, stored) = Directory::open(root, &fixture::campaign()).expect("opens");
         let binary = fixture::campaign().binary;
         let driver = Driver::new(directory, stored.records, Arc::clone(fake), limits, binary);
-        let ran = driver.expect("goes on").run(units.iter().cloned(), &interrupt).await;
+        let ran = driver
+            .expect("goes on")
+            .run(units.iter().cloned(), &interrupt)
+            .await;
         ran.expect("runs").0
     })
 }
@@ -108,9 +113,19 @@ fn a_run_without_a_verdict_is_an_infrastructure_error_with_its_reason() {
     assert_eq!(of_exit(Exit::MachineCannot).count(), 5);
     assert_eq!(of_exit(Exit::HarnessFault).count(), 4);
     assert!(of_exit(Exit::HarnessFault).all(|r| r.sentence.contains("panicked")));
-    assert!(records.iter().all(|r| r.kind == UnitKind::Swarm && r.duration_ms == 1_000));
-    let kept = records.iter().filter(|record| record.kept.is_some()).count();
-    assert!((6..=8).contains(&kept), "bounded for each of two reasons: {kept}");
+    assert!(
+        records
+            .iter()
+            .all(|r| r.kind == UnitKind::Swarm && r.duration_ms == 1_000)
+    );
+    let kept = records
+        .iter()
+        .filter(|record| record.kept.is_some())
+        .count();
+    assert!(
+        (6..=8).contains(&kept),
+        "bounded for each of two reasons: {kept}"
+    );
 }
 
 #[test]
@@ -125,7 +140,11 @@ fn killed_at_any_byte_of_its_file_it_goes_on_where_it_was() {
         std::fs::write(root.path().join("campaign.json"), campaign).expect("written");
         std::fs::write(root.path().join("runs.jsonl"), &text[..cut]).expect("written");
         // What was moved before its line was written, and what was running.
-        for (place, unit) in [("runs", &units[3]), ("runs", &units[0]), ("work", &units[1])] {
+        for (place, unit) in [
+            ("runs", &units[3]),
+            ("runs", &units[0]),
+            ("work", &units[1]),
+        ] {
             let left = root.path().join(place).join(&unit.id);
             std::fs::create_dir_all(&left).expect("made");
             std::fs::write(left.join("history.jsonl"), &unit.id).expect("written");
@@ -142,7 +161,11 @@ fn killed_at_any_byte_of_its_file_it_goes_on_where_it_was() {
 fn the_budget_counts_over_sittings_and_a_run_that_would_not_end_is_not_begun() {
     let root = tempfile::tempdir().expect("a directory");
     let units = units(5);
-    let shortest = units.iter().map(|unit| planned_ms(&unit.plan)).min().expect("some");
+    let shortest = units
+        .iter()
+        .map(|unit| planned_ms(&unit.plan))
+        .min()
+        .expect("some");
     let fake = Arc::<Fake>::default();
     let records = sit(root.path(), &units, &fake, limits(shortest / 1_000 - 1));
     assert_eq!(records, [], "no run would end in time");
@@ -167,13 +190,23 @@ fn an_interrupt_keeps_what_is_finished_and_the_rest_is_run_again() {
         ..Fake::default()
     });
     let path = root.path().to_owned();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let stored = runtime.expect("a runtime").block_on(async {
         let (interrupt, sender) = Interrupt::by_hand();
         let (directory, _) = Directory::open(&path, &fixture::campaign()).expect("opens");
         let binary = fixture::campaign().binary;
-        let driver = Driver::new(directory, Vec::new(), Arc::clone(&fake), limits(3_600), binary);
-        let driver = driver.expect("begins").run(units.iter().cloned(), &interrupt);
+        let driver = Driver::new(
+            directory,
+            Vec::new(),
+            Arc::clone(&fake),
+            limits(3_600),
+            binary,
+        );
+        let driver = driver
+            .expect("begins")
+            .run(units.iter().cloned(), &interrupt);
         let five_are_done = async {
             while Stored::read(&path).map_or(0, |stored| stored.records.len()) < 5 {
                 tokio::task::yield_now().await;
@@ -196,21 +229,60 @@ fn a_directory_of_another_campaign_or_of_one_that_runs_is_refused_in_one_line() 
     let root = tempfile::tempdir().expect("a directory");
     let campaign = fixture::campaign();
     let (open, _) = Directory::open(root.path(), &campaign).expect("opens");
-    let error = Directory::open(root.path(), &campaign).expect_err("in use").to_string();
+    let error = Directory::open(root.path(), &campaign)
+        .expect_err("in use")
+        .to_string();
     assert!(error.contains("in use"), "{error}");
     drop(open);
     for (change, wanted) in [
-        (Campaign { base_seed: 8, ..campaign.clone() }, "--seed"),
-        (Campaign { rows: Vec::new(), ..campaign.clone() }, "--rows"),
-        (Campaign { binary: "x".to_owned(), ..campaign.clone() }, "binary"),
-        (Campaign { shard: "1/2".parse().unwrap(), ..campaign.clone() }, "--shard"),
+        (
+            Campaign {
+                base_seed: 8,
+                ..campaign.clone()
+            },
+            "--seed",
+        ),
+        (
+            Campaign {
+                rows: Vec::new(),
+                ..campaign.clone()
+            },
+            "--rows",
+        ),
+        (
+            Campaign {
+                binary: "x".to_owned(),
+                ..campaign.clone()
+            },
+            "binary",
+        ),
+        (
+            Campaign {
+                shard: "1/2".parse().unwrap(),
+                ..campaign.clone()
+            },
+            "--shard",
+        ),
     ] {
-        let error = Directory::open(root.path(), &change).expect_err("differs").to_string();
+        let error = Directory::open(root.path(), &change)
+            .expect_err("differs")
+            .to_string();
         assert!(error.contains(wanted) && !error.contains('\n'), "{error}");
     }
-    let later = Campaign { started: "later".to_owned(), ..campaign.clone() };
-    assert!(Directory::open(root.path(), &later).is_ok(), "the time may differ");
+    let later = Campaign {
+        started: "later".to_owned(),
+        ..campaign.clone()
+    };
+    assert!(
+        Directory::open(root.path(), &later).is_ok(),
+        "the time may differ"
+    );
     std::fs::write(root.path().join("runs.jsonl"), "{}\n{\"half").expect("written");
-    let error = Directory::open(root.path(), &campaign).expect_err("no run").to_string();
-    assert!(error.contains("runs.jsonl:1") && error.contains("remove the line"), "{error}");
+    let error = Directory::open(root.path(), &campaign)
+        .expect_err("no run")
+        .to_string();
+    assert!(
+        error.contains("runs.jsonl:1") && error.contains("remove the line"),
+        "{error}"
+    );
 }

@@ -1,6 +1,6 @@
 //! `verdict matrix` and `verdict campaign`: many runs under a budget.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
@@ -8,14 +8,16 @@ use crate::campaign::directory::{CAMPAIGN_FORMAT, Campaign, Directory, NotExerci
 use crate::campaign::drive::{Driver, Limits, now};
 use crate::campaign::events::Event;
 use crate::campaign::execute::Processes;
-use crate::campaign::outcome::{Outcome, outcome};
+use crate::campaign::finish::finish;
+use crate::campaign::merge::Merge;
+use crate::campaign::outcome::Outcome;
 use crate::campaign::selection::Selection;
 use crate::campaign::sequence::{Gap, Sequence};
 use crate::campaign::share::{self, Share};
-use crate::campaign::{jobs, matrix_text, unit};
-use crate::cli::CampaignArgs;
+use crate::campaign::{jobs, matrix_text, summary_md, unit};
 use crate::cli::exit::Exit;
 use crate::cli::say::say;
+use crate::cli::{CampaignArgs, MergeArgs};
 use crate::doctor;
 use crate::run::interrupt::Interrupt;
 
@@ -27,6 +29,26 @@ pub fn matrix(arguments: &CampaignArgs) -> Exit {
 /// Covers the matrix, and plays a random swarm, the named scripts and the canaries beside it.
 pub fn campaign(arguments: &CampaignArgs) -> Exit {
     run("campaign", share::CAMPAIGN, arguments)
+}
+
+/// Joins the directories of shards.
+pub fn merge(arguments: &MergeArgs) -> Exit {
+    let merge = Merge {
+        parts: &arguments.parts,
+        out: &arguments.out,
+        keep: arguments.keep,
+        force: arguments.force,
+    };
+    match merge.merge() {
+        Ok((stored, outcome)) => {
+            print(&stored, &outcome, &arguments.out);
+            outcome.exit
+        }
+        Err(error) => {
+            eprintln!("verdict: {error}");
+            Exit::Usage
+        }
+    }
 }
 
 fn run(command: &'static str, shares: &[Share], arguments: &CampaignArgs) -> Exit {
@@ -132,23 +154,27 @@ impl Prepared {
             campaign: stored.campaign,
             records,
         };
-        let outcome = outcome(&stored);
+        let outcome = finish(directory.root(), &stored).map_err(fault)?;
         let event = Event::Ended {
             runs: stored.records.len(),
             exit_code: outcome.exit.code(),
             sentence: &outcome.sentence,
         };
         directory.event(&event.line(&now())).map_err(fault)?;
-        print(&stored, &outcome);
+        print(&stored, &outcome, directory.root());
         Ok(outcome)
     }
 }
 
-fn print(stored: &Stored, outcome: &Outcome) {
+fn print(stored: &Stored, outcome: &Outcome, root: &Path) {
     for line in matrix_text::lines(&stored.campaign, &outcome.cells) {
         say!("{line}");
     }
+    if stored.campaign.command == "campaign" && !stored.campaign.has_sabotage {
+        say!("{}", summary_md::NO_SABOTAGE);
+    }
     say!("{}", outcome.sentence);
+    say!("{}", root.join("summary.md").display());
 }
 
 /// `results/<time>-<command>`.
@@ -159,7 +185,7 @@ fn fresh(command: &str) -> PathBuf {
 
 /// The seed that was asked for, else that of the campaign that is resumed, else six digits of the
 /// clock.
-fn base_seed(arguments: &CampaignArgs, root: &std::path::Path) -> Result<u64, Refusal> {
+fn base_seed(arguments: &CampaignArgs, root: &Path) -> Result<u64, Refusal> {
     if let Some(seed) = arguments.seed {
         return Ok(seed);
     }

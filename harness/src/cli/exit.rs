@@ -46,6 +46,12 @@ impl Exit {
             .unwrap_or(self)
     }
 
+    /// Its place among all, from 0 for the one that outranks every other.
+    pub fn rank(self) -> usize {
+        let place = Self::BY_SEVERITY.into_iter().position(|exit| exit == self);
+        place.unwrap_or(Self::BY_SEVERITY.len())
+    }
+
     /// One word for summaries.
     pub fn word(self) -> &'static str {
         match self {

@@ -48,6 +48,8 @@ pub enum Command {
     Matrix(CampaignArgs),
     /// Cover the matrix, play a random swarm, the scripts and the canaries, for a night
     Campaign(CampaignArgs),
+    /// Join the campaign directories of shards
+    Merge(MergeArgs),
     /// Check a stored history
     Check(CheckArgs),
     /// Show finished runs beside each other: who waited how long for an acknowledgement
@@ -165,6 +167,23 @@ pub struct CampaignArgs {
     /// Which runs are kept whole
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = KeepRuns::Findings)]
     pub keep: KeepRuns,
+}
+
+/// Arguments of `verdict merge`.
+#[derive(Clone, Debug, Args)]
+pub struct MergeArgs {
+    /// Campaign directories, in any order
+    #[arg(value_name = "DIR", required = true)]
+    pub parts: Vec<PathBuf>,
+    /// The campaign directory to make
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Which of the runs that the parts kept whole are kept
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = KeepRuns::Findings)]
+    pub keep: KeepRuns,
+    /// Merge campaigns of different arguments or binaries, too
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Arguments of `verdict check`.

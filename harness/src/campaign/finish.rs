@@ -1,0 +1,22 @@
+//! Everything that a campaign directory shows beside its runs: written anew from them.
+//!
+//! In: what is stored. Out: `summary.md`, `junit.xml`, `index.html`, and the outcome.
+//! Invariant: the files are a function of `campaign.json` and `runs.jsonl`, so that a merged
+//! campaign has the same ones whatever order its shards came in.
+
+use std::path::Path;
+
+use crate::campaign::directory::{DirectoryError, Stored, replace};
+use crate::campaign::outcome::{Outcome, outcome};
+use crate::campaign::{junit, summary_md};
+
+/// Writes the files below `root`; what they say.
+pub fn finish(root: &Path, stored: &Stored) -> Result<Outcome, DirectoryError> {
+    let outcome = outcome(stored);
+    replace(
+        &root.join("summary.md"),
+        &summary_md::text(stored, &outcome),
+    )?;
+    replace(&root.join("junit.xml"), &junit::text(stored, &outcome))?;
+    Ok(outcome)
+}

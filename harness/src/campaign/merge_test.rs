@@ -1,0 +1,171 @@
+//! The merge of shards: any order, any grouping, any repetition, the same bytes.
+
+use super::*;
+use crate::campaign::fixture::{campaign, record};
+use crate::campaign::signature::Signature;
+
+/// A part with these records; those with findings are kept.
+fn part(root: &Path, name: &str, shard: &str, records: &[RunRecord]) -> PathBuf {
+    let path = root.join(name);
+    fs::create_dir_all(&path).expect("made");
+    let campaign = Campaign {
+        shard: shard.parse().expect("a shard"),
+        started: format!("2026-11-30T12:00:0{}Z", &shard[..1]),
+        ..campaign()
+    };
+    for record in records.iter().filter(|record| record.kept.is_some()) {
+        let kept = path.join("runs").join(&record.unit);
+        fs::create_dir_all(kept.join("nodes")).expect("made");
+        let size = 100 - record.seed as usize;
+        fs::write(kept.join("history.jsonl"), "x".repeat(size)).expect("written");
+        fs::write(kept.join("nodes/log"), name).expect("written");
+    }
+    fs::write(path.join("campaign.json"), to_json(&campaign)).expect("written");
+    fs::write(path.join("runs.jsonl"), lines_of(records)).expect("written");
+    let events = format!("{{\"time\":\"t{shard}\"}}\n");
+    fs::write(path.join("events.jsonl"), events).expect("written");
+    path
+}
+
+fn broken(number: u64) -> RunRecord {
+    let mut record = record(number, Exit::Broken);
+    record.kept = Some(format!("runs/{}", record.unit));
+    record.findings = vec![Signature {
+        id: "0123456789ab".to_owned(),
+        anomaly: "lost-write".to_owned(),
+        promise: "kept".to_owned(),
+        shape: "s".to_owned(),
+        faults: Vec::new(),
+    }];
+    record
+}
+
+fn merge(parts: &[&Path], out: &Path) -> Result<(Stored, Outcome), MergeError> {
+    let parts: Vec<PathBuf> = parts.iter().map(|&part| part.to_owned()).collect();
+    Merge {
+        parts: &parts,
+        out,
+        keep: KeepRuns::Findings,
+        force: false,
+    }
+    .merge()
+}
+
+/// Every file below `root` with its bytes.
+fn bytes(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("below").to_owned();
+                found.insert(name, fs::read(&path).expect("read"));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn any_order_grouping_and_repetition_give_the_same_bytes() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path();
+    let evens: Vec<RunRecord> = (0..10).step_by(2).map(broken).collect();
+    let odds: Vec<RunRecord> = (1..10).step_by(2).map(broken).collect();
+    let kept: Vec<RunRecord> = (20..26).map(|number| record(number, Exit::Kept)).collect();
+    let a = part(root, "a", "0/3", &evens);
+    let b = part(root, "b", "1/3", &odds);
+    let c = part(root, "c", "2/3", &kept);
+    let (a, b, c) = (a.as_path(), b.as_path(), c.as_path());
+    let (stored, outcome) = merge(&[a, b, c], &root.join("abc")).expect("merges");
+    assert_eq!((stored.records.len(), outcome.exit), (16, Exit::Broken));
+    let wanted = bytes(&root.join("abc"));
+    let whole: Vec<String> = stored
+        .records
+        .iter()
+        .filter_map(|r| r.kept.clone())
+        .collect();
+    assert_eq!(
+        whole.len(),
+        4,
+        "the first three, and the newest is the smallest: {whole:?}"
+    );
+    assert_eq!(
+        wanted
+            .keys()
+            .filter(|path| path.ends_with("nodes/log"))
+            .count(),
+        4
+    );
+    merge(&[c, b, a], &root.join("cba")).expect("merges");
+    merge(&[a, b], &root.join("ab")).expect("merges");
+    merge(&[&root.join("ab"), c], &root.join("ab-c")).expect("merges");
+    merge(&[&root.join("abc"), a, a], &root.join("abc-a")).expect("merges");
+    merge(&[&root.join("abc")], &root.join("again")).expect("merges");
+    for other in ["cba", "ab-c", "abc-a", "again"] {
+        let found = bytes(&root.join(other));
+        for (path, text) in &wanted {
+            let found = found.get(path).map(|bytes| String::from_utf8_lossy(bytes));
+            assert_eq!(
+                found,
+                Some(String::from_utf8_lossy(text)),
+                "{other}: {path:?}"
+            );
+        }
+        assert_eq!(found.len(), wanted.len(), "{other}");
+    }
+}
+
+#[test]
+fn a_unit_that_two_machines_ran_counts_once_and_its_violation_counts() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path();
+    let kept = record(1, Exit::Kept);
+    let a = part(root, "a", "0/2", std::slice::from_ref(&kept));
+    let b = part(root, "b", "0/2", &[broken(1)]);
+    for (index, parts) in [[&a, &b], [&b, &a]].into_iter().enumerate() {
+        let parts: Vec<&Path> = parts.map(PathBuf::as_path).to_vec();
+        let out = root.join(format!("out{index}"));
+        let (stored, outcome) = merge(&parts, &out).expect("merges");
+        assert_eq!((stored.records.len(), outcome.exit), (1, Exit::Broken));
+        assert!(out.join("runs").join(&kept.unit).is_dir());
+    }
+}
+
+#[test]
+fn other_campaigns_and_used_places_are_refused_in_one_line() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path();
+    let a = part(root, "a", "0/2", &[record(1, Exit::Kept)]);
+    let other = Campaign {
+        binary: "ffff".to_owned(),
+        ..campaign()
+    };
+    let b = part(root, "b", "1/2", &[]);
+    fs::write(b.join("campaign.json"), to_json(&other)).expect("written");
+    let refuse = |parts: &[&Path], out: &Path| {
+        let error = merge(parts, out).expect_err("refused").to_string();
+        assert!(!error.contains('\n'), "{error}");
+        error
+    };
+    let error = refuse(&[&a, &b], &root.join("out"));
+    assert!(
+        error.contains("binary") && error.contains("--force"),
+        "{error}"
+    );
+    assert!(refuse(&[&a], &a).contains("choose another --out"));
+    let nowhere = refuse(&[&a, &root.join("nowhere")], &root.join("out"));
+    assert!(nowhere.contains("nowhere/campaign.json"), "{nowhere}");
+    let parts = [a, b];
+    let forced = Merge {
+        parts: &parts,
+        out: &root.join("forced"),
+        keep: KeepRuns::None,
+        force: true,
+    };
+    let (stored, _) = forced.merge().expect("forced");
+    assert_eq!(stored.campaign.binary, "0123456789abcdef+ffff");
+}
