@@ -8,6 +8,7 @@ use crate::campaign::canary;
 use crate::campaign::cell::{self, Judged};
 use crate::campaign::execute::{Ending, Ran};
 use crate::campaign::record::{CellResult, CellState, FaultSeen, RunRecord, UnitKind};
+use crate::campaign::signature::signatures;
 use crate::campaign::unit::Unit;
 use crate::cli::exit::Exit;
 use crate::matrix::{Pack, RowOutcome};
@@ -57,6 +58,7 @@ pub fn record(unit: &Unit, ran: &Ran, binary: &str) -> Option<RunRecord> {
 
 fn finish(record: &mut RunRecord, unit: &Unit, summary: &Summary) {
     record.exit_code = summary.exit_code;
+    record.findings = signatures(summary);
     record.sentence.clone_from(&summary.sentence);
     record.faults = summary
         .faults
@@ -86,7 +88,10 @@ fn rows(summary: &Summary, pack: Pack) -> Vec<RowOutcome> {
     }
     let row = match pack {
         Pack::Mode(_) => pack.to_string(),
-        Pack::Durability(_) => format!("acks=all rf=3 min.isr=2 {}", &pack.to_string()[11..]),
+        Pack::Durability(_) => format!(
+            "acks=all rf=3 min.isr=2 {}",
+            pack.to_string().trim_start_matches("durability ")
+        ),
     };
     vec![RowOutcome {
         row,

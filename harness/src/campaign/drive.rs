@@ -5,6 +5,7 @@
 //! unless the campaign itself is interrupted or killed, and then it is run again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,10 +22,15 @@ use crate::campaign::record::{RunRecord, UnitKind};
 use crate::campaign::retention::{Candidate, KeepRuns, Retention, reasons};
 use crate::campaign::sequence::planned_ms;
 use crate::campaign::unit::Unit;
+use crate::cli::exit::Exit;
 use crate::run::interrupt::Interrupt;
 
 /// Between two looks at the time.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Units in a row that the machine refuses, after which it is taken to refuse all: more than there
+/// are different ones.
+const REFUSED_MAX: usize = 1_000;
 
 /// What a sitting may do.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +57,8 @@ pub struct Driver<E> {
     begin: Instant,
     records: Vec<RunRecord>,
     done: BTreeSet<String>,
+    /// What the machine does not allow, by kind, name and pack.
+    refused: BTreeSet<(UnitKind, String, Option<String>)>,
     lengths: Lengths,
     retention: Retention,
     counter: Counter,
@@ -80,6 +88,7 @@ impl<E: Execute> Driver<E> {
             begin: Instant::now(),
             records: Vec::new(),
             done: BTreeSet::new(),
+            refused: BTreeSet::new(),
             lengths: Lengths::default(),
             retention: Retention::new(limits.keep),
             counter: Counter::default(),
@@ -136,10 +145,33 @@ impl<E: Execute> Driver<E> {
         self.settle()
     }
 
-    /// The next unit that is not done, if it would end within the budget.
-    fn take(&self, units: &mut std::iter::Peekable<impl Iterator<Item = Unit>>) -> Option<Unit> {
-        while units.next_if(|unit| self.done.contains(&unit.id)).is_some() {}
+    /// The next unit that is not done, if it would end within the budget; nothing, too, if the
+    /// machine allows none of what comes.
+    fn take(&self, units: &mut Peekable<impl Iterator<Item = Unit>>) -> Option<Unit> {
+        let mut refused = 0;
+        while let Some(unit) = units.next_if(|unit| self.is_settled(unit)) {
+            refused = if self.done.contains(&unit.id) {
+                0
+            } else {
+                refused + 1
+            };
+            if refused == REFUSED_MAX {
+                return None;
+            }
+        }
         units.next_if(|unit| self.used() + self.lengths.of(unit) <= self.limits.budget)
+    }
+
+    /// Whether it need not be run: it is done, or the machine refused its like.
+    fn is_settled(&self, unit: &Unit) -> bool {
+        let like = || {
+            (
+                unit.kind,
+                unit.name.clone(),
+                unit.pack.map(|pack| pack.to_string()),
+            )
+        };
+        self.done.contains(&unit.id) || self.refused.contains(&like())
     }
 
     fn begin(
@@ -201,6 +233,10 @@ impl<E: Execute> Driver<E> {
 
     fn remember(&mut self, record: RunRecord) {
         self.done.insert(record.unit.clone());
+        if record.exit_code == Exit::MachineCannot.code() {
+            let like = (record.kind, record.name.clone(), record.pack.clone());
+            self.refused.insert(like);
+        }
         self.lengths.learn(&record);
         self.counter.count(&record);
         self.records.push(record);

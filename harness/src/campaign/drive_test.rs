@@ -10,10 +10,12 @@ use crate::campaign::record::UnitKind;
 use crate::campaign::swarm;
 use crate::cli::exit::Exit;
 
-/// Ends every run at once, without a verdict for units of odd seeds.
+/// Ends every run at once, without a verdict.
 #[derive(Debug, Default)]
 struct Fake {
     ran: AtomicUsize,
+    /// Whether the machine allows no run.
+    refuses: bool,
     /// The run of this number never ends by itself.
     hangs: Option<usize>,
 }
@@ -27,7 +29,7 @@ impl Execute for Arc<Fake> {
         let mut ending = Ending::NoVerdict {
             why: "it left no verdict: thread 'main' panicked".to_owned(),
         };
-        if unit.plan.seed.is_multiple_of(2) {
+        if self.refuses {
             ending = Ending::MachineCannot {
                 why: "no disks here".to_owned(),
             };
@@ -109,10 +111,9 @@ fn a_run_without_a_verdict_is_an_infrastructure_error_with_its_reason() {
     let records = sit(root.path(), &units, &fake, limits(3_600));
     assert_whole(root.path(), &units);
     assert_eq!(fake.ran.load(Ordering::Relaxed), 9, "none is run twice");
-    let of_exit = |exit: Exit| records.iter().filter(move |r| r.exit_code == exit.code());
-    assert_eq!(of_exit(Exit::MachineCannot).count(), 5);
-    assert_eq!(of_exit(Exit::HarnessFault).count(), 4);
-    assert!(of_exit(Exit::HarnessFault).all(|r| r.sentence.contains("panicked")));
+    let is_trouble = |record: &RunRecord| record.exit_code == Exit::HarnessFault.code();
+    assert!(records.iter().all(is_trouble));
+    assert!(records.iter().all(|r| r.sentence.contains("panicked")));
     assert!(
         records
             .iter()
@@ -122,10 +123,33 @@ fn a_run_without_a_verdict_is_an_infrastructure_error_with_its_reason() {
         .iter()
         .filter(|record| record.kept.is_some())
         .count();
-    assert!(
-        (6..=8).contains(&kept),
-        "bounded for each of two reasons: {kept}"
+    assert_eq!(
+        kept, 4,
+        "the first three, one of which is the smallest, and the newest"
     );
+}
+
+#[test]
+fn what_the_machine_refuses_is_asked_once_and_an_endless_sequence_ends() {
+    let root = tempfile::tempdir().expect("a directory");
+    let fake = Arc::new(Fake {
+        refuses: true,
+        ..Fake::default()
+    });
+    let units = units(2_000);
+    let records = sit(root.path(), &units, &fake, limits(3_600));
+    let profiles = crate::plan::profile::PROFILES.len();
+    assert!(
+        (profiles..=profiles + 1).contains(&records.len()),
+        "{}",
+        records.len()
+    );
+    assert!(
+        records
+            .iter()
+            .all(|r| r.exit_code == Exit::MachineCannot.code())
+    );
+    assert!(records.iter().all(|r| r.sentence.contains("no disks here")));
 }
 
 #[test]

@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::link::{LinkId, Links, Probe};
 use crate::roles::{PROBE_ROLE, ROLE_VARIABLE};
-use crate::sandbox::enter::{self, EnterError};
+use crate::sandbox::enter::{self, EnterError, PARENT_VARIABLE};
 use crate::sandbox::{Endpoint, Sandbox, node_address};
 
 /// How long one probe may take.
@@ -102,6 +102,7 @@ fn run_child(name: Name) -> io::Result<Outcome> {
     let mut child = Command::new("/proc/self/exe")
         .arg(text_of(name))
         .env(ROLE_VARIABLE, PROBE_ROLE)
+        .env_remove(PARENT_VARIABLE)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
