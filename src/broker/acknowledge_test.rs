@@ -256,6 +256,20 @@ fn a_topic_is_answered_when_its_records_are_durable() {
     assert!(alone.answers.contains_key(&created));
 }
 
+/// What lies below the stored recovery point is never cut as the torn tail of a crash.
+#[test]
+fn a_metadata_directory_without_partitions_is_checkpointed() {
+    let mut alone = Alone::serving();
+    alone.holds_disk = true;
+    let due = alone.now.time + std::time::Duration::from_secs(5);
+    while alone.now.time < due {
+        alone.pass();
+    }
+    let is_checkpoint =
+        |request: &DiskRequest| matches!(request, DiskRequest::CheckpointHighWatermarks { .. });
+    assert!(alone.disk.iter().any(|(_, request)| is_checkpoint(request)));
+}
+
 #[test]
 fn a_produce_is_answered_when_the_disk_took_it() {
     let mut alone = Alone::serving();

@@ -4,8 +4,7 @@
 //! offline and online again, heartbeats that say so. Invariants: a directory that failed does
 //! nothing before the process ends; one that stalled is used again only when it was opened anew
 //! and the controller has taken its leaderships away, so that nobody leads on in an epoch of which
-//! he may have lost the end (KIP-966); without its metadata directory, or without any, the node
-//! ends. Source: KIP-112, KIP-858; that a stalled directory counts as offline is ours.
+//! he may have lost the end (KIP-966); without its metadata directory the node ends. Source: KIP-112, KIP-858; that a stalled directory counts as offline is ours.
 
 use std::collections::VecDeque;
 
@@ -133,7 +132,7 @@ impl Broker {
         index: DirectoryIndex,
         logs: Vec<(TopicPartition, UnclaimedLog)>,
     ) {
-        if self.closing.is_flushing() {
+        if self.closing.is_flushing() || self.farewell.is_some() {
             return;
         }
         let path = self.directory_path(index);
@@ -178,8 +177,7 @@ impl Broker {
             return;
         }
         directory.state = state;
-        let report_within = self.settings.millis("log.dir.failure.timeout.ms");
-        directory.report_by = Some(now.time + report_within);
+        self.set_report_deadlines(now);
         let path = self.directory_path(index);
         error!(directory = path, reason, "log directory is offline");
         self.unclaimed_in(index);
@@ -191,14 +189,15 @@ impl Broker {
         self.lifecycle_directories_changed(now);
         self.release_produces(now, index);
         if index == self.metadata_directory() {
-            self.quorum.handle_storage_failed(now);
-            self.halt(format!(
-                "the metadata log directory {path} failed: {reason}"
-            ));
-        } else if !self.directories.iter().any(Directory::is_online) {
-            self.halt(format!(
-                "log directory {path} failed, the last one: {reason}"
-            ));
+            let reason = format!("the metadata log directory {path} failed: {reason}");
+            self.say_farewell(now, reason);
+        }
+    }
+
+    /// The node ends: nothing is done in any directory any more.
+    pub(super) fn give_up_directories(&mut self, now: Now) {
+        for index in 0..self.directories.len() {
+            self.fail_directory(now, index, "the node ends");
         }
     }
 
@@ -233,17 +232,25 @@ impl Broker {
 
     /// The image changed: the controller may have learned of directories that are offline.
     pub(super) fn directories_image_changed(&mut self, now: Now) {
-        let own = self.obeyed.brokers().get(self.id).cloned();
-        for directory in &mut self.directories {
-            let is_known = own
-                .as_ref()
-                .zip(directory.id)
-                .is_none_or(|(own, id)| !own.is_directory_online(id));
-            if is_known {
-                directory.report_by = None;
-            }
-        }
+        self.set_report_deadlines(now);
         self.readmit_directories(now);
+    }
+
+    /// What is offline and counts as online must become known in time. Until it does, no other
+    /// change of the directory makes the image change.
+    fn set_report_deadlines(&mut self, now: Now) {
+        let own = self.obeyed.brokers().get(self.id);
+        let within = self.settings.millis("log.dir.failure.timeout.ms");
+        for directory in &mut self.directories {
+            let counts_as_online = own
+                .zip(directory.id)
+                .is_some_and(|(own, id)| own.is_directory_online(id));
+            directory.report_by = if directory.is_online() || !counts_as_online {
+                None
+            } else {
+                directory.report_by.or(Some(now.time + within))
+            };
+        }
     }
 
     /// Uses the directories again that were opened anew and whose leaderships have moved.

@@ -345,6 +345,71 @@ fn without_its_metadata_directory_the_node_ends() {
 }
 
 #[test]
+fn a_node_without_its_metadata_directory_hands_its_leaderships_over_before_it_ends() {
+    let mut rig = among_others();
+    rig.sent.clear();
+    rig.broker.handle_directory_stalled(NOW, 0);
+    rig.perform();
+    assert_eq!(role(&rig), Some(RoleName::Offline));
+    assert_eq!(rig.halted, None);
+    tick(&mut rig);
+    let told: Vec<_> = rig.sent.iter().filter(|sent| is_heartbeat(sent)).collect();
+    let to: Vec<_> = told.iter().map(|sent| sent.to).collect();
+    assert_eq!(to, [OTHER, BrokerId(3)], "whoever leads the quorum next");
+    for beat in &told {
+        assert_eq!(offline(beat), [Uuid::from_u128(9), Uuid::from_u128(10)]);
+    }
+    let refused =
+        wire::BrokerHeartbeatResponse::default().with_error_code(ErrorCode::NotController.code());
+    let correlations: Vec<_> = told.iter().map(|sent| sent.correlation).collect();
+    rig.sent.clear();
+    let refused = Ok(Box::new(refused.into()));
+    rig.broker.handle_peer(NOW, correlations[0], refused);
+    rig.perform();
+    assert_eq!(rig.halted, None, "it does not lead yet");
+    let later = after(100);
+    rig.broker.handle_timeout(later);
+    rig.perform();
+    let again: Vec<_> = rig.sent.iter().map(|sent| sent.to).collect();
+    assert_eq!(again, [OTHER], "the third has yet to answer");
+    let obeyed = wire::BrokerHeartbeatResponse::default().with_is_fenced(true);
+    let correlation = rig.sent[0].correlation;
+    let obeyed = Ok(Box::new(obeyed.into()));
+    rig.broker.handle_peer(later, correlation, obeyed);
+    rig.perform();
+    let reason = rig.halted.unwrap();
+    assert!(
+        reason.starts_with("the metadata log directory /a failed"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_node_that_ends_waits_for_no_controller_for_ever() {
+    let mut rig = among_others();
+    rig.broker.handle_directory_stalled(NOW, 0);
+    rig.perform();
+    for (millis, ends) in [(0, false), (999, false), (1000, true)] {
+        rig.broker.handle_timeout(after(millis));
+        rig.perform();
+        assert_eq!(rig.halted.is_some(), ends, "after {millis} ms");
+    }
+}
+
+/// An operation that ends after all must not bring a directory back that the quorum has left.
+#[test]
+fn a_node_that_ends_takes_no_directory_back() {
+    let mut rig = among_others();
+    rig.broker.handle_directory_stalled(NOW, 0);
+    rig.perform();
+    rig.broker.handle_directory_reopened(NOW, 0, Vec::new());
+    rig.broker.handle_directory_reopened(NOW, 1, Vec::new());
+    rig.perform();
+    assert!(!rig.broker.directories.iter().any(Directory::is_online));
+    assert_eq!(role(&rig), Some(RoleName::Offline));
+}
+
+#[test]
 fn whoever_waits_for_a_stalled_directory_is_answered_when_it_is_declared_offline() {
     let mut alone = Alone::serving();
     let before = alone.produce(1);
@@ -422,11 +487,7 @@ fn kip966_a_directory_that_returns_early_waits_until_its_leaderships_have_moved(
     rig.perform();
     assert_eq!(role(&rig), Some(RoleName::Offline));
     rig.commit([
-        MetadataRecord::BrokerDirectoriesOffline {
-            broker_id: OWN,
-            broker_epoch: 1,
-            directories: vec![Uuid::from_u128(10)],
-        },
+        offline_now(vec![Uuid::from_u128(10)]),
         MetadataRecord::PartitionChange(PartitionChange {
             isr: Some(vec![OTHER]),
             leader: LeaderChange::Leader(OTHER),
@@ -441,20 +502,53 @@ fn a_broker_that_cannot_tell_of_an_offline_directory_ends() {
     let mut rig = among_others();
     rig.broker.handle_directory_stalled(NOW, 1);
     rig.perform();
-    let late = |millis| Now {
-        time: NOW.time + std::time::Duration::from_millis(millis),
-        wall_millis: 0,
-    };
-    rig.broker.handle_timeout(late(29_999));
+    rig.broker.handle_timeout(after(29_999));
     rig.perform();
     assert_eq!(rig.halted, None);
-    rig.broker.handle_timeout(late(30_000));
+    rig.broker.handle_timeout(after(30_000));
     rig.perform();
     let reason = rig.halted.unwrap();
     assert!(
         reason.contains("no controller could be told within log.dir.failure.timeout.ms"),
         "{reason}"
     );
+}
+
+/// On-off stalls and a controller that is slow to hear: it never learned that the directory had
+/// been back, so nothing changes that could be waited for.
+#[test]
+fn a_directory_that_is_known_to_be_offline_need_not_become_known_again() {
+    let mut rig = among_others();
+    rig.broker.handle_directory_stalled(NOW, 1);
+    rig.commit([offline_now(vec![Uuid::from_u128(10)])]);
+    rig.broker.handle_directory_reopened(NOW, 1, Vec::new());
+    rig.perform();
+    assert!(rig.broker.directories[1].is_online());
+    rig.broker.handle_directory_stalled(NOW, 1);
+    rig.broker.handle_timeout(after(30_000));
+    rig.perform();
+    assert_eq!(rig.halted, None);
+    // Late, the controller takes it for online: from now on that has to be set right.
+    rig.broker.handle_directory_reopened(NOW, 1, Vec::new());
+    rig.broker.handle_directory_stalled(NOW, 1);
+    rig.commit([offline_now(Vec::new())]);
+    rig.broker.handle_timeout(after(30_000));
+    rig.perform();
+    assert!(rig.halted.is_some());
+}
+
+#[test]
+fn a_directory_that_stalls_before_the_registration_returns() {
+    let mut rig = Rig::start_in("/a,/b");
+    lead_by_other(&mut rig);
+    rig.broker.handle_directory_stalled(NOW, 1);
+    tick(&mut rig);
+    let register = rig.sent.iter().find_map(|sent| match &*sent.body {
+        RequestKind::BrokerRegistration(body) => Some(body.log_dirs.clone()),
+        _ => None,
+    });
+    let both = [Uuid::from_u128(9), Uuid::from_u128(10)];
+    assert_eq!(register.unwrap(), both);
 }
 
 #[test]
@@ -558,13 +652,7 @@ const TOPIC: TopicId = TopicId(Uuid::from_u128(100));
 /// A broker with directories 9 and 10 that leads `t-0` in the second; broker 2 is the controller.
 fn among_others() -> Rig {
     let mut rig = Rig::start_in("/a,/b");
-    let leads = quorum::Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
-        leader: OTHER,
-        epoch: 1,
-    });
-    rig.broker.quorum.handle_request(NOW, 0, leads);
-    rig.broker.settle(NOW);
-    rig.perform();
+    lead_by_other(&mut rig);
     let registered = wire::BrokerRegistrationResponse::default().with_broker_epoch(1);
     tick(&mut rig);
     let register = rig
@@ -596,6 +684,32 @@ fn among_others() -> Rig {
     ]);
     assert_eq!(role(&rig), Some(RoleName::Leader));
     rig
+}
+
+fn lead_by_other(rig: &mut Rig) {
+    let leads = quorum::Request::BeginQuorumEpoch(BeginQuorumEpochRequest {
+        leader: OTHER,
+        epoch: 1,
+    });
+    rig.broker.quorum.handle_request(NOW, 0, leads);
+    rig.broker.settle(NOW);
+    rig.perform();
+}
+
+/// The controller's record of this broker's directories that are offline.
+fn offline_now(directories: Vec<Uuid>) -> MetadataRecord {
+    MetadataRecord::BrokerDirectoriesOffline {
+        broker_id: OWN,
+        broker_epoch: 1,
+        directories,
+    }
+}
+
+fn after(millis: u64) -> Now {
+    Now {
+        time: NOW.time + std::time::Duration::from_millis(millis),
+        wall_millis: 0,
+    }
 }
 
 fn tick(rig: &mut Rig) {

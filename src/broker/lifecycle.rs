@@ -115,6 +115,11 @@ impl Lifecycle {
         }
     }
 
+    /// How long an answer of the controller is waited for.
+    pub(super) fn call_timeout(&self) -> Duration {
+        self.call_timeout
+    }
+
     /// Whether the broker was ever unfenced and thus knows the cluster.
     pub(super) fn has_served(&self) -> bool {
         self.serving
@@ -150,7 +155,7 @@ impl Broker {
         self.lifecycle.broker_epoch().unwrap_or(NO_BROKER_EPOCH)
     }
 
-    /// The leader of the quorum changed: ask the new one at once.
+    /// The leader of the quorum changed, or is unknown for good: begin anew at once.
     pub(super) fn lifecycle_leader_changed(&mut self, now: Now) {
         self.lifecycle.in_flight = None;
         self.lifecycle.act_at(now.time);
@@ -210,6 +215,10 @@ impl Broker {
                 self.lifecycle.next_at = None;
             }
             State::Unregistered => self.register(now),
+            State::Registered(epoch) if self.farewell.is_some() => {
+                self.lifecycle.next_at = Some(now.time + RETRY);
+                self.repeat_farewell(epoch);
+            }
             State::Registered(epoch) => self.beat(now, epoch),
             State::Released => self.lifecycle.next_at = None,
         }
@@ -228,34 +237,37 @@ impl Broker {
             .with_host(text(&self.settings.advertised.host))
             .with_port(self.settings.advertised.port);
         let rack = Some(self.settings.text("broker.rack")).filter(|rack| !rack.is_empty());
-        let online = self
-            .directories
-            .iter()
-            .filter(|directory| directory.is_online());
+        // Those that are offline, too: only of a registered one the heartbeats tell that.
+        let directories = self.directories.iter().filter_map(Directory::id);
         let body = BrokerRegistrationRequest::default()
             .with_broker_id(wire::BrokerId(self.id.0))
             .with_cluster_id(text(&self.settings.cluster_id))
             .with_incarnation_id(self.incarnation_id)
             .with_listeners(vec![listener])
             .with_rack(rack.map(text))
-            .with_log_dirs(online.filter_map(Directory::id).collect())
+            .with_log_dirs(directories.collect())
             .with_previous_broker_epoch(self.lifecycle.previous_epoch);
         self.call(now, body.into(), PeerPurpose::Registration);
     }
 
     fn beat(&mut self, now: Now, epoch: BrokerEpoch) {
         self.lifecycle.has_news = false;
+        let body = self.heartbeat(epoch);
+        self.call(now, body.into(), PeerPurpose::Heartbeat);
+    }
+
+    /// What there is to tell of this broker now.
+    pub(super) fn heartbeat(&self, epoch: BrokerEpoch) -> BrokerHeartbeatRequest {
         let offline = self
             .directories
             .iter()
             .filter(|directory| !directory.is_online());
-        let body = BrokerHeartbeatRequest::default()
+        BrokerHeartbeatRequest::default()
             .with_broker_id(wire::BrokerId(self.id.0))
             .with_broker_epoch(epoch)
             .with_current_metadata_offset(self.image.last_offset())
             .with_want_shut_down(self.lifecycle.shutdown_deadline.is_some())
-            .with_offline_log_dirs(offline.filter_map(Directory::id).collect());
-        self.call(now, body.into(), PeerPurpose::Heartbeat);
+            .with_offline_log_dirs(offline.filter_map(Directory::id).collect())
     }
 
     fn call(&mut self, now: Now, body: wire::RequestKind, purpose: PeerPurpose) {

@@ -13,6 +13,7 @@ mod controller_wire;
 mod directories;
 mod disk_events;
 pub mod effects;
+mod farewell;
 mod fetcher;
 mod forward;
 mod groups;
@@ -51,6 +52,7 @@ use self::controller::Releases;
 use self::directories::Directory;
 use self::disk_events::Operation;
 use self::effects::{Correlation, DirectoryIndex, DiskToken, Effect, PeerError, RequestId};
+use self::farewell::Farewell;
 use self::fetcher::Fetchers;
 use self::forward::Forwards;
 use self::groups::Groups;
@@ -103,6 +105,8 @@ pub struct Broker {
     groups: Groups,
     timers: Timers,
     closing: Closing,
+    /// Set once this node has left the quorum and is about to end.
+    farewell: Option<Farewell>,
 }
 
 impl Broker {
@@ -130,6 +134,7 @@ impl Broker {
             self.groups.next_timeout(),
             Some(self.timers.next_timeout()),
             self.closing.next_timeout(),
+            self.farewell_next_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -145,6 +150,7 @@ impl Broker {
             self.quorum.handle_timeout(now);
         }
         self.controller_timeout(now);
+        self.farewell_timeout(now);
         self.lifecycle_timeout(now);
         self.directories_timeout(now);
         self.forwards_timeout(now);

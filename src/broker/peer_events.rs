@@ -30,6 +30,10 @@ pub(super) enum PeerPurpose {
     },
     Registration,
     Heartbeat,
+    /// The last heartbeat of a node that ends.
+    Farewell {
+        to: BrokerId,
+    },
     AlterPartition {
         partition: PartitionKey,
         token: AlterPartitionToken,
@@ -84,6 +88,7 @@ impl Broker {
             }
             PeerPurpose::Registration => self.handle_registration_answer(now, correlation, result),
             PeerPurpose::Heartbeat => self.handle_heartbeat_answer(now, correlation, result),
+            PeerPurpose::Farewell { to } => self.handle_farewell_answer(to, result),
             PeerPurpose::AlterPartition { partition, token } => {
                 self.handle_alter_partition_answer(now, &partition, token, result);
             }

@@ -92,11 +92,7 @@ impl Broker {
                 debug!(epoch, "leads the metadata quorum");
             }
             quorum::Effect::LostLeadership { .. } => self.deactivate_controller(),
-            quorum::Effect::Halted { reason } => {
-                self.effects.push(Effect::Halt {
-                    reason: reason.to_string(),
-                });
-            }
+            quorum::Effect::Halted { reason } => self.say_farewell(now, reason.to_string()),
         }
     }
 

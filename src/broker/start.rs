@@ -108,6 +108,7 @@ impl Broker {
             groups: Groups::new(&settings, seed),
             timers: Timers::new(now.time, &settings),
             closing: Closing::default(),
+            farewell: None,
             settings,
         };
         let request = DiskRequest::CreateLog {

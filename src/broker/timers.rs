@@ -110,10 +110,13 @@ impl Broker {
         }
     }
 
-    /// Writes the high watermarks of all partitions, directory by directory.
+    /// Writes the high watermarks of all partitions, directory by directory, and with them how far
+    /// each log is durable: that of the metadata counts, too, where no partition lies.
     pub(super) fn checkpoint_high_watermarks(&mut self) {
+        let online = self.directories.iter().enumerate();
+        let online = online.filter(|(_, directory)| directory.is_online());
         let mut by_directory: BTreeMap<DirectoryIndex, BTreeMap<TopicPartition, Offset>> =
-            BTreeMap::new();
+            online.map(|(index, _)| (index, BTreeMap::new())).collect();
         for (name, partition) in &self.partitions {
             let offsets = by_directory.entry(partition.directory).or_default();
             offsets.insert(name.clone(), partition.replica.high_watermark());

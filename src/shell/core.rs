@@ -25,7 +25,9 @@ use crate::storage::DiskRequest;
 use crate::time::Time;
 
 /// How often closed connections and stalled disks are looked for.
-const SWEEP: Duration = Duration::from_millis(500);
+const SWEEP: Duration = Duration::from_millis(100);
+/// A thread that comes back this late was stopped, with all others of its process.
+const SLEPT: Duration = Duration::from_secs(2);
 /// Events handled before their effects are performed.
 const BATCH_MAX: usize = 64;
 
@@ -221,7 +223,7 @@ impl Core {
         }
         let now = self.clock.now();
         // A process that was stopped slept like its disks' threads: their time counts anew.
-        let slept = now.time.since(self.swept_at) > SWEEP * 4;
+        let slept = now.time.since(self.swept_at) > SLEPT;
         self.swept_at = now.time;
         for (index, directory) in self.directories.iter_mut().enumerate() {
             if slept {

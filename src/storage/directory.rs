@@ -2,7 +2,8 @@
 //!
 //! In: an opened [`Disk`] and [`DiskRequest`]s in order. Out: what recovery found, and one result
 //! for each request. Invariants: the stored recovery points and high watermarks are lowered,
-//! durably, before a log is cut or removed; after the first I/O error nothing is touched any more.
+//! durably, before a log is cut or removed, except under the name of a deleted one; after the first
+//! I/O error nothing is touched any more.
 //! Source: Kafka's `LogManager`, `LogDirFailureChannel`.
 
 mod execute;
@@ -90,6 +91,12 @@ struct Checkpoints {
 }
 
 impl Checkpoints {
+    fn forget(&mut self, log: &TopicPartition) {
+        self.high_watermarks.remove(log);
+        self.recovery_points.remove(log);
+        self.log_starts.remove(log);
+    }
+
     fn write(
         disk: &impl Disk,
         directory: &Path,

@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::damage_tests::checkpoint;
+use super::damage_tests::{checkpoint, durable};
 use super::tests::{
-    Directory, append, batch, close, create, fill, flush, fresh, log, only_log, open, read,
+    Directory, append, batch, close, create, create_request, fill, flush, fresh, log, only_log,
+    open, read,
 };
 use crate::log::LogState;
 use crate::offset::Offset;
-use crate::storage::disk::Operation;
+use crate::storage::damage::DAMAGED;
+use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::DiskError;
-use crate::storage::memory_disk::MemoryDisk;
+use crate::storage::memory_disk::{MemoryDisk, Survival};
 use crate::storage::request::{DiskReply, DiskRequest, Retention};
 
 fn try_append(directory: &mut Directory, batches: Bytes) -> Result<DiskReply, DiskError> {
@@ -36,6 +38,26 @@ fn batches(from: Offset, to: Offset) -> Bytes {
         .flat_map(|base| batch(base, 1))
         .collect();
     all.into()
+}
+
+fn retain_1000_bytes() -> DiskRequest {
+    let retention = Retention {
+        age: None,
+        bytes: Some(1000),
+        producer_expiration: Duration::from_hours(24),
+    };
+    DiskRequest::Retain {
+        log: log(),
+        retention,
+        high_watermark: 60,
+        wall_millis: 0,
+    }
+}
+
+/// Whether the log's directory holds the mark of its damage.
+fn marked(disk: &MemoryDisk) -> bool {
+    let names = disk.list(Path::new("data/t-0")).unwrap();
+    names.iter().any(|name| name == DAMAGED)
 }
 
 fn check_whole(directory: &mut Directory, end: Offset) {
@@ -140,18 +162,8 @@ fn retention_frees_space_on_a_full_disk() {
     flush(&mut directory);
     fill_disk(&disk, 0);
     try_append(&mut directory, batch(60, 1)).unwrap_err();
-    let retention = Retention {
-        age: None,
-        bytes: Some(1000),
-        producer_expiration: Duration::from_hours(24),
-    };
-    let retain = DiskRequest::Retain {
-        log: log(),
-        retention,
-        high_watermark: 60,
-        wall_millis: 0,
-    };
-    let Ok(DiskReply::Retained { log_start_offset }) = directory.execute(retain) else {
+    let Ok(DiskReply::Retained { log_start_offset }) = directory.execute(retain_1000_bytes())
+    else {
         panic!("nothing was removed");
     };
     assert!(log_start_offset > 0);
@@ -165,6 +177,122 @@ fn retention_frees_space_on_a_full_disk() {
         only_log(&recovered).state.log_start_offset,
         log_start_offset
     );
+}
+
+/// Without the stored start, a crash between the removals would make the rest pass for lost.
+#[test]
+fn retention_on_a_full_disk_removes_nothing_that_a_crash_makes_pass_for_lost() {
+    for crash_at in 0..40 {
+        let (disk, mut directory) = fresh();
+        fill(&mut directory, 0, 60, 1);
+        flush(&mut directory);
+        checkpoint(&mut directory, 60);
+        fill_disk(&disk, 0);
+        let mut left: u64 = crash_at;
+        disk.set_fault(move |_, _: &Path| {
+            let stops = left == 0;
+            left = left.saturating_sub(1);
+            stops.then_some(io::ErrorKind::Other)
+        });
+        let _ = directory.execute(retain_1000_bytes());
+        drop(directory);
+        disk.clear_fault();
+        disk.crash_with(|_| Survival::Kept);
+        disk.set_space(None);
+        let (_, recovered) = open(&disk);
+        assert_eq!(only_log(&recovered).damage, None, "after {crash_at} calls");
+        assert_eq!(only_log(&recovered).state.log_end_offset, 60);
+    }
+}
+
+#[test]
+fn deleting_a_log_frees_space_on_a_full_disk() {
+    for space in [Some(0), None] {
+        for crash_at in 0..40 {
+            let (disk, mut directory) = durable();
+            if space.is_some() {
+                fill_disk(&disk, 0);
+            }
+            let full = disk.used();
+            let delete = DiskRequest::DeleteLog { log: log() };
+            let mut left: u64 = crash_at;
+            disk.set_fault(move |_, _: &Path| {
+                let stops = left == 0;
+                left = left.saturating_sub(1);
+                stops.then_some(io::ErrorKind::Other)
+            });
+            let deleted = directory.execute(delete);
+            drop(directory);
+            disk.clear_fault();
+            if deleted.is_ok() {
+                assert!(disk.used() < full / 2, "{} of {full}", disk.used());
+            }
+            disk.crash_with(|_| Survival::Kept);
+            let (_, recovered) = open(&disk);
+            let damaged = recovered.logs.iter().find(|log| log.damage.is_some());
+            assert_eq!(damaged, None, "a deleted log is not lost: {crash_at} calls");
+            assert!(deleted.is_err() || recovered.logs.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_missing_log_stays_lost_though_its_mark_finds_no_space() {
+    let (disk, directory) = durable();
+    drop(directory);
+    disk.remove_dir(Path::new("data/t-0")).unwrap();
+    disk.sync_dir(Path::new("data")).unwrap();
+    let (mut directory, recovered) = open(&disk);
+    assert!(only_log(&recovered).damage.is_some());
+    // The segment and `partition.metadata` find space, the mark does not.
+    let free = (0..400).find(|free| {
+        let trial = disk.deep_copy();
+        fill_disk(&trial, *free);
+        let (mut directory, _) = open(&trial);
+        directory.execute(create_request()).is_ok()
+    });
+    fill_disk(&disk, free.unwrap());
+    create(&mut directory);
+    assert!(!marked(&disk), "the mark finds space");
+    disk.set_space(None);
+    checkpoint(&mut directory, 0);
+    drop(directory);
+    disk.crash();
+    let (_, recovered) = open(&disk);
+    let damage = only_log(&recovered).damage.as_ref();
+    assert_eq!(damage.map(|damage| damage.lost_to), Some(60));
+}
+
+/// Descriptors that run out anywhere in an append with rolls, before it or in a deletion.
+#[test]
+fn nothing_is_given_up_for_want_of_a_descriptor() {
+    for count in 0..30 {
+        let (disk, mut directory) = durable();
+        disk.set_descriptors(Some(count));
+        if let Err(error) = try_append(&mut directory, batches(60, 120)) {
+            assert!(error.is_no_space(), "{error}");
+            disk.set_descriptors(None);
+            check_whole(&mut directory, 60);
+            append(&mut directory, &batches(60, 120));
+        }
+        disk.set_descriptors(None);
+        flush(&mut directory);
+        disk.crash();
+        let (mut directory, recovered) = open(&disk);
+        assert_eq!(only_log(&recovered).state.log_end_offset, 120);
+        check_whole(&mut directory, 120);
+        let delete = DiskRequest::DeleteLog { log: log() };
+        disk.set_descriptors(Some(count));
+        if let Err(error) = directory.execute(delete.clone()) {
+            assert!(error.is_no_space(), "{error}");
+            disk.set_descriptors(None);
+            directory.execute(delete).unwrap();
+        }
+        disk.set_descriptors(None);
+        disk.crash();
+        let (_, recovered) = open(&disk);
+        assert!(recovered.logs.is_empty(), "with {count} descriptors");
+    }
 }
 
 #[test]

@@ -50,13 +50,16 @@ pub(super) fn fresh() -> (MemoryDisk, Directory) {
     (disk, directory)
 }
 
-pub(super) fn create(directory: &mut Directory) -> LogState {
-    let request = DiskRequest::CreateLog {
+pub(super) fn create_request() -> DiskRequest {
+    DiskRequest::CreateLog {
         log: log(),
         topic_id: TOPIC,
         options: SMALL,
-    };
-    match directory.execute(request) {
+    }
+}
+
+pub(super) fn create(directory: &mut Directory) -> LogState {
+    match directory.execute(create_request()) {
         Ok(DiskReply::Created { state }) => state,
         other => panic!("{other:?}"),
     }

@@ -28,6 +28,9 @@ type Inode = u64;
 
 const ROOT: Inode = 0;
 
+/// Too many open files; the number is the same on every Unix.
+const EMFILE: i32 = 24;
+
 type FaultHook = Box<dyn FnMut(Operation, &Path) -> Option<io::ErrorKind> + Send>;
 
 /// A shared handle of a disk: clones see the same disk.
@@ -51,6 +54,8 @@ struct State {
     syncs: u64,
     /// How many bytes all files together may have.
     space: Option<u64>,
+    /// How many more descriptors can be had.
+    descriptors: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -140,6 +145,12 @@ impl MemoryDisk {
         self.state().space = bytes;
     }
 
+    /// Lets whatever needs a new descriptor fail, once `count` of them were had. Those that are
+    /// given back do not count: others take them.
+    pub fn set_descriptors(&self, count: Option<u64>) {
+        self.state().descriptors = count;
+    }
+
     /// The bytes of all files that a name leads to.
     pub fn used(&self) -> u64 {
         self.state().used()
@@ -180,10 +191,18 @@ impl MemoryDisk {
     fn begin(&self, operation: Operation, path: &Path) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         let fault = state.fault.as_mut().and_then(|hook| hook(operation, path));
-        match fault {
-            Some(kind) => Err(io::Error::new(kind, "injected fault")),
-            None => Ok(state),
+        if let Some(kind) = fault {
+            return Err(io::Error::new(kind, "injected fault"));
         }
+        let needs_descriptor = matches!(
+            operation,
+            Operation::Open | Operation::List | Operation::SyncDirectory
+        );
+        if needs_descriptor && let Some(left) = &mut state.descriptors {
+            let rest = left.checked_sub(1);
+            *left = rest.ok_or_else(|| io::Error::from_raw_os_error(EMFILE))?;
+        }
+        Ok(state)
     }
 }
 
@@ -335,8 +354,8 @@ impl Disk for MemoryDisk {
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.list(path)?;
         let mut state = self.begin(Operation::Remove, path)?;
-        state.names(path)?;
         let (directory, name) = split(path);
         state.change_names(directory, NameChange::Remove(name))
     }

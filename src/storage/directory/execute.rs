@@ -4,7 +4,7 @@
 //! before it is returned.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -20,6 +20,7 @@ use crate::storage::names::{DELETED_SUFFIX, STRAY_SUFFIX};
 use crate::storage::partition_store::{PartitionStore, ReadRange, sync_dir};
 use crate::storage::quorum_state;
 use crate::storage::request::{DiskReply, DiskRequest, LogOptions};
+use crate::storage::segment::remove_if_there;
 
 use super::LogDirectory;
 
@@ -204,31 +205,54 @@ impl<D: Disk> LogDirectory<D> {
             self.forget_checkpoints(log)?;
             self.missing.remove(log);
         }
-        if !self.logs.contains_key(log) {
-            return Ok(DiskReply::Done);
+        let name = log.to_string();
+        let was_known = self.logs.remove(log).is_some();
+        let remains = [name.clone(), format!("{name}{DELETED_SUFFIX}")];
+        if was_known
+            || remains
+                .iter()
+                .any(|dir| self.disk.is_dir(&self.path.join(dir)))
+        {
+            let doomed = self.set_aside(&name, DELETED_SUFFIX)?;
+            self.bury(log, &doomed)?;
         }
-        self.forget_checkpoints(log)?;
-        let doomed = self.set_aside(&log.to_string(), DELETED_SUFFIX)?;
-        self.logs.remove(log);
-        self.disk
-            .remove_dir(&doomed)
-            .during(Operation::Remove, &doomed)?;
         Ok(DiskReply::Done)
     }
 
-    /// Renames the log directory `name`, durably, so that it is no log any more.
+    /// Renames the log directory `name`, durably, so that it is no log any more. May be tried
+    /// again, however far it came.
     pub(super) fn set_aside(&self, name: &str, suffix: &str) -> Result<PathBuf, DiskError> {
         debug_assert!([DELETED_SUFFIX, STRAY_SUFFIX].contains(&suffix));
         let aside = self.path.join(format!("{name}{suffix}"));
-        if self.disk.is_dir(&aside) {
-            let removed = self.disk.remove_dir(&aside);
-            removed.during(Operation::Remove, &aside)?;
-        }
         let from = self.path.join(name);
-        let renamed = self.disk.rename(&from, &aside);
-        renamed.during(Operation::Rename, &from)?;
+        if self.disk.is_dir(&from) {
+            if self.disk.is_dir(&aside) {
+                let removed = self.disk.remove_dir(&aside);
+                removed.during(Operation::Remove, &aside)?;
+            }
+            let renamed = self.disk.rename(&from, &aside);
+            renamed.during(Operation::Rename, &from)?;
+        }
         sync_dir(&self.disk, &self.path)?;
         Ok(aside)
+    }
+
+    /// Removes a deleted log that was set aside. Its directory goes last: as long as it is there,
+    /// nobody takes the log for lost that the checkpoints still know. On a full disk, what it held
+    /// makes the space for forgetting it.
+    pub(super) fn bury(&mut self, log: &TopicPartition, doomed: &Path) -> Result<(), DiskError> {
+        let forgotten = self.forget_checkpoints(log);
+        if forgotten.as_ref().is_err_and(DiskError::is_no_space) {
+            let names = self.disk.list(doomed);
+            for name in names.during(Operation::List, doomed)? {
+                remove_if_there(&self.disk, &doomed.join(name))?;
+            }
+            self.forget_checkpoints(log)?;
+        } else {
+            forgotten?;
+        }
+        let removed = self.disk.remove_dir(doomed);
+        removed.during(Operation::Remove, doomed)
     }
 
     fn truncate(&mut self, log: &TopicPartition, to: Offset) -> Result<DiskReply, DiskError> {
@@ -249,8 +273,8 @@ impl<D: Disk> LogDirectory<D> {
     }
 
     /// The new start is stored before anything below it goes, or the next start would take the rest
-    /// for lost; and before the next flush can store epochs that begin there. On a full disk
-    /// removing makes the space for storing.
+    /// for lost; and before the next flush can store epochs that begin there. On a full disk the
+    /// indexes of what goes make the space for storing: they are hints.
     fn advance_log_start(
         &mut self,
         log: &TopicPartition,
@@ -259,14 +283,14 @@ impl<D: Disk> LogDirectory<D> {
         let state = &whole_store_of(&mut self.logs, log)?.state;
         let start = to.clamp(state.log_start_offset, state.log_end_offset);
         let stored = self.checkpoint_log_start(log, start);
-        if stored.as_ref().is_err_and(|error| !error.is_no_space()) {
-            stored.clone()?;
+        if stored.as_ref().is_err_and(DiskError::is_no_space) {
+            whole_store_of(&mut self.logs, log)?.remove_indexes_below(&self.disk, start)?;
+            self.checkpoint_log_start(log, start)?;
+        } else {
+            stored?;
         }
         let store = whole_store_of(&mut self.logs, log)?;
         let log_start_offset = store.advance_log_start(&self.disk, to)?;
-        if stored.is_err() {
-            self.checkpoint_log_start(log, log_start_offset)?;
-        }
         Ok(DiskReply::Retained { log_start_offset })
     }
 

@@ -99,10 +99,10 @@ impl<D: Disk> LogDirectory<D> {
     }
 
     /// Removes left-overs; returns the names of the logs' directories.
-    fn sweep(&self) -> Result<Vec<TopicPartition>, DiskError> {
+    fn sweep(&mut self) -> Result<Vec<TopicPartition>, DiskError> {
         let names = self.disk.list(&self.path);
         let names = names.during(Operation::List, &self.path)?;
-        let mut logs = Vec::new();
+        let (mut logs, mut deleted) = (Vec::new(), Vec::new());
         for name in names {
             let path = self.path.join(&name);
             if !self.disk.is_dir(&path) {
@@ -111,14 +111,36 @@ impl<D: Disk> LogDirectory<D> {
                     removed.during(Operation::Remove, &path)?;
                 }
             } else if name.ends_with(DELETED_SUFFIX) {
-                let removed = self.disk.remove_dir(&path);
-                removed.during(Operation::Remove, &path)?;
+                deleted.push((name, path));
             } else {
                 logs.extend(parse_partition_dir(&name));
             }
         }
         logs.sort();
+        for (name, path) in deleted {
+            let log = name.strip_suffix(DELETED_SUFFIX);
+            let log = log.and_then(parse_partition_dir);
+            match log.filter(|log| !logs.contains(log)) {
+                Some(log) => self.finish_deletion(&log, &path)?,
+                // The name is in use again, so the old log was forgotten.
+                None => {
+                    let removed = self.disk.remove_dir(&path);
+                    removed.during(Operation::Remove, &path)?;
+                }
+            }
+        }
         Ok(logs)
+    }
+
+    /// Without space even now the rest waits for the next start.
+    fn finish_deletion(&mut self, log: &TopicPartition, doomed: &Path) -> Result<(), DiskError> {
+        match self.bury(log, doomed) {
+            Err(error) if error.is_no_space() => {
+                self.checkpoints.forget(log);
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     fn open_log(&mut self, log: TopicPartition, is_clean: bool) -> Result<(), DiskError> {

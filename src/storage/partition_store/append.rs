@@ -2,11 +2,11 @@
 //!
 //! Invariant: bytes are written as they came, in one write for each segment they fall into; at a
 //! roll the producer snapshot of the new segment's base offset is synced (KAFKA-9892); what finds
-//! no space leaves nothing behind.
+//! no space or no descriptor leaves nothing behind, and to take it back needs neither.
 
 use bytes::Bytes;
 
-use crate::log::BatchSummary;
+use crate::log::{BatchSummary, LogState};
 use crate::offset::Offset;
 use crate::record::{BatchError, BatchHeader, Batches, PositionedError};
 
@@ -14,7 +14,8 @@ use super::PartitionStore;
 use super::read::trusts_what_was_not_flushed;
 use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::DiskError;
-use crate::storage::segment::Segment;
+use crate::storage::names::{PRODUCERS, offset_file};
+use crate::storage::segment::{Segment, remove_if_there};
 
 /// Closed segments that may wait for a flush; beyond it the oldest is synced at the next roll.
 const UNSYNCED_SEGMENTS_MAX: usize = 4;
@@ -38,16 +39,32 @@ impl<D: Disk> PartitionStore<D> {
         }
         self.refused = None;
         assert_contiguous(&headers, end);
-        let before = (self.segments.len(), self.active().size);
-        match self.append_parsed(disk, batches, &headers) {
+        // To undo must not need a descriptor: there may be none.
+        let opened = self.active().file(disk).map(|_| ());
+        if let Err(error) = opened {
+            return Err(self.refuse(error));
+        }
+        let mut before = Before {
+            segments: self.segments.len(),
+            size: self.active().size,
+            end,
+            state: None,
+        };
+        let appended = self.append_parsed(disk, batches, &headers, &mut before);
+        match appended {
             Err(error) if error.is_no_space() => {
-                self.undo_append(disk, before, end)
-                    .map_err(DiskError::fatal)?;
-                self.refused = Some(error.clone());
-                Err(error)
+                self.undo_append(disk, before).map_err(DiskError::fatal)?;
+                Err(self.refuse(error))
             }
             appended => appended.map(|()| self.state.log_end_offset),
         }
+    }
+
+    fn refuse(&mut self, error: DiskError) -> DiskError {
+        if error.is_no_space() {
+            self.refused = Some(error.clone());
+        }
+        error
     }
 
     /// The answer to an append of which an earlier one did not come this far.
@@ -64,6 +81,7 @@ impl<D: Disk> PartitionStore<D> {
         disk: &D,
         batches: &Bytes,
         headers: &[BatchHeader],
+        before: &mut Before,
     ) -> Result<(), DiskError> {
         let options = self.options;
         let mut unwritten = 0..0;
@@ -72,6 +90,7 @@ impl<D: Disk> PartitionStore<D> {
             if self.active().is_full_for(header, &options) {
                 self.write(disk, batches.slice(unwritten.clone()))?;
                 unwritten.start = unwritten.end;
+                before.state.get_or_insert_with(|| self.state.clone());
                 // The snapshot at the roll is of all producers before it.
                 self.fold(headers.get(in_state..index).unwrap_or_default());
                 in_state = index;
@@ -82,6 +101,9 @@ impl<D: Disk> PartitionStore<D> {
         }
         self.write(disk, batches.slice(unwritten))?;
         self.fold(headers.get(in_state..).unwrap_or_default());
+        if before.state.is_some() {
+            self.close_idle_files();
+        }
         Ok(())
     }
 
@@ -91,20 +113,26 @@ impl<D: Disk> PartitionStore<D> {
         }
     }
 
-    /// Back to the log that ended at `end`.
-    fn undo_append(
-        &mut self,
-        disk: &D,
-        (segments, size): (usize, u64),
-        end: Offset,
-    ) -> Result<(), DiskError> {
-        let has_folded = self.state.log_end_offset > end;
+    /// Back to the log that was.
+    fn undo_append(&mut self, disk: &D, before: Before) -> Result<(), DiskError> {
+        let Before {
+            segments,
+            size,
+            end,
+            state,
+        } = before;
+        let rolled = self.segments.iter().skip(segments);
+        let mut rolled: Vec<_> = rolled.map(|segment| segment.base_offset).collect();
+        // The roll that failed may have left its snapshot.
+        rolled.push(self.state.log_end_offset);
         self.remove_segments_from(disk, segments)?;
+        for offset in rolled.into_iter().filter(|offset| *offset > end) {
+            remove_if_there(disk, &offset_file(&self.directory, offset, PRODUCERS))?;
+            self.files_changed();
+        }
         self.active().undo(disk, size, end)?;
-        if has_folded {
-            self.remove_producer_snapshots(disk, |offset| offset > end)?;
-            let producers = self.rebuild_producers(disk, end)?;
-            self.state.truncate(end, producers);
+        if let Some(state) = state {
+            self.state = state;
         }
         Ok(())
     }
@@ -113,10 +141,10 @@ impl<D: Disk> PartitionStore<D> {
         self.active().write_noted(disk, &bytes)
     }
 
-    /// Closes the active segment and begins the next one at the end of the log.
+    /// Begins the next segment at the end of the log. The files of those before stay open until
+    /// nothing is to be undone any more.
     pub(super) fn roll(&mut self, disk: &D) -> Result<(), DiskError> {
         self.active().write_indexes(disk)?;
-        self.active().close_file();
         self.write_producers(disk)?;
         let segment = Segment::create(disk, &self.directory, self.state.log_end_offset)?;
         self.segments.push(segment);
@@ -131,10 +159,19 @@ impl<D: Disk> PartitionStore<D> {
             && let Some(oldest) = unsynced.first_mut()
         {
             oldest.sync(disk)?;
-            oldest.close_file();
         }
         Ok(())
     }
+}
+
+/// What an append that fails goes back to.
+struct Before {
+    segments: usize,
+    /// Bytes of the active segment.
+    size: u64,
+    end: Offset,
+    /// The state before the first roll, which folds batches into it.
+    state: Option<LogState>,
 }
 
 fn assert_contiguous(headers: &[BatchHeader], end: Offset) {

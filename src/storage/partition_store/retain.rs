@@ -40,6 +40,7 @@ impl<D: Disk> PartitionStore<D> {
             }
             if is_last {
                 self.roll(disk)?;
+                self.close_idle_files();
             }
             excess = excess.saturating_sub(size);
             target = end;
@@ -59,6 +60,20 @@ impl<D: Disk> PartitionStore<D> {
             self.remove_first(disk)?;
         }
         Ok(start)
+    }
+
+    /// Removes the indexes of the segments that go with the records below `start`.
+    pub(in crate::storage) fn remove_indexes_below(
+        &self,
+        disk: &D,
+        start: Offset,
+    ) -> Result<(), DiskError> {
+        for (index, segment) in self.segments.iter().enumerate() {
+            if self.segment_end(index).is_some_and(|end| end <= start) {
+                segment.remove_indexes(disk)?;
+            }
+        }
+        Ok(())
     }
 
     /// The end of a segment, if it holds records.
