@@ -44,6 +44,7 @@ fn run(place: Place) -> ExitCode {
         Command::Campaign(arguments) => cli::campaign::campaign(&arguments),
         Command::Merge(arguments) => cli::campaign::merge(&arguments),
         Command::Check(arguments) => cli::check::check(&arguments),
+        Command::Report(arguments) => cli::report::report(&arguments),
         Command::Compare(arguments) => cli::compare::compare(&arguments),
         Command::CrashImages(arguments) => match cli::crash_images::subject(&arguments) {
             Ok(subject) => inside(place, || {

@@ -22,6 +22,7 @@ pub mod exit;
 pub mod list;
 pub mod progress;
 pub mod replay;
+pub mod report;
 pub mod result;
 pub mod run;
 pub mod say;
@@ -52,6 +53,8 @@ pub enum Command {
     Merge(MergeArgs),
     /// Check a stored history
     Check(CheckArgs),
+    /// Make the page of a finished run again, from its stored files
+    Report(ReportArgs),
     /// Show finished runs beside each other: who waited how long for an acknowledgement
     Compare(CompareArgs),
     /// Boot every state that the losses of power of a finished run could have left
@@ -198,6 +201,14 @@ pub struct CheckArgs {
     /// Print the verdict as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `verdict report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// A result directory
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
 }
 
 /// Arguments of `verdict compare`.

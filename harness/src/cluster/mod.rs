@@ -106,6 +106,8 @@ impl Cluster {
         let view = self.observer.last_view();
         let sample = |endpoint: Endpoint| {
             let id = endpoint.broker()?;
+            let leads = view.partitions_where(|partition| partition.leader == Some(id));
+            let led = leads.iter().filter_map(|index| view.partition(*index));
             Some(NodeSample {
                 node: id.0,
                 process: match self.supervisor.status(endpoint) {
@@ -114,7 +116,8 @@ impl Cluster {
                     Some(Status::Exited(_)) | None => ProcessState::Dead,
                 },
                 is_controller: view.controller == Some(id),
-                leads: view.partitions_where(|partition| partition.leader == Some(id)),
+                epochs: led.map(|partition| partition.leader_epoch).collect(),
+                leads,
                 in_sync: view.partitions_where(|partition| partition.isr.contains(&id)),
             })
         };

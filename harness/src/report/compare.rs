@@ -14,8 +14,9 @@ use checkers::history::{History, Key};
 
 use crate::plan::Plan;
 use crate::plan::load::PlanError;
+use crate::report::stored::{self, StoredError};
 use crate::report::words::{seconds, thousands};
-use crate::report::{FaultRow, ReportError, faults, read_events, timeline};
+use crate::report::{FaultRow, ReportError, faults, timeline};
 use crate::run::events::Event;
 use crate::run::judge::read_history;
 use crate::run::store::Store;
@@ -32,7 +33,10 @@ pub enum CompareError {
     /// A history cannot be read.
     #[error(transparent)]
     History(#[from] crate::run::judge::Unreadable),
-    /// The events cannot be read, or the page cannot be made.
+    /// The events cannot be read.
+    #[error(transparent)]
+    Events(#[from] StoredError),
+    /// The page cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
 }
@@ -51,6 +55,7 @@ struct Run {
 #[template(path = "compare.html")]
 struct Page<'a> {
     style: &'static str,
+    patterns: &'static str,
     sentence: String,
     patience: String,
     rows: Vec<Row>,
@@ -95,6 +100,7 @@ pub fn compare(directories: &[PathBuf]) -> Result<String, CompareError> {
     let pictures: Vec<_> = runs.iter().map(picture).collect();
     let page = Page {
         style: include_str!("../../templates/report.css"),
+        patterns: timeline::PATTERNS,
         sentence: sentence(&runs, &differing),
         patience: seconds(PATIENCE_NANOS),
         rows: runs.iter().map(row).collect(),
@@ -112,7 +118,7 @@ impl Run {
         let store = Store::open(directory);
         let plan = Plan::load(&store.plan())?;
         let history: History = read_history(&store.history())?;
-        let events = read_events(&store.events())?;
+        let events = stored::events(&store.events())?;
         let name = directory.canonicalize().unwrap_or(directory.to_owned());
         let name = name.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self {

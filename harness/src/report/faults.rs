@@ -3,8 +3,13 @@
 use checkers::history::{NemesisEvent, Phase};
 
 use crate::plan::Plan;
-use crate::report::words::{plain, seconds};
+use crate::report::words::{plain, seconds, shortened};
 use crate::run::events::{Event, What};
+
+/// Letters of a proof: one of many disks is long.
+const PROOF_MAX: usize = 1_000;
+/// Letters of a target.
+const TARGET_MAX: usize = 120;
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +24,12 @@ pub struct FaultRow {
     pub target: String,
     /// When it was injected, in nanoseconds since the start of the run.
     pub from: Option<u64>,
+    /// When its effect was observed.
+    pub proven: Option<u64>,
     /// When it was healed.
     pub until: Option<u64>,
+    /// When the cluster was observed to have recovered from it.
+    pub recovered: Option<u64>,
     /// The times in words.
     pub times: String,
     /// Whether its effect was observed.
@@ -46,7 +55,9 @@ fn row(index: usize, name: &str, events: &[Event]) -> FaultRow {
         role: String::new(),
         target: String::new(),
         from: None,
+        proven: None,
         until: None,
+        recovered: None,
         times: "not injected".to_owned(),
         is_effective: false,
         proof: "the run ended before it".to_owned(),
@@ -70,12 +81,13 @@ fn take_in(row: &mut FaultRow, time: u64, fault: &NemesisEvent) {
     match fault.phase {
         Phase::Inject => {
             row.from = Some(time);
-            row.target = plain(&fault.target);
+            row.target = shortened(&plain(&fault.target), TARGET_MAX);
             row.role = fault.detail.get("role").map(plain).unwrap_or_default();
             "injected, effect not yet proven".clone_into(&mut row.proof);
         }
         Phase::Prove => {
             row.is_effective = true;
+            row.proven = row.proven.or(Some(time));
             row.proof = evidence(fault);
         }
         Phase::Vacuous => {
@@ -84,10 +96,11 @@ fn take_in(row: &mut FaultRow, time: u64, fault: &NemesisEvent) {
         }
         Phase::Heal => row.until = Some(time),
         Phase::Recovered => {
+            row.recovered = Some(time);
             row.recovery = format!("recovered at {}", seconds(time));
             let repaired = fault.detail.get("repaired").map(plain).unwrap_or_default();
             if !repaired.is_empty() {
-                row.recovery = format!("{}: {repaired}", row.recovery);
+                row.recovery = shortened(&format!("{}: {repaired}", row.recovery), PROOF_MAX);
             }
         }
     }
@@ -95,5 +108,8 @@ fn take_in(row: &mut FaultRow, time: u64, fault: &NemesisEvent) {
 
 /// The sentence among what a fault tells.
 fn evidence(fault: &NemesisEvent) -> String {
-    plain(fault.detail.get("evidence").unwrap_or(&fault.detail))
+    shortened(
+        &plain(fault.detail.get("evidence").unwrap_or(&fault.detail)),
+        PROOF_MAX,
+    )
 }

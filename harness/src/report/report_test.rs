@@ -2,12 +2,16 @@
 
 use checkers::contract::Contract;
 use checkers::history::{FaultClass, History, NemesisEvent, Phase as FaultPhase};
+use checkers::verdict::Verdict;
 use serde_json::{Value, json};
 
 use crate::disk::rule::DiskId;
+use crate::evidence::{Evidence, Holder, LogLine, Reached, Story};
+use crate::matrix::RowOutcome;
 use crate::nemesis::DiskSample;
 use crate::plan::Plan;
 use crate::plan::profile;
+use crate::report::digest::Digest;
 use crate::report::{Input, render};
 use crate::run::events::{Event, NodeSample, Phase, ProcessState, What};
 use crate::run::summary::{Liveness, Parts, Summary};
@@ -42,6 +46,11 @@ fn nodes(time: u64, second: ProcessState) -> Event {
         is_controller: id == 1,
         leads: if process == ProcessState::Running {
             vec![id, id + 1]
+        } else {
+            vec![]
+        },
+        epochs: if process == ProcessState::Running {
+            vec![1, 2]
         } else {
             vec![]
         },
@@ -149,12 +158,48 @@ fn events() -> Vec<Event> {
     events
 }
 
-fn page() -> String {
-    let plan = plan();
-    let history = History::read(BROKEN_HISTORY.as_bytes()).expect("a history");
+/// A digest of a history on disk.
+fn digest(history: &str) -> Digest {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("history.jsonl");
+    std::fs::write(&path, history).expect("written");
+    Digest::read(&path)
+}
+
+fn evidence() -> Evidence {
+    let holder = |node, at, word: &str, at_end| Holder {
+        node,
+        moments: vec![(at, word.to_owned())],
+        at_end,
+    };
+    let line = LogLine {
+        node: 2,
+        at_ms: Some(4100),
+        text: "truncated to <offset 7>".to_owned(),
+    };
+    Evidence {
+        reached: vec![Reached {
+            name: "truncation-happened".to_owned(),
+            at_ms: 4100,
+            proof: "n2 says so".to_owned(),
+        }],
+        stories: vec![Story {
+            about: "the record of the story".to_owned(),
+            holders: vec![
+                holder(1, 4000, "leads", Some(true)),
+                holder(2, 4200, "lacks it", Some(false)),
+            ],
+            log_lines: vec![line],
+        }],
+        problems: vec!["nodes/n3/log cannot be read".to_owned()],
+    }
+}
+
+fn summary(plan: &Plan, history: &str) -> Summary {
+    let history = History::read(history.as_bytes()).expect("a history");
     let verdict = checkers::check(&history, &Contract::of(&history));
-    let summary = Summary::conclude(Parts {
-        plan: &plan,
+    Summary::conclude(Parts {
+        plan,
         client: "rust".to_owned(),
         duration_ms: 14_000,
         counts: Counts::default(),
@@ -165,15 +210,25 @@ fn page() -> String {
         faults: Vec::new(),
         verdict,
         reproduce: "cargo verdict run --plan results/x/plan.json".to_owned(),
-    });
-    let events = events();
+    })
+}
+
+fn page_of(summary: &Summary, plan: &Plan, history: &str) -> String {
     render(&Input {
         name: "x",
-        plan: &plan,
-        summary: &summary,
-        events: &events,
+        directory: "results/x",
+        plan,
+        summary,
+        events: &events(),
+        evidence: &evidence(),
+        digest: &digest(history),
     })
     .expect("a page")
+}
+
+fn page() -> String {
+    let plan = plan();
+    page_of(&summary(&plan, BROKEN_HISTORY), &plan, BROKEN_HISTORY)
 }
 
 #[test]
@@ -182,18 +237,91 @@ fn the_page_opens_on_the_verdict_and_proves_it() {
     let heading = page
         .find("<h1>Broken: 1 lost-write")
         .expect("the verdict is the heading");
+    let contract = page.find("What was promised").expect("the contract");
     let proof = page
         .find("What went wrong, with proof")
         .expect("the anomalies");
-    assert!(heading < proof, "the verdict comes first");
+    assert!(
+        heading < contract && contract < proof,
+        "the verdict comes first"
+    );
     for wanted in [
         "the process is gone",
         "leader of t-0",
         "0.4 s after",
-        "n2",
         "--plan",
         "n2/d1",
         "ended with code 1 and was started again",
+        "2× e1–2",
+    ] {
+        assert!(page.contains(wanted), "{wanted} is missing");
+    }
+}
+
+#[test]
+fn an_anomaly_has_its_operations_its_holders_its_log_and_three_commands() {
+    let page = page();
+    let article = page.find("<article class=\"broken\" id=\"broken-lost-write\"");
+    let article = &page[article.expect("the finding")..];
+    let article = &article[..article.find("</article>").expect("its end")];
+    for wanted in [
+        "The operations of the proof on",
+        "is acknowledged at offset",
+        "Who had the record when: the record of the story",
+        "<td>lacks it</td>",
+        "truncated to &#60;offset 7&#62;",
+        "cargo verdict replay results/x\ncargo verdict minimize results/x\n\
+         cargo verdict check results/x",
+    ] {
+        assert!(article.contains(wanted), "{wanted} is missing in {article}");
+    }
+    assert!(page.contains("truncation-happened"));
+    assert!(page.contains("Not read: nodes/n3/log cannot be read"));
+}
+
+#[test]
+fn a_run_of_several_rows_has_a_table_of_them_and_its_findings_name_them() {
+    let plan = plan();
+    let mut summary = summary(&plan, BROKEN_HISTORY);
+    let row = |row: &str, verdict: &Verdict| RowOutcome {
+        row: row.to_owned(),
+        topic: "t-of-row".to_owned(),
+        verdict: verdict.clone(),
+        liveness: Liveness::Recovered { after_ms: 420 },
+        refused: 1234,
+        unavailable_ms: 2500,
+    };
+    let kept = include_str!("../../../checkers/testdata/lost-write/legal.jsonl");
+    let kept = self::summary(&plan, kept).verdict;
+    summary.rows = vec![
+        row("acks=all rf=3", &summary.verdict),
+        row("acks=all rf=1", &kept),
+    ];
+    let page = page_of(&summary, &plan, BROKEN_HISTORY);
+    for wanted in [
+        "t-of-row",
+        "1\u{202f}234",
+        "2.500 s",
+        "<a href=\"#broken-lost-write\">1 lost-write</a>",
+        "In: acks=all rf=3 (1).",
+        "<strong>acks=all rf=3: ",
+    ] {
+        assert!(page.contains(wanted), "{wanted} is missing");
+    }
+    let shown = crate::report::anomaly::shown(&summary);
+    assert_eq!(shown.len(), 1, "evidence is asked for what the page shows");
+}
+
+#[test]
+fn what_the_history_tells_of_members_is_a_lane_for_each() {
+    let history = include_str!("../../../checkers/testdata/group-lost/minimal.jsonl");
+    let plan = plan();
+    let page = page_of(&summary(&plan, history), &plan, history);
+    for wanted in [
+        " owns</text>",
+        "class=\"owns cut\"",
+        "the member dies",
+        "What the group did",
     ] {
         assert!(page.contains(wanted), "{wanted} is missing");
     }
@@ -209,7 +337,23 @@ fn the_page_stands_alone_and_shows_text_as_text() {
         page.contains("a &#60;note&#62;"),
         "text of the run is escaped"
     );
-    if let Ok(path) = std::env::var("VERDICT_REPORT_SAMPLE") {
-        std::fs::write(path, page).expect("the sample is written");
+}
+
+#[test]
+fn every_place_that_is_linked_exists_and_every_table_has_a_caption() {
+    let page = page();
+    for link in page.split("href=\"#").skip(1) {
+        let id = link.split('"').next().expect("an end");
+        assert!(
+            page.contains(&format!("id=\"{id}\"")),
+            "#{id} leads nowhere"
+        );
+    }
+    let count = |text: &str| page.matches(text).count();
+    assert_eq!(count("<table"), count("<caption"));
+    assert_eq!(count("<th>"), 0, "every header has a scope");
+    assert_eq!(count("<svg viewBox=\"0 0 1280"), count("role=\"img\""));
+    for id in ["hatch", "cross", "content"] {
+        assert_eq!(count(&format!("id=\"{id}\"")), 1, "{id} is there once");
     }
 }

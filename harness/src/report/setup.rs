@@ -4,6 +4,7 @@ use checkers::history::Acks;
 
 use crate::plan::Plan;
 use crate::report::Input;
+use crate::report::words::shortened;
 
 /// A name and its value.
 pub(super) struct Row {
@@ -98,6 +99,17 @@ pub(super) fn rows(input: &Input<'_>) -> Vec<Row> {
         );
         rows.push(row("log directories", directories));
     }
+    let settings = cluster.broker_settings.iter();
+    let settings: Vec<String> = settings
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    if !settings.is_empty() {
+        rows.push(row(
+            "broker settings",
+            shortened(&settings.join(", "), 1_000),
+        ));
+    }
+    rows.push(row("client under test", input.summary.client.clone()));
     if let Some(sabotage) = &cluster.sabotage {
         rows.push(row("planted bug", sabotage.clone()));
     }

@@ -1,10 +1,11 @@
 //! Numbers and times in words, the same everywhere on the page.
 
-use checkers::verdict::Verdict;
-
 use crate::report::FaultRow;
 use crate::run::events::{Event, What};
-use crate::run::summary::Liveness;
+use crate::run::summary::{Liveness, Summary};
+
+/// Sentences of one list that are shown.
+const SENTENCES_MAX: usize = 40;
 
 /// `1234567` as `1 234 567`, with narrow spaces that do not break.
 pub(super) fn thousands(number: u64) -> String {
@@ -24,27 +25,55 @@ pub(super) fn seconds(nanos: u64) -> String {
     format!("{:.1} s", nanos as f64 / 1e9)
 }
 
+/// Nanoseconds since the start of the run as `12.345`, where milliseconds matter.
+pub(super) fn moment(nanos: u64) -> String {
+    format!("{:.3}", nanos as f64 / 1e9)
+}
+
+/// Milliseconds since the start of the run as `12.345 s`.
+pub(super) fn millis(millis: u64) -> String {
+    format!("{:.3} s", millis as f64 / 1e3)
+}
+
+/// The text, or as much of it as fits into `max` letters with a sign that there is more.
+pub(super) fn shortened(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some(_) => {
+            let kept: String = text.chars().take(max.saturating_sub(1)).collect();
+            format!("{}…", kept.trim_end())
+        }
+    }
+}
+
 /// One noun, or several.
 pub(super) fn count(number: u64, noun: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{} {noun}{plural}", thousands(number))
 }
 
-/// What ran, in two sentences.
-pub(super) fn summary(verdict: &Verdict, faults: &[FaultRow]) -> String {
-    let counts = verdict.counts;
-    let injected = faults.iter().filter(|fault| fault.from.is_some()).count();
+/// The numbers of the run at a glance: name and value.
+pub(super) fn numbers(summary: &Summary, faults: &[FaultRow]) -> Vec<(&'static str, String)> {
+    let counts = summary.verdict.counts;
     let effective = faults.iter().filter(|fault| fault.is_effective).count();
-    format!(
-        "{} acknowledged, {} failed for certain, {} with an unknown outcome; {} read on {}. \
-         {} planned, {injected} injected, {effective} with a proven effect.",
-        count(counts.acknowledged, "record"),
-        thousands(counts.failed),
-        thousands(counts.unknown),
-        thousands(counts.read),
-        count(counts.partitions, "partition"),
-        count(faults.len() as u64, "fault"),
-    )
+    let mut numbers = vec![
+        ("acknowledged", thousands(counts.acknowledged)),
+        ("failed for certain", thousands(counts.failed)),
+        ("in doubt", thousands(counts.unknown)),
+        ("records read", thousands(counts.read)),
+        ("partitions", thousands(counts.partitions)),
+        ("faults proven", format!("{effective} of {}", faults.len())),
+        (
+            "duration",
+            format!("{:.1} s", summary.duration_ms as f64 / 1e3),
+        ),
+        ("lines of history", thousands(counts.events)),
+    ];
+    if let Liveness::Recovered { after_ms } = summary.liveness {
+        let after = format!("{:.1} s", after_ms as f64 / 1e3);
+        numbers.insert(6, ("whole after healing", after));
+    }
+    numbers
 }
 
 /// Whether the cluster was whole again after healing.
@@ -65,7 +94,20 @@ pub(super) fn notes(events: &[Event]) -> Vec<String> {
         What::Note { text } => Some(format!("{}: {text}", seconds(event.time))),
         _ => None,
     };
-    events.iter().filter_map(note).collect()
+    let notes: Vec<String> = events.iter().filter_map(note).collect();
+    first(&notes)
+}
+
+/// The first sentences of a list, shortened, and how many more there are.
+pub(super) fn first<'a>(sentences: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+    let mut sentences = sentences.into_iter();
+    let kept = sentences.by_ref().take(SENTENCES_MAX);
+    let mut kept: Vec<String> = kept.map(|text| shortened(text, 600)).collect();
+    let more = sentences.count();
+    if more > 0 {
+        kept.push(format!("And {more} more, not shown here."));
+    }
+    kept
 }
 
 /// A JSON value as a person would write it.
@@ -97,6 +139,13 @@ mod tests {
         ] {
             assert_eq!(thousands(number).replace('\u{202f}', " "), wanted);
         }
+    }
+
+    #[test]
+    fn long_texts_are_shortened_at_letters_not_at_bytes() {
+        assert_eq!(shortened("kürzer", 6), "kürzer");
+        assert_eq!(shortened("kürzer", 4), "kür…");
+        assert_eq!(shortened("", 0), "");
     }
 
     #[test]

@@ -114,6 +114,10 @@ pub struct NodeSample {
     pub is_controller: bool,
     /// The partitions that it leads.
     pub leads: Vec<i32>,
+    /// The leader epoch of each of those, in their order; runs of before epochs were sampled have
+    /// none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub epochs: Vec<i32>,
     /// The partitions in whose ISR it is.
     pub in_sync: Vec<i32>,
 }
@@ -177,6 +181,7 @@ mod tests {
             process: ProcessState::Paused,
             is_controller: true,
             leads: vec![0, 3],
+            epochs: vec![4, 7],
             in_sync: vec![],
         };
         for what in [

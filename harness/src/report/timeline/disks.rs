@@ -36,10 +36,9 @@ pub(super) fn lanes(canvas: &mut Canvas, plan: &Plan, events: &[Event]) {
 }
 
 fn lane(canvas: &mut Canvas, plan: &Plan, disk: DiskId, acts: &Acts<'_>) {
-    let top = canvas.lane(HEIGHT);
+    let top = canvas.ground(HEIGHT);
     canvas.label(top + 14.0, &format!("n{}/d{}", disk.node, disk.directory));
-    canvas.label(top + 28.0, "▇ hit, ─ held");
-    canvas.bar("lane", (0, canvas.axis.end()), top, HEIGHT);
+    canvas.note(top + 28.0, "▇ hit, ─ held");
     let floor = top + HEIGHT - 3.0;
     let room = HEIGHT - 16.0;
     for (number, samples) in acts {

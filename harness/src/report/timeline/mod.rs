@@ -1,15 +1,24 @@
-//! The picture of a run: phases, faults, nodes, disks, throughput and latency on one time axis.
+//! The picture of a run: phases, faults, nodes, disks, clients, members, throughput and latency on
+//! one time axis; and for each proof a small one around it.
 //!
-//! In: the plan, the events, the faults. Out: an SVG whose colours come from the page's style and
-//! whose meaning never hangs on colour: paused is hatched, dead is crossed, faults carry numbers.
+//! In: the plan, the events, the faults, the digest of the history. Out: an SVG whose colours come
+//! from the page's style and whose meaning never hangs on colour: paused is hatched, dead is
+//! crossed, each phase of a fault and each outcome of an operation has a shape of its own.
 //! Drawn by hand rather than by a plotting library, whose colours are fixed in the picture: the
 //! page follows the reader's light or dark.
 
-mod curves;
+mod buckets;
+mod clients;
 mod disks;
-mod lanes;
+mod faults;
+mod latency;
+mod members;
+mod nodes;
+mod phases;
 mod silences;
 mod svg;
+mod throughput;
+pub(super) mod witness;
 
 use std::collections::BTreeMap;
 
@@ -17,32 +26,69 @@ use checkers::availability::Availability;
 use checkers::history::Key;
 
 use crate::plan::Plan;
-use crate::report::FaultRow;
+use crate::report::{FaultRow, Input};
 use crate::run::events::{Event, What};
 use svg::{Axis, Canvas};
 
+pub(super) use svg::PATTERNS;
+
+/// A picture, and what it leaves out in a sentence.
+pub(super) struct Picture {
+    pub(super) svg: String,
+    pub(super) left_out: String,
+}
+
 /// Draws the picture; a sentence where there is nothing to draw.
-pub(super) fn draw(plan: &Plan, events: &[Event], faults: &[FaultRow]) -> String {
-    let Some(end) = events
-        .iter()
-        .map(|event| event.time)
-        .max()
-        .filter(|end| *end > 0)
-    else {
-        return "<p>No events were recorded.</p>".to_owned();
+pub(super) fn draw(input: &Input<'_>, faults: &[FaultRow]) -> Picture {
+    let (plan, events) = (input.plan, input.events);
+    let Some(end) = end(events) else {
+        return Picture {
+            svg: "<p>No events were recorded.</p>".to_owned(),
+            left_out: String::new(),
+        };
     };
     let mut canvas = Canvas::new(Axis::new(end));
-    lanes::phases(&mut canvas, events);
-    lanes::faults(&mut canvas, faults);
+    phases::lane(&mut canvas, events);
+    faults::lanes(&mut canvas, faults);
     let lanes_from = canvas.bottom();
     for node in nodes(events) {
-        lanes::node(&mut canvas, node, plan.cluster.partitions, events);
+        nodes::lane(&mut canvas, node, plan.cluster.partitions, events);
     }
     disks::lanes(&mut canvas, plan, events);
-    curves::throughput(&mut canvas, events);
-    curves::latency(&mut canvas, events);
-    lanes::bands(&mut canvas, faults, lanes_from);
-    canvas.finish("phases, faults, nodes, throughput and latency over time")
+    let clients = clients::lanes(&mut canvas, input.digest);
+    let members = members::lanes(&mut canvas, input.digest);
+    let buckets = buckets::buckets(events);
+    throughput::lane(&mut canvas, &buckets);
+    latency::lane(&mut canvas, &buckets);
+    faults::bands(&mut canvas, faults, lanes_from);
+    Picture {
+        svg: canvas.finish("What happened when", &description(input, faults)),
+        left_out: clients::left_out(clients + members),
+    }
+}
+
+/// What the picture shows, for those who do not see it.
+fn description(input: &Input<'_>, faults: &[FaultRow]) -> String {
+    format!(
+        "One time axis of {:.1} seconds. From top to bottom: the phases of the run; {} faults; the \
+         nodes {}; {} clients; {} members of a group; sends a second; latency. The tables of \
+         faults and of checkers say the same in words.",
+        end(input.events).unwrap_or(0) as f64 / 1e9,
+        faults.len(),
+        nodes(input.events)
+            .iter()
+            .map(|id| format!("n{id}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        input.digest.clients.len(),
+        input.digest.members.len(),
+    )
+}
+
+/// The last moment of the events, if it is not the first.
+fn end(events: &[Event]) -> Option<u64> {
+    let times = events.iter().map(|event| event.time);
+    times.max().filter(|end| *end > 0)
 }
 
 /// Draws when each partition was silent for longer than a patience, beside phases, faults and
@@ -55,18 +101,21 @@ pub(super) fn silences(
     (patience, end): (u64, u64),
 ) -> String {
     let mut canvas = Canvas::new(Axis::new(end.max(1)));
-    lanes::phases(&mut canvas, events);
-    lanes::faults(&mut canvas, faults);
+    phases::lane(&mut canvas, events);
+    faults::lanes(&mut canvas, faults);
     let lanes_from = canvas.bottom();
     for (key, found) in partitions {
         silences::partition(&mut canvas, key, found, patience);
     }
     for node in nodes(events) {
-        lanes::node(&mut canvas, node, plan.cluster.partitions, events);
+        nodes::lane(&mut canvas, node, plan.cluster.partitions, events);
     }
-    curves::throughput(&mut canvas, events);
-    lanes::bands(&mut canvas, faults, lanes_from);
-    canvas.finish("when each partition waited for an acknowledgement, beside the faults")
+    throughput::lane(&mut canvas, &buckets::buckets(events));
+    faults::bands(&mut canvas, faults, lanes_from);
+    canvas.finish(
+        "When each partition waited for an acknowledgement",
+        "Silences of each partition beside the faults, the nodes and the sends a second.",
+    )
 }
 
 /// The nodes that were sampled.
