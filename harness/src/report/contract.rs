@@ -125,7 +125,11 @@ fn row(about: &'static str, family: &[&Check], verdict: &Verdict) -> Option<Row>
         mark,
         state,
         tone,
-        found: found.join(", "),
+        found: if found.is_empty() {
+            "none".to_owned()
+        } else {
+            found.join(", ")
+        },
     })
 }
 
@@ -195,7 +199,8 @@ fn settings(settings: &Settings) -> String {
         None => String::new(),
     };
     format!(
-        "acks={acks}, {}, min.insync.replicas={}, idempotence {}, unclean leader election {}, {}{group}",
+        "acks={acks}, {}, min.insync.replicas={}, idempotence {}, unclean leader election {}, \
+         {}{group}",
         match settings.replication_factor {
             1 => "one copy of each partition".to_owned(),
             copies => format!("{copies} copies of each partition"),

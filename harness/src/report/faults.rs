@@ -7,7 +7,7 @@ use crate::report::words::{plain, seconds, shortened};
 use crate::run::events::{Event, What};
 
 /// Letters of a proof: one of many disks is long.
-const PROOF_MAX: usize = 1_000;
+const PROOF_MAX: usize = 600;
 /// Letters of a target.
 const TARGET_MAX: usize = 120;
 

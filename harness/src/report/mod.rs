@@ -42,7 +42,7 @@ pub use faults::FaultRow;
 pub use stored::StoredError;
 
 /// Faults that have a row in the table.
-const FAULTS_MAX: usize = 300;
+const FAULTS_MAX: usize = 200;
 
 /// What a report is made of.
 #[derive(Clone, Copy, Debug)]

@@ -127,7 +127,7 @@ fn events() -> Vec<Event> {
                 class: FaultClass::PowerLoss,
                 phase,
                 target: json!(["n1", "n2", "n3"]),
-                detail: json!({ "evidence": "d0 of node 1 lost 84 of 108 operations; ".repeat(60) }),
+                detail: json!({ "evidence": "d0 of node 1 lost 84 of 108; ".repeat(80) }),
             };
             let time = number as u64 * 1_000 * MILLISECOND;
             events.push(Event {
@@ -237,6 +237,8 @@ fn a_hundred_thousand_operations_and_a_thousand_anomalies_are_a_page_that_opens(
         "earlier moments not shown",
         "lines not shown here",
         "more faults are in events.jsonl",
+        "350 more faults not drawn",
+        "too often to draw every change",
         "And 2360 more, not shown here.",
         "op-dense",
     ] {

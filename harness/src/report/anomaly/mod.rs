@@ -18,7 +18,7 @@ use crate::report::{FaultRow, Input};
 pub use shown::{Finding, findings, shown};
 
 /// Log lines shown around one anomaly.
-const LOG_LINES_MAX: usize = 24;
+const LOG_LINES_MAX: usize = 16;
 /// Letters of the sentence of an anomaly.
 const EXPLANATION_MAX: usize = 700;
 /// Rows of the matrix that a finding names.
@@ -100,8 +100,7 @@ pub(super) fn sections(
                 String::new()
             } else {
                 format!(
-                    "{} not shown here; verdict.json has the earliest of each kind, and \
-                     `verdict check` finds all.",
+                    "{} not shown here; verdict.json has the earliest ones.",
                     count(left_out, "more case")
                 )
             },
@@ -146,7 +145,10 @@ fn example(
         explanation: shortened(&anomaly.explanation, EXPLANATION_MAX),
         steps_left_out: match left_out {
             0 => String::new(),
-            more => format!("{} of the proof not shown here.", count(more, "operation")),
+            more => format!(
+                "{} of the proof not shown here.",
+                count(more, "more operation")
+            ),
         },
         picture: picture(steps.len()),
         steps,

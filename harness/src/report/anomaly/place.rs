@@ -144,15 +144,19 @@ mod tests {
                 ("read the end of the log", "t-0 → 44"),
             ),
             (
-                r#"{"f":"commit","value":{"consumer":"c4.2","group":"g","mode":"sync","member":"m","generation":5,"offsets":{"t-0":44}}}"#,
+                r#"{"f":"commit","value":{"consumer":"c4.2","group":"g","mode":"sync",
+                    "member":"m","generation":5,
+                    "offsets":{"t-0":44}}}"#,
                 ("c4.2 commit_sync, generation 5", "t-0 → 44"),
             ),
             (
-                r#"{"f":"rebalance","value":{"consumer":"c4.2","group":"g","event":"lost","member":"m","generation":5,"partitions":["t-0"]}}"#,
+                r#"{"f":"rebalance","value":{"consumer":"c4.2","group":"g",
+                    "event":"lost","member":"m","generation":5,"partitions":["t-0"]}}"#,
                 ("c4.2 loses, generation 5", "t-0"),
             ),
             (
-                r#"{"f":"resume","value":{"consumer":"c4.2","group":"g","generation":5,"key":"t-0","offset":17,"source":"reset"}}"#,
+                r#"{"f":"resume","value":{"consumer":"c4.2","group":"g","generation":5,
+                    "key":"t-0","offset":17,"source":"reset"}}"#,
                 ("c4.2 starts from auto.offset.reset", "t-0 @ 17"),
             ),
         ] {

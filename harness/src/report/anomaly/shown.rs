@@ -16,7 +16,7 @@ const BROKEN_EXAMPLES_MAX: usize = 5;
 /// Examples of one that is allowed.
 const ALLOWED_EXAMPLES_MAX: usize = 3;
 /// Examples over the whole page, so that the worst run has a page that opens.
-const EXAMPLES_ON_PAGE_MAX: usize = 48;
+const EXAMPLES_ON_PAGE_MAX: usize = 36;
 
 /// One kind of anomaly that was found, judged one way.
 #[derive(Debug)]

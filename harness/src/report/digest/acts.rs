@@ -9,7 +9,7 @@ use crate::report::digest::natural;
 /// One client process and what it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// Its name in the history, such as `client-2`.
+    /// Its name in the history, such as `client-2`, or `c4` for the lives `c4.1` and `c4.2`.
     pub name: Box<str>,
     /// Its operations, in the order of their invocations.
     pub acts: Vec<Act>,
@@ -104,7 +104,8 @@ impl Clients {
     }
 
     fn begin(&mut self, op: &Op, deed: Deed) {
-        let name = op.node.clone().unwrap_or_else(|| "clients".into());
+        let node = op.node.as_deref().unwrap_or("clients");
+        let name: Box<str> = node.split('.').next().unwrap_or(node).into();
         let acts = self.acts.entry(name.clone()).or_default();
         self.open.insert(op.process, (name, acts.len()));
         acts.push(Act {

@@ -88,19 +88,34 @@ mod tests {
         Digest::read(&path)
     }
 
+    /// One line of a history.
+    fn line(index: u64, process: u64, kind: &str, action: &str, node: &str) -> String {
+        format!(
+            "{{\"index\":{index},\"time\":{},\"process\":{process},\"type\":\"{kind}\",\
+             {action},\"node\":\"{node}\"}}\n",
+            index * 10
+        )
+    }
+
+    const SEND: &str = r#""f":"send","value":[["send","t-0",1]]"#;
+    const POLL: &str = r#""f":"poll","value":[["poll"]]"#;
+
     #[test]
     fn operations_have_their_client_their_time_and_their_outcome() {
-        let digest = digest(concat!(
-            r#"{"index":0,"time":5,"process":1,"type":"invoke","f":"send","value":[["send","t-0",1]],"node":"client-10"}"#,
-            "\n",
-            r#"{"index":1,"time":6,"process":2,"type":"invoke","f":"poll","value":[["poll"]],"node":"client-2"}"#,
-            "\n",
-            r#"{"index":2,"time":9,"process":1,"type":"fail","f":"send","value":[["send","t-0",1]],"error":{"code":"NOT_ENOUGH_REPLICAS"},"node":"client-10"}"#,
-            "\n",
-        ));
+        let digest = digest(
+            &[
+                line(0, 1, "invoke", SEND, "client-10"),
+                line(1, 2, "invoke", POLL, "client-2"),
+                line(2, 1, "fail", SEND, "client-10"),
+                line(3, 3, "invoke", POLL, "c4.1"),
+                line(4, 3, "ok", POLL, "c4.1"),
+                line(5, 4, "invoke", POLL, "c4.2"),
+            ]
+            .concat(),
+        );
         assert_eq!(digest.problem, None);
         let names: Vec<&str> = digest.clients.iter().map(|client| &*client.name).collect();
-        assert_eq!(names, ["client-2", "client-10"]);
+        assert_eq!(names, ["c4", "client-2", "client-10"]);
         let act = |deed, from, until, outcome| Act {
             deed,
             from,
@@ -109,12 +124,15 @@ mod tests {
         };
         assert_eq!(
             digest.clients[0].acts,
-            [act(Deed::Poll, 6, None, Outcome::Info)],
-            "never answered is unknown"
+            [
+                act(Deed::Poll, 30, Some(40), Outcome::Ok),
+                act(Deed::Poll, 50, None, Outcome::Info)
+            ],
+            "the lives of a client follow each other, and what is never answered is unknown"
         );
         assert_eq!(
-            digest.clients[1].acts,
-            [act(Deed::Send, 5, Some(9), Outcome::Fail)]
+            digest.clients[2].acts,
+            [act(Deed::Send, 0, Some(20), Outcome::Fail)]
         );
     }
 
@@ -138,10 +156,8 @@ mod tests {
 
     #[test]
     fn a_history_that_ends_in_rubbish_gives_what_came_before_and_the_line() {
-        let digest = digest(concat!(
-            r#"{"index":0,"time":5,"process":1,"type":"invoke","f":"poll","value":[["poll"]],"node":"c"}"#,
-            "\nrubbish\n{}\n"
-        ));
+        let good = line(0, 1, "invoke", POLL, "c");
+        let digest = digest(&format!("{good}rubbish\n{{}}\n"));
         assert_eq!(digest.clients.len(), 1);
         let problem = digest.problem.expect("a problem");
         assert!(

@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 
 use crate::report::digest::{Act, Client, Deed, Digest, Outcome};
 use crate::report::timeline::svg::{Canvas, Glyph, LEFT, RIGHT};
-use crate::report::words::{count, thousands};
+use crate::report::words::thousands;
 
-const HEIGHT: f64 = 16.0;
+const HEIGHT: f64 = 14.0;
 /// Lanes that are drawn.
-const LANES_MAX: usize = 40;
+const LANES_MAX: usize = 48;
 /// Operations over all lanes that are drawn one by one.
 const DRAWN_MAX: usize = 8_000;
 /// Operations of one lane that are drawn one by one: more would run into each other.
@@ -21,46 +21,71 @@ const DRAWN_OF_LANE_MAX: usize = 260;
 /// The width of a column of a density.
 const COLUMN: f64 = 3.0;
 
-/// One lane for each client and deed; how many lanes were left out.
-pub(super) fn lanes(canvas: &mut Canvas, digest: &Digest) -> usize {
-    let lanes: Vec<(&Client, Deed, Vec<Act>)> = digest.clients.iter().flat_map(split).collect();
-    let shown = lanes.len().min(LANES_MAX);
-    let max = DRAWN_OF_LANE_MAX.min(DRAWN_MAX / shown.max(1));
-    for (client, deed, acts) in lanes.iter().take(shown) {
-        lane(
-            canvas,
-            &format!("{} {}s", client.name, verb(*deed)),
-            acts,
-            max,
-        );
-    }
-    lanes.len() - shown
+/// How many lanes and operations a picture has room for.
+#[derive(Debug)]
+pub(super) struct Room {
+    lanes: usize,
+    /// Operations of one lane that are drawn one by one.
+    one_by_one: usize,
+    left_out: usize,
 }
 
-fn verb(deed: Deed) -> &'static str {
-    match deed {
-        Deed::Process => "processe",
-        deed => deed.name(),
+impl Room {
+    /// The room of a picture of these clients.
+    pub(super) fn of(digest: &Digest) -> Self {
+        let lanes: usize = digest
+            .clients
+            .iter()
+            .map(|client| split(client).len())
+            .sum();
+        Self {
+            lanes: LANES_MAX,
+            one_by_one: DRAWN_OF_LANE_MAX.min(DRAWN_MAX / lanes.clamp(1, LANES_MAX)),
+            left_out: 0,
+        }
+    }
+
+    /// Takes the room of a lane, if there is any left; else the lane is counted as left out.
+    pub(super) fn take(&mut self) -> bool {
+        let has_room = self.lanes > 0;
+        if has_room {
+            self.lanes -= 1;
+        } else {
+            self.left_out += 1;
+        }
+        has_room
+    }
+
+    /// How many lanes had no room.
+    pub(super) fn left_out(&self) -> usize {
+        self.left_out
     }
 }
 
-fn split(client: &Client) -> Vec<(&Client, Deed, Vec<Act>)> {
+/// One lane for each deed of the client.
+pub(super) fn lanes(canvas: &mut Canvas, client: &Client, room: &mut Room) {
+    for (deed, acts) in split(client) {
+        if room.take() {
+            lane(canvas, &client.name, deed, &acts, room.one_by_one);
+        }
+    }
+}
+
+fn split(client: &Client) -> BTreeMap<Deed, Vec<Act>> {
     let mut by_deed: BTreeMap<Deed, Vec<Act>> = BTreeMap::new();
     for act in &client.acts {
         by_deed.entry(act.deed).or_default().push(*act);
     }
     by_deed
-        .into_iter()
-        .map(|(deed, acts)| (client, deed, acts))
-        .collect()
 }
 
-fn lane(canvas: &mut Canvas, name: &str, acts: &[Act], max: usize) {
+fn lane(canvas: &mut Canvas, client: &str, deed: Deed, acts: &[Act], max: usize) {
     let top = canvas.ground(HEIGHT);
-    canvas.label(top + 12.0, name);
+    canvas.note(top + 10.5, &format!("{client} {}", deed.name()));
     let of = |outcome| acts.iter().filter(|act| act.outcome == outcome).count() as u64;
     canvas.open(&format!(
-        "{name}: {} ok, {} failed, {} unknown",
+        "{client} {}: {} ok, {} failed, {} unknown",
+        deed.name(),
         thousands(of(Outcome::Ok)),
         thousands(of(Outcome::Fail)),
         thousands(of(Outcome::Info))
@@ -73,6 +98,7 @@ fn lane(canvas: &mut Canvas, name: &str, acts: &[Act], max: usize) {
     }
     signs(canvas, acts, middle);
     canvas.close();
+    canvas.closer();
 }
 
 /// A bar from the invocation to the completion of each operation that took effect, and a dashed
@@ -139,14 +165,6 @@ fn column(canvas: &Canvas, act: &Act) -> u32 {
     ((x.min(RIGHT) - LEFT) / COLUMN) as u32
 }
 
-/// What the lanes leave out, in a sentence; nothing if they do not.
-pub(super) fn left_out(lanes: usize) -> String {
-    match lanes {
-        0 => String::new(),
-        more => format!("{} of clients not drawn.", count(more as u64, "more lane")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,7 +195,9 @@ mod tests {
             ..Digest::default()
         };
         let mut canvas = Canvas::new(Axis::new(end));
-        assert_eq!(lanes(&mut canvas, &digest), 0);
+        let mut room = Room::of(&digest);
+        lanes(&mut canvas, &digest.clients[0], &mut room);
+        assert_eq!(room.left_out(), 0);
         canvas.finish("", "")
     }
 
@@ -194,7 +214,7 @@ mod tests {
             "{picture}"
         );
         assert!(
-            picture.contains("client-1 sends: 9 ok, 1 failed, 0 unknown"),
+            picture.contains("client-1 send: 9 ok, 1 failed, 0 unknown"),
             "{picture}"
         );
     }

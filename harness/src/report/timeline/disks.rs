@@ -15,6 +15,8 @@ use crate::report::words::plain;
 use crate::run::events::{Event, What};
 
 const HEIGHT: f64 = 34.0;
+/// Samples of one fault on one disk that are drawn.
+const SAMPLES_MAX: usize = 200;
 
 /// What one fault did to one disk, sample by sample.
 type Acts<'a> = BTreeMap<usize, Vec<(u64, &'a DiskSample)>>;
@@ -42,6 +44,10 @@ fn lane(canvas: &mut Canvas, plan: &Plan, disk: DiskId, acts: &Acts<'_>) {
     let floor = top + HEIGHT - 3.0;
     let room = HEIGHT - 16.0;
     for (number, samples) in acts {
+        // The counts only grow, so that a sample that is left out is in the next one.
+        let step = samples.len().div_ceil(SAMPLES_MAX).max(1);
+        let samples: Vec<(u64, &DiskSample)> = samples.iter().step_by(step).copied().collect();
+        let samples = samples.as_slice();
         let hits = deltas(samples);
         let most = hits.iter().map(|(_, hits)| *hits).max().unwrap_or(0).max(1);
         for (span, hits) in hits.iter().filter(|(_, hits)| *hits > 0) {

@@ -4,9 +4,9 @@ use crate::report::FaultRow;
 use crate::report::timeline::svg::{Canvas, Glyph, width_of};
 use crate::report::words::shortened;
 
-const HEIGHT: f64 = 27.0;
+const HEIGHT: f64 = 31.0;
 /// Faults that are drawn; the table has those behind.
-const FAULTS_MAX: usize = 150;
+pub(super) const FAULTS_MAX: usize = 150;
 /// Letters of a label.
 const LABEL_MAX: usize = 42;
 
@@ -45,46 +45,48 @@ pub(super) fn lanes(canvas: &mut Canvas, faults: &[FaultRow]) {
 }
 
 fn one(canvas: &mut Canvas, fault: &FaultRow, from: u64, top: f64) {
-    let y = top + 20.0;
+    let y = top + 22.0;
     let until = fault.until.unwrap_or(canvas.axis.end());
     let class = if fault.is_effective {
         "fault"
     } else {
         "fault vacuous"
     };
-    canvas.open(&format!(
-        "fault {}: {} of {}, {}; {}",
-        fault.number,
-        fault.name,
-        fault.target,
-        fault.times,
-        shortened(&fault.proof, 300)
-    ));
+    canvas.open(&format!("{} {}, {}", fault.number, fault.name, fault.times));
     canvas.bar(class, (from, until), y - 1.5, 3.0);
     if let Some(recovered) = fault.recovered {
         canvas.bar("recovering", (until, recovered), y - 0.5, 1.0);
     }
     canvas.close();
     let proof = shortened(&fault.proof, 300);
+    // Above, on and below the line, so that signs of one moment do not hide each other.
     let signs = [
-        (Some(from), Glyph::Down, "inject", "injected".to_owned()),
         (
-            fault.proven,
-            Glyph::Diamond,
-            "prove",
-            format!("effect proven: {proof}"),
+            Some(from),
+            Glyph::Down,
+            -5.0,
+            "inject",
+            "injected".to_owned(),
         ),
-        (fault.until, Glyph::Up, "heal", "healed".to_owned()),
+        (fault.until, Glyph::Up, 5.0, "heal", "healed".to_owned()),
         (
             fault.recovered,
             Glyph::Ring,
+            0.0,
             "recover",
             fault.recovery.clone(),
         ),
+        (
+            fault.proven,
+            Glyph::Diamond,
+            0.0,
+            "prove",
+            format!("effect proven: {proof}"),
+        ),
     ];
-    for (at, glyph, class, title) in signs {
+    for (at, glyph, offset, class, title) in signs {
         if let Some(at) = at {
-            canvas.sign(class, glyph, (at, y), &shortened(&title, 320));
+            canvas.sign(class, glyph, (at, y + offset), &shortened(&title, 320));
         }
     }
 }

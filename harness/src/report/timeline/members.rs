@@ -1,25 +1,25 @@
 //! One lane for each member of a group: which partitions it owned when, one row for each
-//! partition, the same row in every lane, so that two owners at once stand above each other.
+//! partition, the same row in every lane, so that two owners at once stand above each other; and
+//! below it what the member did.
 
 use std::collections::BTreeMap;
 
 use checkers::history::Key;
 
 use crate::report::digest::{Digest, End, Member, Span};
+use crate::report::timeline::clients::{self, Room};
 use crate::report::timeline::svg::{Canvas, Glyph, width_of};
 
 /// The height of the row of one partition.
 const ROW: f64 = 7.0;
 const ROWS_MAX: usize = 12;
-/// Members that are drawn.
-const MEMBERS_MAX: usize = 24;
-/// Spans of one member that are drawn.
-const SPANS_MAX: usize = 600;
+/// Spans over all members that are drawn.
+const SPANS_MAX: usize = 1_200;
 
-/// The generations, then one lane for each member; how many members were left out.
-pub(super) fn lanes(canvas: &mut Canvas, digest: &Digest) -> usize {
+/// The generations; then for each member what it owned and what it did.
+pub(super) fn lanes(canvas: &mut Canvas, digest: &Digest, room: &mut Room) {
     if digest.members.is_empty() {
-        return 0;
+        return;
     }
     generations(canvas, &digest.generations);
     let mut rows: Vec<&Key> = digest
@@ -29,10 +29,24 @@ pub(super) fn lanes(canvas: &mut Canvas, digest: &Digest) -> usize {
         .collect();
     rows.sort_unstable();
     rows.dedup();
-    for member in digest.members.iter().take(MEMBERS_MAX) {
-        lane(canvas, member, &rows);
+    let spans: usize = digest.members.iter().map(|member| member.spans.len()).sum();
+    for member in &digest.members {
+        if !room.take() {
+            continue;
+        }
+        // Many spans are many rebalances: then only the first of each member have room.
+        let share = member.spans.len() * SPANS_MAX / spans.max(SPANS_MAX);
+        lane(canvas, member, &rows, share);
+        let acts = digest
+            .clients
+            .iter()
+            .filter(|client| *client.name == *member.name);
+        for client in acts {
+            canvas.closer();
+            clients::lanes(canvas, client, room);
+        }
+        canvas.apart();
     }
-    digest.members.len().saturating_sub(MEMBERS_MAX)
 }
 
 /// When each generation was first heard of, as far as there is room.
@@ -51,16 +65,19 @@ fn generations(canvas: &mut Canvas, generations: &BTreeMap<i32, u64>) {
     }
 }
 
-fn lane(canvas: &mut Canvas, member: &Member, rows: &[&Key]) {
+fn lane(canvas: &mut Canvas, member: &Member, rows: &[&Key], spans: usize) {
     let shown = rows.len().clamp(2, ROWS_MAX);
     let height = shown as f64 * ROW + 4.0;
     let top = canvas.ground(height);
     canvas.label(top + 11.0, &format!("{} owns", member.name));
-    for span in member.spans.iter().take(SPANS_MAX) {
+    for span in member.spans.iter().take(spans) {
         let row = rows.iter().position(|key| **key == span.key).unwrap_or(0);
         own(canvas, span, top + 2.0 + (row % shown) as f64 * ROW);
     }
-    for at in &member.crashes {
+    if spans < member.spans.len() {
+        canvas.note(top + 22.0, "not all drawn");
+    }
+    for at in member.crashes.iter().take(SPANS_MAX) {
         canvas.sign(
             "op-fail",
             Glyph::Cross,

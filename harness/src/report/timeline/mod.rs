@@ -26,6 +26,7 @@ use checkers::availability::Availability;
 use checkers::history::Key;
 
 use crate::plan::Plan;
+use crate::report::words::count;
 use crate::report::{FaultRow, Input};
 use crate::run::events::{Event, What};
 use svg::{Axis, Canvas};
@@ -51,20 +52,56 @@ pub(super) fn draw(input: &Input<'_>, faults: &[FaultRow]) -> Picture {
     phases::lane(&mut canvas, events);
     faults::lanes(&mut canvas, faults);
     let lanes_from = canvas.bottom();
+    let mut is_thinned = false;
     for node in nodes(events) {
-        nodes::lane(&mut canvas, node, plan.cluster.partitions, events);
+        is_thinned |= nodes::lane(&mut canvas, node, plan.cluster.partitions, events);
     }
     disks::lanes(&mut canvas, plan, events);
-    let clients = clients::lanes(&mut canvas, input.digest);
-    let members = members::lanes(&mut canvas, input.digest);
+    let mut room = clients::Room::of(input.digest);
+    let is_member = |name: &str| {
+        input
+            .digest
+            .members
+            .iter()
+            .any(|member| member.name == name)
+    };
+    for client in input
+        .digest
+        .clients
+        .iter()
+        .filter(|client| !is_member(&client.name))
+    {
+        clients::lanes(&mut canvas, client, &mut room);
+    }
+    canvas.apart();
+    members::lanes(&mut canvas, input.digest, &mut room);
     let buckets = buckets::buckets(events);
     throughput::lane(&mut canvas, &buckets);
     latency::lane(&mut canvas, &buckets);
     faults::bands(&mut canvas, faults, lanes_from);
     Picture {
         svg: canvas.finish("What happened when", &description(input, faults)),
-        left_out: clients::left_out(clients + members),
+        left_out: left_out(room.left_out(), is_thinned, faults.len()),
     }
+}
+
+/// What the picture leaves out, in sentences; nothing if it does not.
+fn left_out(clients: usize, is_thinned: bool, faults: usize) -> String {
+    let mut said = Vec::new();
+    if clients > 0 {
+        said.push(format!(
+            "{} of clients not drawn.",
+            count(clients as u64, "more lane")
+        ));
+    }
+    if is_thinned {
+        said.push("The nodes changed too often to draw every change.".to_owned());
+    }
+    if faults > faults::FAULTS_MAX {
+        let more = (faults - faults::FAULTS_MAX) as u64;
+        said.push(format!("{} not drawn.", count(more, "more fault")));
+    }
+    said.join(" ")
 }
 
 /// What the picture shows, for those who do not see it.

@@ -11,11 +11,13 @@ const HEIGHT: f64 = 44.0;
 /// Where the epochs stand: above the area of what is led.
 const HEAD: f64 = 12.0;
 /// Changes of one node that are drawn.
-const CHANGES_MAX: usize = 600;
+const CHANGES_MAX: usize = 240;
 
-/// One lane.
-pub(super) fn lane(canvas: &mut Canvas, id: i32, partitions: i32, events: &[Event]) {
-    let samples = changes(samples(id, events));
+/// One lane; whether it leaves out changes, of which there are too many.
+pub(super) fn lane(canvas: &mut Canvas, id: i32, partitions: i32, events: &[Event]) -> bool {
+    let all = changes(samples(id, events));
+    let step = all.len().div_ceil(CHANGES_MAX).max(1);
+    let samples: Vec<(u64, &NodeSample)> = all.into_iter().step_by(step).collect();
     let top = canvas.ground(HEIGHT);
     canvas.label(top + 15.0, &format!("n{id}"));
     canvas.note(top + 28.0, "leads, in sync");
@@ -45,6 +47,7 @@ pub(super) fn lane(canvas: &mut Canvas, id: i32, partitions: i32, events: &[Even
     for (class, span) in outages(&samples, canvas.axis.end()) {
         canvas.bar(class, span, top, HEIGHT);
     }
+    step > 1
 }
 
 /// The samples of node `id`.
@@ -65,7 +68,7 @@ fn changes(samples: Vec<(u64, &NodeSample)>) -> Vec<(u64, &NodeSample)> {
     let mut changes: Vec<(u64, &NodeSample)> = Vec::new();
     for (time, sample) in samples {
         let is_new = changes.last().is_none_or(|(_, last)| *last != sample);
-        if is_new && changes.len() < CHANGES_MAX {
+        if is_new {
             changes.push((time, sample));
         }
     }

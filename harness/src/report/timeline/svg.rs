@@ -137,6 +137,16 @@ impl Canvas {
         top
     }
 
+    /// The next lane belongs to the last one.
+    pub(super) fn closer(&mut self) {
+        self.bottom -= LANE_GAP - 2.0;
+    }
+
+    /// The next lane is another matter.
+    pub(super) fn apart(&mut self) {
+        self.bottom += LANE_GAP;
+    }
+
     /// Takes a lane of this height, draws its ground over the whole axis and gives its top.
     pub(super) fn ground(&mut self, height: f64) -> f64 {
         let top = self.lane(height);
