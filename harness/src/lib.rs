@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod evidence;
 pub mod link;
 pub mod matrix;
+pub mod minimize;
 pub mod nemesis;
 pub mod plan;
 pub mod recorder;

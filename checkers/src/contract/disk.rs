@@ -1,7 +1,7 @@
 //! What power, disks and emptied directories may take from a log, as a table.
 //!
-//! In: the faults of a run, and what the durability of one topic depends on. Out: whether records
-//! that were committed may be gone, and the sentence that says why.
+//! In: the faults of a run, and what the durability of one topic depends on. Out: which nodes may
+//! have come back with less than they had stored, for the conditions of the table of promises.
 //! Invariant: a node counts only for what was really done to it; what is counted is never more
 //! than what a correct broker may lose. Source: KIP-966. A commit needs min.insync.replicas
 //! copies, a node that stopped uncleanly leads again only if nobody else may, so committed records
@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::contract::Promise;
 use crate::history::{Action, FaultClass, History, NemesisEvent, Phase, Settings};
 
 /// What the durability of one topic's log depends on.
@@ -33,7 +32,7 @@ impl Durability {
     }
 
     /// Copies without which nothing is committed.
-    fn copies(self) -> usize {
+    pub(super) fn copies(self) -> usize {
         self.min_insync_replicas.min(self.replication_factor).max(1) as usize
     }
 }
@@ -133,7 +132,6 @@ impl Struck {
     }
 
     /// A fault of this class struck these nodes.
-    #[cfg(test)]
     pub(super) fn add(&mut self, class: FaultClass, nodes: impl Iterator<Item = String>) {
         self.by.entry(class).or_default().extend(nodes);
     }
@@ -148,75 +146,41 @@ impl Struck {
     /// Which nodes may have come back with less than they had stored, each with the first reason.
     /// The good copy that one fault left may be what a later one takes: as soon as one takes
     /// anything without leaving a copy, all count.
-    fn taken(&self, log: Durability) -> BTreeMap<&str, &'static str> {
+    pub(super) fn taken(&self, log: Durability) -> BTreeMap<&str, &'static str> {
         if taken_by(log, |class| of_class(&self.by, class).collect()).is_empty() {
             return BTreeMap::new();
         }
         taken_by(log, |class| self.nodes(class).collect())
     }
 
-    /// Whether committed records of this log may be gone; `kept` is why not, if nothing was taken.
-    pub(super) fn promise(&self, log: Durability, kept: &str) -> Promise {
-        let taken = self.taken(log);
-        if taken.is_empty() {
-            return Promise::forbidden(self.nothing_taken(log, kept));
-        }
-        let unclean = UNCLEAN.iter().flat_map(|class| self.nodes(*class));
-        let unclean: BTreeSet<&str> = unclean.filter(|node| !taken.contains_key(node)).collect();
-        let copies = log.copies();
-        if taken.len() + unclean.len() < copies {
-            return Promise::forbidden(format!(
-                "{}, and every committed record was on {copies} nodes",
-                told(&taken)
-            ));
-        }
-        let mut clauses = vec![told(&taken)];
-        if taken.len() < copies {
-            clauses.push(format!(
-                "{} stopped uncleanly and may not lead before (KIP-966)",
-                list(unclean)
-            ));
-        }
-        clauses.push(match copies {
-            1 => "1 copy was enough to acknowledge".to_owned(),
-            copies => format!("{copies} copies were enough to acknowledge"),
-        });
-        Promise::allowed(clauses.join(", and "))
+    /// The nodes that stopped uncleanly, whatever that took from them.
+    pub(super) fn unclean(&self) -> BTreeSet<&str> {
+        self.of_classes(&UNCLEAN)
     }
 
-    /// Why a partition of this log may stay without a leader: so many copies may be damaged that
-    /// none is left to lead, and a damaged one must not.
-    pub(super) fn silenced(&self, log: Durability) -> Option<String> {
+    /// The nodes of all faults of these classes.
+    pub(super) fn of_classes(&self, classes: &[FaultClass]) -> BTreeSet<&str> {
+        classes
+            .iter()
+            .flat_map(|class| self.nodes(*class))
+            .collect()
+    }
+
+    /// The nodes whose damage left a good copy of everything acknowledged.
+    pub(super) fn spared(&self) -> BTreeSet<&str> {
+        self.spared.values().flatten().map(String::as_str).collect()
+    }
+
+    /// The damaged nodes, if a partition of this log may stay without a leader: so many copies may
+    /// be damaged that none is left to lead, and a damaged one must not.
+    pub(super) fn silenced(&self, log: Durability) -> Option<BTreeMap<&str, &'static str>> {
         let damaged = self.taken(Durability {
             flush_every_message: true,
             ..log
         });
-        let unclean = UNCLEAN.iter().flat_map(|class| self.nodes(*class));
-        let struck: BTreeSet<&str> = unclean.chain(damaged.keys().copied()).collect();
-        let is_silenced = !damaged.is_empty() && struck.len() >= log.copies();
-        is_silenced.then(|| format!("{}, and a damaged replica must not lead", told(&damaged)))
-    }
-
-    /// Why nothing is gone, although nodes may have been struck.
-    fn nothing_taken(&self, log: Durability, kept: &str) -> String {
-        if !self.spared.is_empty() {
-            let spared = self.spared.values().flatten();
-            let nodes = list(spared.map(String::as_str).collect());
-            return format!(
-                "{nodes} had stored data damaged, and a good copy of everything acknowledged was \
-                 left"
-            );
-        }
-        let without_power: BTreeSet<&str> = self.nodes(FaultClass::PowerLoss).collect();
-        if without_power.is_empty() {
-            return kept.to_owned();
-        }
-        let copies = log.copies();
-        format!(
-            "{} lost power, and flush.messages=1 acknowledges only what is flushed on {copies} \
-             nodes",
-            list(without_power)
-        )
+        let mut struck = self.unclean();
+        struck.extend(damaged.keys());
+        (!damaged.is_empty() && struck.len() >= log.copies()).then_some(damaged)
     }
 }
 
@@ -305,7 +269,7 @@ fn was_hit(node: &str, told: &[&NemesisEvent]) -> bool {
 }
 
 /// What happened to which nodes: `n1 and n2 lost power with what was not flushed`.
-fn told(taken: &BTreeMap<&str, &'static str>) -> String {
+pub(super) fn told(taken: &BTreeMap<&str, &'static str>) -> String {
     let mut by_words: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (node, words) in taken {
         by_words.entry(words).or_default().insert(node);
@@ -318,7 +282,7 @@ fn told(taken: &BTreeMap<&str, &'static str>) -> String {
 }
 
 /// `n1`, `n1 and n2`, `n1, n2 and n3`.
-fn list(nodes: BTreeSet<&str>) -> String {
+pub(super) fn list(nodes: BTreeSet<&str>) -> String {
     let mut nodes: Vec<&str> = nodes.into_iter().collect();
     let Some(last) = nodes.pop() else {
         return "nobody".to_owned();

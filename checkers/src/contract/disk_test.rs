@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::anomaly::Kind;
-use crate::contract::Contract;
+use crate::contract::{Contract, Promise};
 use crate::history::{Acks, Header, Op, OpType};
 use FaultClass::{
     Corruption, Disk, DiskFull, DiskStall, LyingDisk, PowerLoss, ProcessCrash, Stop, Wipe,
