@@ -77,7 +77,7 @@ fn planner() -> String {
         let answer = |availability| {
             tolerance::smallest(failures, availability).map_or_else(String::new, |settings| {
                 let (copies, in_sync) = (settings.replication_factor, settings.min_insync_replicas);
-                format!("{copies} copies, min.insync.replicas={in_sync}")
+                format!("replication factor {copies}, min.insync.replicas={in_sync}")
             })
         };
         let (durable, available) = (answer(false), answer(true));
