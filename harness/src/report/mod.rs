@@ -7,6 +7,7 @@
 //! question that every section answers is its heading; reference/faults.md §3.3.
 
 pub mod anomaly;
+pub mod campaign;
 mod checks;
 pub mod compare;
 mod contract;
@@ -26,7 +27,7 @@ mod report_test;
 #[cfg(test)]
 mod worst_test;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use askama::Template;
 
@@ -69,6 +70,14 @@ pub enum ReportError {
     /// A file of the run cannot be read.
     #[error(transparent)]
     Stored(#[from] StoredError),
+    /// A file of a campaign cannot be read.
+    #[error("{}: {reason}; the page of the campaign is made from this file", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
     /// The template cannot be filled.
     #[error("cannot render the report: {0}")]
     Render(#[from] askama::Error),

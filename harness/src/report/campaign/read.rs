@@ -1,0 +1,148 @@
+//! The files of a campaign directory, as far as its page shows them.
+//!
+//! In: `campaign.json` and `runs.jsonl`. Out: the runs in the order of the file, each unit once.
+//! Invariant: a line that cannot be read is named on the page and hides no other line.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::campaign::{RunRecord, UnitKind};
+use crate::report::{ReportError, words};
+
+/// A campaign, read.
+#[derive(Debug, Default)]
+pub(super) struct Campaign {
+    /// The name of its directory.
+    pub(super) name: String,
+    /// When it began: RFC 3339.
+    pub(super) started: Option<String>,
+    /// What it was asked for: pairs of a name and a value.
+    pub(super) arguments: Vec<(String, String)>,
+    /// Cells for which there is no run: row, column and why.
+    pub(super) not_exercised: Vec<NotExercised>,
+    /// Its runs.
+    pub(super) runs: Vec<RunRecord>,
+    /// What could not be read, each in a sentence.
+    pub(super) problems: Vec<String>,
+}
+
+/// Cells for which there is no run.
+#[derive(Debug, Deserialize)]
+pub(super) struct NotExercised {
+    /// The row.
+    pub(super) row: String,
+    /// The column.
+    pub(super) column: String,
+    /// Why.
+    pub(super) because: String,
+}
+
+/// The settings of a campaign that the page shows, with the words for them.
+const SHOWN: &[(&str, &str)] = &[
+    ("command", "command"),
+    ("base_seed", "base seed"),
+    ("shard", "shard"),
+    ("binary", "binary"),
+    ("started", "started"),
+];
+
+impl Campaign {
+    /// Reads the directory.
+    ///
+    /// # Errors
+    /// If a file is there and cannot be read.
+    pub(super) fn read(directory: &Path) -> Result<Self, ReportError> {
+        let mut campaign = Self {
+            name: name_of(directory),
+            ..Self::default()
+        };
+        if let Some(text) = read_if_there(&directory.join("campaign.json"))? {
+            campaign.read_header(&text);
+        }
+        if let Some(text) = read_if_there(&directory.join("runs.jsonl"))? {
+            campaign.read_runs(&text);
+        }
+        Ok(campaign)
+    }
+
+    fn read_header(&mut self, text: &str) {
+        let header: Value = match serde_json::from_str(text) {
+            Ok(header) => header,
+            Err(error) => {
+                let problem = format!("campaign.json: {error}; its settings are not shown");
+                self.problems.push(problem);
+                return;
+            }
+        };
+        self.started = header
+            .get("started")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let not_exercised = header.get("not_exercised").cloned().unwrap_or_default();
+        self.not_exercised = serde_json::from_value(not_exercised).unwrap_or_default();
+        let shown = |(key, word): &(&str, &str)| {
+            let value = words::plain(header.get(*key)?);
+            (!value.is_empty()).then(|| ((*word).to_owned(), value))
+        };
+        self.arguments = SHOWN.iter().filter_map(shown).collect();
+    }
+
+    fn read_runs(&mut self, text: &str) {
+        let mut units = BTreeSet::new();
+        let whole = text.ends_with('\n');
+        let lines = text.lines().count();
+        for (index, line) in text.lines().enumerate() {
+            match serde_json::from_str::<RunRecord>(line) {
+                Ok(run) if units.insert(run.unit.clone()) => self.runs.push(run),
+                Ok(run) => self.problems.push(format!(
+                    "runs.jsonl line {}: unit {} is there already; it counts once",
+                    index + 1,
+                    run.unit
+                )),
+                // The campaign was killed while it wrote; it drops this line when it goes on.
+                Err(_) if index + 1 == lines && !whole => {}
+                Err(error) => self.problems.push(format!(
+                    "runs.jsonl line {}: {error}; this run is not counted",
+                    index + 1
+                )),
+            }
+        }
+    }
+
+    /// When it began: as its settings say, else with its first run.
+    pub(super) fn begin(&self) -> Option<String> {
+        let first = || self.runs.first().map(|run| run.started.clone());
+        self.started.clone().or_else(first)
+    }
+
+    /// Runs of the broker as it is: a planted bug says nothing about it.
+    pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &RunRecord)> {
+        let runs = self.runs.iter().enumerate();
+        runs.filter(|(_, run)| run.kind != UnitKind::Canary)
+    }
+}
+
+/// The last part of a path, as text.
+pub(super) fn name_of(directory: &Path) -> String {
+    let whole = directory.canonicalize();
+    let path = whole.as_deref().unwrap_or(directory);
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The text of a file; nothing if there is no such file.
+pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, ReportError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(ReportError::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}
