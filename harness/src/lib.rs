@@ -21,5 +21,6 @@ pub mod report;
 pub mod roles;
 pub mod run;
 pub mod sandbox;
+pub mod serve;
 pub mod worker;
 pub mod workload;

@@ -46,6 +46,7 @@ fn run(place: Place) -> ExitCode {
         Command::Check(arguments) => cli::check::check(&arguments),
         Command::Report(arguments) => cli::report::report(&arguments),
         Command::Compare(arguments) => cli::compare::compare(&arguments),
+        Command::Serve(arguments) => harness::serve::serve(&arguments),
         Command::CrashImages(arguments) => match cli::crash_images::subject(&arguments) {
             Ok(subject) => inside(place, || {
                 cli::crash_images::crash_images(&arguments, &subject)

@@ -57,6 +57,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Show finished runs beside each other: who waited how long for an acknowledgement
     Compare(CompareArgs),
+    /// Show campaigns and runs in a browser on this machine, with a search
+    Serve(crate::serve::ServeArgs),
     /// Boot every state that the losses of power of a finished run could have left
     CrashImages(CrashImagesArgs),
     /// Print the names that other commands take, one a line with a description

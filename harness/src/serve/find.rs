@@ -1,0 +1,145 @@
+//! The campaigns and runs of a results directory.
+//!
+//! In: the directory. Out: both, the newest first.
+//! Invariant: what cannot be read is listed with the reason, never left out.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::cli::exit::Exit;
+use crate::run::store::Store;
+use crate::run::summary::Summary;
+
+/// A campaign directory.
+pub(super) struct CampaignEntry {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) has_page: bool,
+    pub(super) progress: Option<Progress>,
+}
+
+/// How far a campaign is: what `progress.json` says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Progress {
+    pub(super) budget_ms: u64,
+    pub(super) used_ms: u64,
+    pub(super) runs: u64,
+    pub(super) effective: u64,
+    pub(super) effective_an_hour: u64,
+    pub(super) covered: u64,
+    pub(super) cells: u64,
+    pub(super) findings: u64,
+    pub(super) infrastructure: u64,
+    pub(super) running: Vec<Running>,
+    pub(super) is_running: bool,
+    pub(super) updated: String,
+}
+
+/// A unit that is running.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Running {
+    pub(super) unit: String,
+    pub(super) label: String,
+    pub(super) started: String,
+}
+
+/// The result directory of one run.
+pub(super) struct RunEntry {
+    pub(super) name: String,
+    pub(super) has_page: bool,
+    pub(super) mark: &'static str,
+    pub(super) sentence: String,
+    /// Nothing while it runs, and if its verdict cannot be read.
+    pub(super) summary: Option<Summary>,
+}
+
+/// The campaigns below `root`.
+pub(super) fn campaigns(root: &Path) -> Vec<CampaignEntry> {
+    let is_campaign = |path: &PathBuf| path.join("campaign.json").is_file();
+    let campaigns = folders(root).into_iter().filter(is_campaign);
+    campaigns.map(campaign).collect()
+}
+
+/// The campaign in `path`.
+fn campaign(path: PathBuf) -> CampaignEntry {
+    let text = fs::read_to_string(path.join("progress.json"));
+    CampaignEntry {
+        name: name(&path),
+        has_page: path.join("index.html").is_file(),
+        progress: text.ok().and_then(|text| serde_json::from_str(&text).ok()),
+        path,
+    }
+}
+
+/// The runs below `root` that belong to no campaign; at most `runs_max`, and how many more.
+pub(super) fn runs(root: &Path, runs_max: usize) -> (Vec<RunEntry>, usize) {
+    let is_run = |path: &PathBuf| Store::open(path).plan().is_file();
+    let paths: Vec<PathBuf> = folders(root).into_iter().filter(is_run).collect();
+    let more = paths.len().saturating_sub(runs_max);
+    (
+        paths
+            .into_iter()
+            .take(runs_max)
+            .map(|path| run(&path))
+            .collect(),
+        more,
+    )
+}
+
+fn run(path: &Path) -> RunEntry {
+    let store = Store::open(path);
+    let entry = |mark, sentence: String, summary| RunEntry {
+        name: name(path),
+        has_page: store.report().is_file(),
+        mark,
+        sentence,
+        summary,
+    };
+    let Ok(text) = fs::read_to_string(store.verdict()) else {
+        return entry(
+            "…",
+            "no verdict: it runs, or it was killed".to_owned(),
+            None,
+        );
+    };
+    match serde_json::from_str::<Summary>(&text) {
+        Ok(summary) => entry(
+            mark(summary.exit()),
+            summary.sentence.clone(),
+            Some(summary),
+        ),
+        Err(error) => entry("?", format!("verdict.json: {error}"), None),
+    }
+}
+
+/// A sign for how a run ended.
+pub(super) fn mark(exit: Exit) -> &'static str {
+    match exit {
+        Exit::Kept => "✓",
+        Exit::Broken => "✗",
+        Exit::Unavailable => "▲",
+        Exit::Vacuous => "∅",
+        Exit::Inconclusive => "?",
+        _ => "!",
+    }
+}
+
+/// The folders of `root`; links such as `latest` would name a run twice.
+fn folders(root: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let is_folder = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let folders = entries.filter(is_folder).map(|entry| entry.path());
+    let mut folders: Vec<PathBuf> = folders.collect();
+    folders.sort();
+    folders.reverse();
+    folders
+}
+
+fn name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
