@@ -145,7 +145,7 @@ pub(super) fn anchor(row: usize, column: usize) -> String {
 pub(super) fn groups(grid: &Grid) -> Vec<Group> {
     let headings = [
         "What a group processes: by commit mode (acks=all, rf=3, min.isr=2)",
-        "What the log keeps: nothing is fsynced before it is acknowledged (flush=never, as in Kafka)",
+        "What the log keeps: nothing is fsynced before it is acknowledged (flush=never)",
         "What the log keeps: every message is fsynced before it is acknowledged (flush=every)",
     ];
     let mut groups = headings.map(|heading| Group {
