@@ -13,7 +13,7 @@ use crate::report::campaign::grid::{Cell, Grid};
 use crate::report::campaign::matrix::{Look, anchor, bound, counts, look};
 use crate::report::campaign::numbers::{exit, is_broken};
 use crate::report::campaign::read::Campaign;
-use crate::report::words::{count, thousands};
+use crate::report::words::{self, count, thousands};
 
 /// A sentence on the page is cut after this many characters.
 const SENTENCE_MAX: usize = 140;
@@ -221,12 +221,7 @@ pub(super) fn mark(run: &RunRecord) -> &'static str {
     }
 }
 
-/// A sentence, cut where it is too long.
+/// A sentence, cut where it is too long for a table.
 pub(super) fn shortened(sentence: &str) -> String {
-    if sentence.chars().count() <= SENTENCE_MAX {
-        return sentence.to_owned();
-    }
-    let mut cut: String = sentence.chars().take(SENTENCE_MAX - 1).collect();
-    cut.push('…');
-    cut
+    words::shortened(sentence, SENTENCE_MAX)
 }
