@@ -15,6 +15,7 @@ use tracing::{debug, info, warn};
 use super::controller_refusal::refusal;
 use super::controller_wire::{self as convert, DecodedRequest};
 use super::effects::{Correlation, RequestId};
+use super::state_log::note_decision;
 use super::{Broker, is_due, metadata_log};
 use crate::error::ErrorCode;
 use crate::metadata::MetadataRecord;
@@ -134,6 +135,7 @@ impl Broker {
         }
         for record in records {
             debug!(?record, "controller decides");
+            note_decision(record);
         }
         let (payload, count) = metadata_log::payload(records, now.wall_millis);
         match self.quorum.propose(now, payload, count) {

@@ -16,6 +16,7 @@ use super::directories::Directory;
 use super::disk_events::DiskPurpose;
 use super::effects::DirectoryIndex;
 use super::partition::{Partition, PartitionKey};
+use super::state_log::RoleBefore;
 use crate::config::TopicConfig;
 use crate::id::{BrokerId, LOST_DIRECTORY, TopicId, TopicPartition, UNASSIGNED_DIRECTORY};
 use crate::log::LogState;
@@ -136,7 +137,9 @@ impl Broker {
         self.repair_replica(now, name, registration);
         let eligible = self.eligible_for(registration);
         self.with_replica(now, name, |replica| {
+            let before = RoleBefore::of(replica);
             replica.handle_registration(now, registration, &eligible);
+            before.note_change(name, registration, replica);
         });
         self.note_assignment(name, registration);
     }

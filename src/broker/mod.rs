@@ -28,6 +28,7 @@ mod quorum_fetch_wire;
 mod quorum_node;
 mod quorum_wire;
 mod start;
+mod state_log;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -8,11 +8,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ParseResponseErrorCode;
 use kafka_protocol::messages::{self as wire, ResponseKind, alter_partition_request};
+use tracing::info;
 
 use super::controller_wire::{recovery_state, wire_recovery_state};
 use super::disk_events::DiskPurpose;
 use super::effects::{Channel, DirectoryIndex, PeerError};
 use super::peer_events::PeerPurpose;
+use super::state_log::RoleBefore;
 use super::{Broker, is_due};
 use crate::config::TopicConfig;
 use crate::error::ErrorCode;
@@ -193,10 +195,12 @@ impl Broker {
                 );
             }
             Effect::Truncate { to } => {
+                info!(partition = %name, end = to, "truncates its log");
                 let request = DiskRequest::Truncate { log, to };
                 self.disk(directory, request, DiskPurpose::Truncate(key));
             }
             Effect::RestartAt { offset } => {
+                info!(partition = %name, end = offset, "starts its log anew");
                 let request = DiskRequest::RestartAt { log, offset };
                 self.disk(directory, request, DiskPurpose::Truncate(key));
             }
@@ -265,7 +269,9 @@ impl Broker {
             _ => Err(ErrorCode::NetworkException),
         };
         self.with_keyed_replica(now, key, |replica| {
+            let before = RoleBefore::of(replica);
             replica.handle_alter_partition_response(now, token, answer);
+            before.note_isr(&key.name, replica);
         });
     }
 }

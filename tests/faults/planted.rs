@@ -16,7 +16,7 @@ use harness::run::summary::Summary;
 use harness::run::{RunRequest, launch};
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Outcome, ensure};
+use crate::support::ensure;
 
 pub(crate) fn trials() -> Vec<Trial> {
     if !cfg!(feature = "sabotage") {

@@ -6,6 +6,7 @@ use checkers::history::CommitMode;
 use crate::cli::exit::Exit;
 use crate::cli::say::say;
 use crate::cli::{ListArgs, Listed};
+use crate::evidence::ledger::{STATES, State};
 use crate::plan::profile::PROFILES;
 use crate::plan::script::named::SCRIPTS;
 
@@ -17,8 +18,8 @@ pub fn list(arguments: &ListArgs) -> Exit {
     Exit::Kept
 }
 
-fn entries(what: Listed) -> Vec<(&'static str, &'static str)> {
-    match what {
+fn entries(what: Listed) -> Vec<(&'static str, String)> {
+    let described: Vec<(&str, &str)> = match what {
         Listed::Profiles => PROFILES.iter().map(|p| (p.name, p.description)).collect(),
         Listed::Scripts => SCRIPTS.iter().map(|s| (s.name, s.description)).collect(),
         Listed::Sabotage => Sabotage::ALL
@@ -27,11 +28,17 @@ fn entries(what: Listed) -> Vec<(&'static str, &'static str)> {
             .collect(),
         Listed::Faults => crate::nemesis::catalogue::FAULTS.to_vec(),
         Listed::Anomalies => checkers::anomaly::list().collect(),
+        Listed::Ledger => {
+            let told = |state: &State| format!("{}: {}", state.description, state.recognised());
+            return STATES.iter().map(|s| (s.name, told(s))).collect();
+        }
         Listed::Modes => CommitMode::ALL
             .iter()
             .map(|mode| (mode.name(), mode.description()))
             .collect(),
-    }
+    };
+    let owned = |(name, description): (_, &str)| (name, description.to_owned());
+    described.into_iter().map(owned).collect()
 }
 
 #[cfg(test)]
@@ -47,6 +54,7 @@ mod tests {
             Listed::Anomalies,
             Listed::Sabotage,
             Listed::Modes,
+            Listed::Ledger,
         ] {
             let entries = entries(what);
             assert!(!entries.is_empty(), "{what:?}");

@@ -261,6 +261,8 @@ pub enum Listed {
     Sabotage,
     /// When members of a group commit, for `--mode`.
     Modes,
+    /// States of a cluster that runs are watched for.
+    Ledger,
 }
 
 /// Arguments of `verdict doctor`.

@@ -4,6 +4,18 @@
 //! In: the result directory of a run. Out: [`Evidence`], stored as `evidence.json` beside it.
 //! Invariant: evidence explains a verdict and never changes it; what cannot be read is named.
 
+mod gather;
+mod holders;
+pub mod ledger;
+mod log_lines;
+mod looks;
+mod node_log;
+mod reached;
+mod segments;
+mod subject;
+
+pub use gather::gather;
+
 use serde::{Deserialize, Serialize};
 
 /// What a run left behind.

@@ -11,6 +11,7 @@ use crate::cluster::node::LOG_FILE;
 use crate::cluster::observer::Observer;
 use crate::cluster::{Cluster, node_endpoints};
 use crate::disk::{DiskOptions, Disks};
+use crate::evidence::gather;
 use crate::link::Links;
 use crate::matrix::RowOutcome;
 use crate::nemesis::{Arena, Atlas, FaultReport, NodeFiles};
@@ -71,8 +72,8 @@ impl Stage {
         store
             .write(&store.plan(), &plan.to_json())
             .map_err(RunFailure::harness)?;
-        let (recorder, history) =
-            Recorder::create(&store.history(), header(plan), clock).map_err(RunFailure::harness)?;
+        let (recorder, history) = Recorder::create(&store.history(), header(plan, clock), clock)
+            .map_err(RunFailure::harness)?;
         let (lines, event_lines) =
             LineWriter::create(&store.events()).map_err(RunFailure::harness)?;
         let events = EventLog::new(clock, lines);
@@ -184,11 +185,35 @@ impl Stage {
         self.store
             .write(&self.store.verdict(), &text)
             .map_err(RunFailure::harness)?;
+        self.store_evidence(&summary).await?;
         // A page that cannot be drawn must not change how a run ends.
         if let Err(error) = report::write(&self.store, &self.plan, &summary) {
             eprintln!("verdict: the run has no report: {error}");
         }
         Ok(summary)
+    }
+
+    /// Gathers what explains the verdict while the files of the nodes are still there.
+    async fn store_evidence(&self, summary: &Summary) -> Result<(), RunFailure> {
+        let (store, plan) = (self.store.clone(), Arc::clone(&self.plan));
+        let summary = summary.clone();
+        let gathered = tokio::task::spawn_blocking(move || gather(&store, &plan, &summary)).await;
+        let text = gathered
+            .map_err(|error| error.to_string())
+            .and_then(|evidence| {
+                serde_json::to_string_pretty(&evidence).map_err(|error| error.to_string())
+            });
+        match text {
+            Ok(text) => self
+                .store
+                .write(&self.store.evidence(), &text)
+                .map_err(RunFailure::harness),
+            // What cannot be explained is judged all the same.
+            Err(error) => {
+                eprintln!("verdict: the run has no evidence: {error}");
+                Ok(())
+            }
+        }
     }
 
     fn take_writers(&self) -> [Option<LineWriter>; 2] {
@@ -234,9 +259,13 @@ fn node_files(plan: &Plan, store: &Store) -> NodeFiles {
 }
 
 /// The first line of the history: what contracts depend on, and what people want to know.
-fn header(plan: &Plan) -> Header {
-    let run =
-        json!({ "seed": plan.seed, "profile": plan.profile, "sabotage": plan.cluster.sabotage });
+fn header(plan: &Plan, clock: Clock) -> Header {
+    let run = json!({
+        "seed": plan.seed,
+        "profile": plan.profile,
+        "sabotage": plan.cluster.sabotage,
+        "started": clock.started().to_string(),
+    });
     let mut header = Header::new(plan.settings(), run);
     header.final_reads = true;
     header.topics = plan.settings_by_topic();

@@ -6,6 +6,7 @@
 //!   history.jsonl   every operation and fault, in one order (`checkers::history`)
 //!   events.jsonl    phases, node states, faults, throughput, on the same clock (`run::events`)
 //!   verdict.json    how the run ended, and every anomaly with its witness (`run::summary`)
+//!   evidence.json   states reached, who had a lost record when (`evidence`)
 //!   report.html     the page for people
 //!   nodes/n1/log/   what the node printed      nodes/n1/config/  its configuration
 //!   nodes/n1/data/  its log directories, d0 …  clients/          what the workers printed
@@ -104,6 +105,11 @@ impl Store {
     /// The verdict.
     pub fn verdict(&self) -> PathBuf {
         self.root.join("verdict.json")
+    }
+
+    /// What explains the verdict.
+    pub fn evidence(&self) -> PathBuf {
+        self.root.join("evidence.json")
     }
 
     /// The page for people.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{FetchRequest, FetchResponse, fetch_request, fetch_response};
+use tracing::info;
 
 use super::wire_topic_name;
 use crate::broker::Broker;
@@ -138,6 +139,8 @@ fn partition_data(
         Found::Records { records, bounds } => (data.with_records(Some(records)), bounds),
         Found::Readable { bounds, .. } => (data, bounds),
         Found::Diverging { end, bounds } => {
+            let (epoch, end_offset) = (end.epoch, end.end_offset);
+            info!(partition = %item.name, epoch, end_offset, "a fetcher's log diverges");
             let diverging = fetch_response::EpochEndOffset::default()
                 .with_epoch(end.epoch)
                 .with_end_offset(end.end_offset);

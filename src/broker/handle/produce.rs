@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, produce_response};
+use tracing::info;
 
 use super::{text, wire_topic_name};
 use crate::broker::directories::Directory;
@@ -18,6 +19,7 @@ use crate::config::{TimestampType, TopicConfig};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 use crate::log::LogBatch;
+use crate::offset::Offset;
 use crate::record::{
     DECOMPRESSED_BYTES_MAX, ProduceRules, Rejection, stamp_log_append_time, validate_produce,
 };
@@ -28,7 +30,16 @@ use crate::time::Now;
 #[derive(Debug, Default)]
 pub(in crate::broker) struct ProduceRequests {
     jobs: BTreeMap<RequestId, Job>,
-    tokens: BTreeMap<ProduceToken, (RequestId, usize)>,
+    tokens: BTreeMap<ProduceToken, Awaited>,
+}
+
+/// A batch that a replica has and has not answered for.
+#[derive(Debug)]
+struct Awaited {
+    request: RequestId,
+    item: usize,
+    /// Where the log ended when the batch came; what is answered with less was there before.
+    log_end_offset: Offset,
 }
 
 /// A request whose directory has too much under way already.
@@ -165,7 +176,12 @@ impl Broker {
         for (index, name, batch) in batches {
             let token = ProduceToken(self.fresh_id());
             if answered {
-                self.produces.tokens.insert(token, (request, index));
+                let awaited = Awaited {
+                    request,
+                    item: index,
+                    log_end_offset: self.log_end_offset(&name),
+                };
+                self.produces.tokens.insert(token, awaited);
             }
             let produce = replica::ProduceRequest {
                 token,
@@ -178,6 +194,11 @@ impl Broker {
         if is_answered {
             self.answer_produce(request);
         }
+    }
+
+    fn log_end_offset(&self, name: &TopicPartition) -> Offset {
+        let partition = self.partitions.get(name);
+        partition.map_or(0, |partition| partition.replica.log().log_end_offset())
     }
 
     fn stamps_append_time(&self, name: &TopicPartition) -> bool {
@@ -224,13 +245,23 @@ impl Broker {
         if self.complete_group_write(token, &outcome) {
             return;
         }
-        let Some((request, index)) = self.produces.tokens.remove(&token) else {
+        let Some(awaited) = self.produces.tokens.remove(&token) else {
             return;
         };
+        let request = awaited.request;
         let Some(job) = self.produces.jobs.get_mut(&request) else {
             return;
         };
-        if let Some(item) = job.items.get_mut(index) {
+        if let Some(item) = job.items.get_mut(awaited.item) {
+            match &outcome {
+                Ok(produced) if produced.base_offset < awaited.log_end_offset => {
+                    let topic = job.topics.get(item.topic).map_or("", String::as_str);
+                    let (partition, offset) = (item.partition, produced.base_offset);
+                    info!(partition = %format_args!("{topic}-{partition}"), offset,
+                        "a retry is already in the log");
+                }
+                _ => {}
+            }
             item.outcome = outcome.map_err(rejection);
         }
         job.pending -= 1;

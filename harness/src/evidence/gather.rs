@@ -1,0 +1,172 @@
+//! Reads a result directory once, and makes its evidence.
+//!
+//! In: the directory of a run whose nodes are stopped, its plan, how it ended. Out: [`Evidence`].
+//! Invariant: it never fails and never changes a file; the history is read as a stream, the logs
+//! of the nodes and their segments within fixed bounds.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use checkers::history::{Action, NemesisEvent, Reader};
+use checkers::verdict::Anomaly;
+use jiff::Timestamp;
+
+use crate::evidence::holders::{Known, holders};
+use crate::evidence::looks::Look;
+use crate::evidence::node_log::{self, Line};
+use crate::evidence::reached::Found;
+use crate::evidence::subject::Subject;
+use crate::evidence::{Evidence, Story, log_lines, segments};
+use crate::plan::Plan;
+use crate::run::events::{Event, Phase, What};
+use crate::run::store::Store;
+use crate::run::summary::Summary;
+
+/// Examples of each kind of anomaly that have a story.
+const EXAMPLES_MAX: usize = 5;
+
+/// What the history says beside its verdict.
+#[derive(Debug, Default)]
+struct Told {
+    started: Option<Timestamp>,
+    faults: Vec<(u64, NemesisEvent)>,
+    end_ms: u64,
+}
+
+/// What the run of `store` left behind.
+pub fn gather(store: &Store, plan: &Plan, summary: &Summary) -> Evidence {
+    let mut problems = Vec::new();
+    let mut found = Found::nothing();
+    let events = read_events(store, &mut problems);
+    let looks = Look::all(&events);
+    found.look_at_nodes(&looks);
+    let begin = begin_of_workload(&events);
+    let told = read_history(store, begin, &mut found, &mut problems);
+    let lines = node_log::read(store, plan.cluster.nodes, told.started, &mut problems);
+    if told.started.is_none() {
+        let sentence = "the history does not say when the run began: node logs have no times";
+        problems.push(sentence.to_owned());
+    }
+    // Before it, and once the nodes are stopped, every cluster does the same.
+    let workload = begin / 1_000_000..=told.end_ms;
+    let of_run = |line: &&Line| line.at_ms.is_some_and(|at_ms| workload.contains(&at_ms));
+    lines
+        .iter()
+        .filter(of_run)
+        .for_each(|line| found.look_at_line(line));
+    found.look_at_verdict(summary);
+    let stories = stories(store, plan, summary, (&looks, &lines, &told), &mut problems);
+    Evidence {
+        reached: found.reached(),
+        stories,
+        problems,
+    }
+}
+
+/// One story for each anomaly that the report shows, in its order.
+fn stories(
+    store: &Store,
+    plan: &Plan,
+    summary: &Summary,
+    (looks, lines, told): (&[Look], &[Line], &Told),
+    problems: &mut Vec<String>,
+) -> Vec<Story> {
+    let shown = shown(summary);
+    let subjects: Vec<Option<Subject>> = shown.iter().map(|anomaly| Subject::of(anomaly)).collect();
+    let wanted = subjects.iter().flatten();
+    let wanted: BTreeSet<String> = wanted.map(|subject| subject.key.to_string()).collect();
+    let held = segments::read(store, plan, &wanted, problems);
+    let known = Known {
+        nodes: plan.cluster.nodes,
+        topic: &plan.cluster.topic,
+        looks,
+        lines,
+        faults: &told.faults,
+        held: &held,
+        end_ms: told.end_ms,
+    };
+    let story = |(anomaly, subject): (&&Anomaly, &Option<Subject>)| {
+        let moments = moments(anomaly);
+        let from_ms = moments.iter().min().copied().unwrap_or(0);
+        let subject = subject.as_ref();
+        Story {
+            about: subject.map_or_else(|| anomaly.key.to_string(), Subject::words),
+            holders: subject.map_or_else(Vec::new, |subject| holders(&known, subject, from_ms)),
+            log_lines: log_lines::around(lines, anomaly.key.as_str(), &moments),
+        }
+    };
+    shown.iter().zip(&subjects).map(story).collect()
+}
+
+/// The anomalies that the report shows.
+fn shown(summary: &Summary) -> Vec<&Anomaly> {
+    let checks = summary.verdict.checks.iter();
+    checks
+        .flat_map(|check| check.examples.iter().take(EXAMPLES_MAX))
+        .collect()
+}
+
+/// When the operations of the witness began and ended, in milliseconds.
+fn moments(anomaly: &Anomaly) -> Vec<u64> {
+    let ops = anomaly.witness.iter();
+    let ops = ops.flat_map(|step| [step.invocation.as_ref(), step.completion.as_ref()]);
+    ops.flatten().map(|op| op.time / 1_000_000).collect()
+}
+
+fn begin_of_workload(events: &[Event]) -> u64 {
+    let is_begin =
+        |event: &&Event| matches!(event.what, What::Phase { phase } if phase == Phase::Workload);
+    events
+        .iter()
+        .find(is_begin)
+        .map_or(u64::MAX, |event| event.time)
+}
+
+/// The events up to the first line that does not read.
+fn read_events(store: &Store, problems: &mut Vec<String>) -> Vec<Event> {
+    let path = store.events();
+    let mut events = Vec::new();
+    let mut read = || -> Result<(), String> {
+        let file = File::open(&path).map_err(|error| format!("cannot be opened: {error}"))?;
+        for (index, line) in BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(|error| format!("line {}: {error}", index + 1))?;
+            let event = serde_json::from_str(&line);
+            events.push(event.map_err(|error| format!("line {}: {error}", index + 1))?);
+        }
+        Ok(())
+    };
+    if let Err(problem) = read() {
+        problems.push(format!("{}: {problem}", path.display()));
+    }
+    events
+}
+
+fn read_history(store: &Store, begin: u64, found: &mut Found, problems: &mut Vec<String>) -> Told {
+    let path = store.history();
+    let mut told = Told::default();
+    let mut read = || -> Result<(), String> {
+        let file = File::open(&path).map_err(|error| format!("cannot be opened: {error}"))?;
+        let mut reader = Reader::new(BufReader::new(file)).map_err(|error| error.to_string())?;
+        let started = reader
+            .header()
+            .run
+            .get("started")
+            .and_then(|text| text.as_str());
+        told.started = started.and_then(|text| text.parse().ok());
+        while let Some(op) = reader.next_op().map_err(|error| error.to_string())? {
+            told.end_ms = op.time / 1_000_000;
+            if op.time >= begin {
+                found.look_at(&op);
+            }
+            if let Action::Nemesis(fault) = op.action {
+                told.faults.push((op.time, *fault));
+            }
+        }
+        Ok(())
+    };
+    if let Err(problem) = read() {
+        problems.push(format!("{}: {problem}", path.display()));
+    }
+    told
+}
