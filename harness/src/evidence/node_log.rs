@@ -131,8 +131,8 @@ mod tests {
     fn lines_are_put_on_the_clock_of_the_run_and_settings_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("node.log");
-        let text = "2026-01-01T00:00:01.500000Z  INFO broker::shell::node: setting key=\"a\" value=1\n\
-                    2026-01-01T00:00:02.500000Z  INFO broker::x: leads partition=t-1 leader_epoch=12\n\
+        let text = "2026-01-01T00:00:01.500000Z  INFO b: setting key=\"a\" value=1\n\
+                    2026-01-01T00:00:02.500000Z  INFO b: leads partition=t-1 leader_epoch=12\n\
                     panicked at somewhere\n\n\
                     2026-01-01T00:00:03Z  WARN broker::y: partition=t-11 ä";
         fs::write(&path, text).unwrap();
