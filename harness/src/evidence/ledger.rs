@@ -54,7 +54,7 @@ const fn state(name: &'static str, description: &'static str, sign: Sign) -> Sta
 /// consumers, groups.
 #[rustfmt::skip]
 pub const STATES: &[State] = &[
-    state("isr-of-one-while-producing", "sends are acknowledged while a partition has one replica in sync",
+    state("isr-of-one-while-producing", "sends are acknowledged with one replica in sync",
         Nodes(looks::isr_of_one_while_producing)),
     state("isr-shrank", "a leader took a replica out of the ISR",
         Line(&["the isr shrank"])),
@@ -86,7 +86,7 @@ pub const STATES: &[State] = &[
     state("broker-unfenced", "a fenced broker serves again",
         Line(&["a broker is unfenced"])),
 
-    state("controller-and-leader-down", "the controller is down, and with it a leader on another node",
+    state("controller-and-leader-down", "the controller and another leader are down",
         Nodes(looks::controller_and_leader_down)),
     state("minority-only", "some nodes are up, and fewer than a majority",
         Nodes(looks::minority_only)),
@@ -138,7 +138,7 @@ pub const STATES: &[State] = &[
         Error("send", &["OUT_OF_ORDER_SEQUENCE_NUMBER"])),
     state("record-lost", "an acknowledged record is gone",
         Anomaly(&[Kind::LostWrite, Kind::InconsistentOffsets])),
-    state("consumer-behind-truncation", "a consumer learned that the log was cut below its position",
+    state("consumer-behind-truncation", "a consumer learned of a cut below its position",
         Operation(|op| is_poll_error(op, "was truncated to"))),
     state("position-out-of-range", "a consumer's position is not in the log",
         Operation(|op| is_poll_error(op, "is out of range"))),
