@@ -88,11 +88,10 @@ fn stories(
     };
     let story = |(anomaly, subject): (&&Anomaly, &Option<Subject>)| {
         let moments = moments(anomaly);
-        let from_ms = moments.iter().min().copied().unwrap_or(0);
         let subject = subject.as_ref();
         Story {
             about: subject.map_or_else(|| anomaly.key.to_string(), Subject::words),
-            holders: subject.map_or_else(Vec::new, |subject| holders(&known, subject, from_ms)),
+            holders: subject.map_or_else(Vec::new, |subject| holders(&known, subject, &moments)),
             log_lines: log_lines::around(lines, anomaly.key.as_str(), &moments),
         }
     };

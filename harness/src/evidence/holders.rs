@@ -1,7 +1,7 @@
 //! Who had a record when: what each node did with its partition, and whether it has it at the end.
 //!
 //! In: the looks at the nodes, their lines, the faults, and what their logs hold. Out: one row for
-//! each node, from shortly before the first operation of the witness to the end.
+//! each node, from shortly before the first operation of the witness to shortly after its last.
 //! Invariant: a moment is something that was seen; a log that ends before the offset lacks the
 //! record, and of one that ends behind it only its records say more.
 
@@ -14,10 +14,10 @@ use crate::evidence::segments::AllHeld;
 use crate::evidence::subject::Subject;
 use crate::run::events::{NodeSample, ProcessState};
 
-/// How long before the first operation of the witness a row begins, in milliseconds.
-const BEFORE_MS: u64 = 500;
-/// Moments of one node: the first ones.
-const MOMENTS_MAX: usize = 40;
+/// How far a row goes beyond the operations of the witness, in milliseconds.
+const AROUND_MS: u64 = 500;
+/// Moments of one node: the last ones, which are nearest to the loss.
+const MOMENTS_MAX: usize = 24;
 
 /// Lines that say where the log of a partition ends, and what that was.
 const ENDS: &[(&str, &str)] = &[
@@ -43,9 +43,12 @@ pub(super) struct Known<'a> {
     pub(super) end_ms: u64,
 }
 
-/// One row for each node; `from_ms` is the time of the first operation of the witness.
-pub(super) fn holders(known: &Known<'_>, subject: &Subject, from_ms: u64) -> Vec<Holder> {
-    let from_ms = from_ms.saturating_sub(BEFORE_MS);
+/// One row for each node; `moments` are the times of the witness, in milliseconds.
+pub(super) fn holders(known: &Known<'_>, subject: &Subject, moments: &[u64]) -> Vec<Holder> {
+    let first = moments.iter().min().copied().unwrap_or(0);
+    let last = moments.iter().max().copied().unwrap_or(known.end_ms);
+    let from_ms = first.saturating_sub(AROUND_MS);
+    let window = from_ms..=(last + AROUND_MS).min(known.end_ms);
     let holder = |node: i32| {
         let held = known.held.get(&(node, subject.key.to_string()));
         let at_end = held.map(|held| held.has(subject.offset, subject.value));
@@ -59,10 +62,10 @@ pub(super) fn holders(known: &Known<'_>, subject: &Subject, from_ms: u64) -> Vec
         let mut moments = roles(known, subject, node, from_ms);
         moments.extend(losses(known, subject, node));
         moments.extend(ends(known, subject, node));
-        moments.retain(|(at_ms, _)| (from_ms..=known.end_ms).contains(at_ms));
+        moments.retain(|(at_ms, _)| window.contains(at_ms));
         moments.sort_by_key(|(at_ms, _)| *at_ms);
-        moments.dedup_by(|later, earlier| later.1 == earlier.1);
-        moments.truncate(MOMENTS_MAX);
+        moments.dedup_by(|later, earlier| says_no_more(&later.1, &earlier.1));
+        moments.drain(..moments.len().saturating_sub(MOMENTS_MAX));
         if let Some(has) = at_end {
             let word = if has { "has it" } else { "lacks it" };
             moments.push((known.end_ms, word.to_owned()));
@@ -74,6 +77,18 @@ pub(super) fn holders(known: &Known<'_>, subject: &Subject, from_ms: u64) -> Vec
         }
     };
     (1..=known.nodes as i32).map(holder).collect()
+}
+
+/// Whether the later of two words that follow each other adds nothing: the same, the role that a
+/// line has told already, or the same end of the log in another epoch.
+fn says_no_more(later: &str, earlier: &str) -> bool {
+    let end_of = |word: &str| {
+        let (role, rest) = word.split_once(" in epoch ")?;
+        Some((role.to_owned(), rest.split_once(": ")?.1.to_owned()))
+    };
+    let is_told = |role: &str| end_of(earlier).is_some_and(|(told, _)| told == role);
+    let is_same_end = end_of(later).is_some_and(|end| Some(end) == end_of(earlier));
+    later == earlier || is_told(later) || is_same_end
 }
 
 /// Whether the node ever had to do with the partition.
@@ -253,6 +268,12 @@ mod tests {
                 2_901,
                 "INFO b: leads partition=t-01 leader_epoch=4 isr=[2] end=7",
             ),
+            line(2, 2_905, "INFO b: leads partition=t-0 leader_epoch=5 end=7"),
+            line(
+                2,
+                4_501,
+                "INFO b: leads partition=t-0 leader_epoch=6 end=20",
+            ),
             line(1, 3_500, "INFO b: truncates its log partition=t-0 end=9"),
         ];
         let disks = json!({"disks": [{"node": 1, "files": ["t-0/00.log"], "lost_bytes": 5}]});
@@ -282,7 +303,7 @@ mod tests {
             offset: 8,
             value: Some(70),
         };
-        let told = holders(&known, &subject, 2_000);
+        let told = holders(&known, &subject, &[2_000, 4_000]);
         let words = |node: usize| -> Vec<(u64, &str)> {
             let moments = told[node].moments.iter();
             moments.map(|(at_ms, word)| (*at_ms, &**word)).collect()
@@ -303,7 +324,6 @@ mod tests {
                 (1_500, "in sync"),
                 (2_000, "out of sync"),
                 (2_900, "leads in epoch 4: its log ends at 7, lacks it"),
-                (3_000, "leads"),
                 (5_000, "lacks it"),
             ]
         );
