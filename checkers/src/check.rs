@@ -90,11 +90,8 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
             .collect(),
     });
     let checks: Vec<Check> = checks.collect();
-    let configured = (contract.settings.clone(), contract.faults.clone());
     let counts = counts(history, columns, groups, &checks);
-    let mut verdict = Verdict::of(configured, counts, checks, history.cut_short());
-    verdict.available_after_heal = Some(contract.availability_after_heal());
-    verdict
+    Verdict::of(contract, counts, checks, history.final_reads())
 }
 
 /// A checker of one partition: of its log, of the work of one group in it, or of how long its
@@ -250,6 +247,18 @@ mod tests {
     use crate::history::{Header, Settings};
     use crate::verdict::Validity;
 
+    fn final_reads(kind: OpType) -> Op {
+        Op {
+            index: 1_000,
+            time: 0,
+            process: 1_000,
+            kind,
+            action: Action::Admin(crate::history::FINAL_READS.into()),
+            error: None,
+            node: None,
+        }
+    }
+
     #[test]
     fn a_checker_that_panics_is_inconclusive_and_the_others_still_count() {
         let text = include_str!("../testdata/unseen/minimal.jsonl");
@@ -290,19 +299,26 @@ mod tests {
         assert_eq!(judge(&history), (Validity::Invalid, 11));
         history.header.final_reads = true;
         assert_eq!(judge(&history).0, Validity::Inconclusive, "killed before");
-        let end = |kind| Op {
-            index: 1_000,
-            time: 0,
-            process: 1_000,
-            kind,
-            action: Action::Admin(crate::history::FINAL_READS.into()),
-            error: None,
-            node: None,
-        };
-        history.ops.push(end(OpType::Invoke));
+        history.ops.push(final_reads(OpType::Invoke));
         assert_eq!(judge(&history).0, Validity::Inconclusive, "killed amid");
-        history.ops.push(end(OpType::Ok));
+        history.ops.push(final_reads(OpType::Ok));
         assert_eq!(judge(&history), (Validity::Invalid, 11));
+    }
+
+    #[test]
+    fn final_reads_that_did_not_come_to_an_end_prove_nothing_and_excuse_nothing() {
+        let judge = |text: &str, kind| {
+            let mut history = History::read(text.as_bytes()).expect("reads");
+            history.header.final_reads = true;
+            history.ops.push(final_reads(kind));
+            let verdict = check(&history, &Contract::of(&history));
+            (verdict.validity, verdict.exit_code())
+        };
+        let all_read = include_str!("../testdata/phantom/legal.jsonl");
+        assert_eq!(judge(all_read, OpType::Ok), (Validity::Valid, 0));
+        assert_eq!(judge(all_read, OpType::Info), (Validity::Inconclusive, 13));
+        let unread = include_str!("../testdata/unseen/minimal.jsonl");
+        assert_eq!(judge(unread, OpType::Info), (Validity::Invalid, 11));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod clause;
 mod disk;
 pub mod page;
+mod silenced;
 mod situation;
 mod table;
 pub mod tolerance;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::anomaly::Kind;
 use crate::contract::clause::{Promised, decide, fitting};
 use crate::contract::disk::Struck;
+pub use crate::contract::silenced::Silenced;
 use crate::contract::situation::Situation;
 use crate::history::{Acks, Action, FaultClass, GroupSettings, History, Phase, Settings};
 use crate::log::Rules;

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::{Class, Kind};
-use crate::contract::Promise;
-use crate::history::{FaultClass, Key, Op, Settings};
+use crate::contract::{Contract, Promise, Silenced};
+use crate::history::{FaultClass, FinalReads, Key, Op, Settings};
 
 /// How a run is judged, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct Verdict {
     /// disks failed do not say, and it had to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub available_after_heal: Option<Promise>,
+    /// Which nodes' partitions need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silenced: Option<Silenced>,
 }
 
 /// How much a history holds.
@@ -170,10 +173,10 @@ impl Check {
 impl Verdict {
     /// Judges finished checks.
     pub(crate) fn of(
-        (settings, faults): (Settings, BTreeSet<FaultClass>),
+        contract: &Contract,
         counts: Counts,
         checks: Vec<Check>,
-        cut_short: Option<String>,
+        final_reads: FinalReads,
     ) -> Self {
         let (validity, sentence) = (Validity::Valid, String::new());
         let reasons = Vec::new();
@@ -181,13 +184,14 @@ impl Verdict {
             validity,
             sentence,
             reasons,
-            settings,
-            faults,
+            settings: contract.settings.clone(),
+            faults: contract.faults.clone(),
             counts,
             checks,
-            available_after_heal: None,
+            available_after_heal: Some(contract.availability_after_heal()),
+            silenced: contract.silenced(),
         };
-        verdict.judge(cut_short);
+        verdict.judge(final_reads);
         verdict.sentence = verdict.say();
         verdict
     }
@@ -219,6 +223,24 @@ impl Verdict {
         (!promise.forbidden).then_some(promise.because.as_str())
     }
 
+    /// What a cluster that did not recover makes of that leave: it holds only if all that was
+    /// missing is the leaders of partitions that need none. `silent` are the nodes of each
+    /// partition without a leader, and nothing if anything else was missing.
+    pub fn weigh_silence(&mut self, silent: &[Vec<String>]) {
+        let is_covered = |replicas: &Vec<String>| {
+            let silenced = self.silenced.as_ref();
+            silenced.is_some_and(|silenced| silenced.covers(replicas))
+        };
+        if silent.is_empty() || !silent.iter().all(is_covered) {
+            self.available_after_heal = Some(Promise {
+                forbidden: true,
+                because: "all faults are healed, and only a partition whose copies may be damaged \
+                          may have no leader"
+                    .to_owned(),
+            });
+        }
+    }
+
     /// Whether the run proves nothing because nothing was acknowledged or read.
     pub fn nothing_ran(&self) -> bool {
         self.counts.acknowledged + self.counts.unknown == 0 || self.counts.read == 0
@@ -242,10 +264,21 @@ impl Verdict {
         }
     }
 
-    fn judge(&mut self, cut_short: Option<String>) {
-        if cut_short.is_some() {
-            self.excuse_liveness();
-        }
+    fn judge(&mut self, final_reads: FinalReads) {
+        let unread = match final_reads {
+            FinalReads::Whole => None,
+            FinalReads::CutShort(reason) => {
+                self.excuse_liveness();
+                Some(reason)
+            }
+            // Who need not serve need not be read; all others were asked, and did not answer.
+            FinalReads::Unfinished(reason) => {
+                let promise = self.available_after_heal.as_ref();
+                promise
+                    .is_none_or(|promise| promise.forbidden)
+                    .then_some(reason)
+            }
+        };
         if self.checks.iter().any(Check::is_broken) {
             self.validity = Validity::Invalid;
         }
@@ -257,7 +290,7 @@ impl Verdict {
             ))
         });
         let mut reasons: Vec<String> = problems.collect();
-        reasons.extend(cut_short);
+        reasons.extend(unread);
         if self.nothing_ran() {
             reasons.push("nothing ran: no record was sent, or none was read".into());
         }

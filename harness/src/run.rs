@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use checkers::history::OpType;
 use tokio::time::Instant;
 
 use crate::cluster::recovery::NotRecovered;
+use crate::cluster::view::Lack;
 use crate::run::aftermath::Aftermath;
 use crate::run::events::Phase;
 use crate::run::failure::RunFailure;
@@ -17,7 +17,6 @@ use crate::run::interrupt::Interrupt;
 use crate::run::stage::Stage;
 use crate::run::summary::{Liveness, Summary};
 use crate::workload::log::Clients;
-use crate::workload::log::final_phase::Unfinished;
 
 pub mod aftermath;
 pub mod events;
@@ -128,36 +127,57 @@ async fn settle(stage: &Stage, clients: &Clients) -> Liveness {
     stage.enter(Phase::Recovery);
     let limit = Duration::from_millis(stage.plan.time.recovery_deadline_ms);
     let begin = Instant::now();
-    let recovered = async {
-        stage.cluster.wait_until_whole(begin + limit).await?;
-        // What the final readers are told counts as an answer of a cluster without faults.
-        stage.nemesis.finish().await;
-        clients.prove_progress(&stage.session, begin + limit).await
-    };
-    if let Err(missing) = recovered.await {
-        if let Some(members) = &clients.members {
-            members.end(&stage.session).await;
-        }
-        // What can still be read is read: a violation outranks unavailability.
-        let _ = read_everything(stage, clients).await;
-        return Liveness::NotRecovered {
-            reason: NotRecovered { limit, missing }.to_string(),
-        };
-    }
+    let late = |missing: String| NotRecovered { limit, missing }.to_string();
+    let recovered = recover(stage, clients, limit).await;
     let recovery = begin.elapsed();
-    stage.enter(Phase::Final);
-    let drained = drain(stage, clients).await;
-    let read = read_everything(stage, clients).await;
-    let mut reasons: Vec<String> = drained.err().into_iter().collect();
-    reasons.extend(read.err().iter().flatten().map(ToString::to_string));
+    let (mut reasons, silent) = match recovered {
+        Ok(()) => {
+            stage.enter(Phase::Final);
+            let drained = drain(stage, clients).await;
+            (drained.err().into_iter().collect(), Vec::new())
+        }
+        Err(Lack { reason, silent }) => {
+            if let Some(members) = &clients.members {
+                members.end(&stage.session).await;
+            }
+            (vec![late(reason)], silent)
+        }
+    };
+    // What can still be read is read: a violation outranks unavailability.
+    let read = clients.read_everything(&stage.session).await;
+    let is_silent = |partition| silent.iter().any(|silent| silent.partition == partition);
+    let mut unfinished = read.err().unwrap_or_default();
+    unfinished.retain(|unfinished| !is_silent(unfinished.partition));
+    reasons.extend(unfinished.iter().map(ToString::to_string));
     if reasons.is_empty() {
         return Liveness::Recovered {
             after_ms: recovery.as_millis() as u64,
         };
     }
+    if unfinished.is_empty() {
+        stage.note_silent(silent);
+    }
     Liveness::NotRecovered {
         reason: reasons.join("; "),
     }
+}
+
+/// Waits until the cluster is whole and makes progress. Where all that it lacks is the leaders of
+/// some partitions, the others have to.
+async fn recover(stage: &Stage, clients: &Clients, limit: Duration) -> Result<(), Lack> {
+    let deadline = Instant::now() + limit;
+    let whole = stage.cluster.wait_until_whole(deadline).await;
+    let (silent, deadline) = match &whole {
+        Ok(()) => (&[][..], deadline),
+        Err(lack) if lack.silent.is_empty() => return whole,
+        Err(lack) => (lack.silent.as_slice(), Instant::now() + limit),
+    };
+    // What the final readers are told counts as an answer of a cluster without faults.
+    stage.nemesis.finish().await;
+    clients
+        .prove_progress(&stage.session, silent, deadline)
+        .await?;
+    whole
 }
 
 /// Lets the members of a group work off what is left; what is missing at the deadline.
@@ -167,12 +187,4 @@ async fn drain(stage: &Stage, clients: &Clients) -> Result<(), String> {
     };
     let limit = Duration::from_millis(stage.plan.time.final_deadline_ms);
     members.drain(&stage.session, Instant::now() + limit).await
-}
-
-/// The final reads, between two lines that tell the checkers that they took place.
-async fn read_everything(stage: &Stage, clients: &Clients) -> Result<(), Vec<Unfinished>> {
-    stage.record_final_reads(OpType::Invoke);
-    let ended = clients.read_everything(&stage.session).await;
-    stage.record_final_reads(OpType::Ok);
-    ended
 }

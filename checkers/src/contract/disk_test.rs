@@ -328,6 +328,32 @@ fn only_damage_to_enough_copies_excuses_a_partition_that_stays_silent() {
 }
 
 #[test]
+fn a_cluster_that_did_not_recover_is_excused_only_for_partitions_on_damaged_copies() {
+    let fault = |class, nodes| event(class, Phase::Inject, nodes, Value::Null);
+    let excused = |settings: &Settings, silent: &[&[&str]]| {
+        let faults = vec![fault(Corruption, &[1]), fault(ProcessCrash, &[2])];
+        let contract = contract_of(settings, faults);
+        let history = History::from_ops(Header::new(settings.clone(), Value::Null), vec![]);
+        let mut verdict = crate::check(&history.expect("empty"), &contract);
+        assert!(verdict.may_stay_silent().is_some());
+        let names = |nodes: &&[&str]| nodes.iter().map(|&name| name.to_owned()).collect();
+        verdict.weigh_silence(&silent.iter().map(names).collect::<Vec<_>>());
+        verdict.may_stay_silent().is_some()
+    };
+    assert!(excused(&never(), &[&["n1", "n2", "n3"]]));
+    assert!(!excused(&never(), &[]), "more is missing than leaders");
+    assert!(!excused(&never(), &[&["n1", "n3"]]), "n3 has all of it");
+    assert!(!excused(&never(), &[&["n1", "n2", "n3"], &["n2", "n3"]]));
+    let one_copy = Settings {
+        replication_factor: 1,
+        min_insync_replicas: 1,
+        ..never()
+    };
+    assert!(excused(&one_copy, &[&["n1"]]));
+    assert!(!excused(&one_copy, &[&["n2"]]), "nothing took that copy");
+}
+
+#[test]
 fn a_record_that_nobody_sent_is_forbidden_whatever_happened_to_the_disks() {
     let nodes = &[1, 2, 3];
     let all = [LyingDisk, PowerLoss, Corruption, Wipe, DiskFull, Disk];

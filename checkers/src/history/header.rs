@@ -48,7 +48,8 @@ impl Header {
     }
 }
 
-/// The value of the `admin` operation whose `ok` says that the final readers are done.
+/// The value of the `admin` operation whose `ok` says that the final readers have read all, and
+/// whose `info` that they could not.
 pub const FINAL_READS: &str = "final-reads";
 
 /// The value of the `admin` operation during which nothing is broken and nothing is sent any more,

@@ -29,5 +29,5 @@ pub use header::{
 pub use key::Key;
 pub use nemesis::{FaultClass, NemesisEvent, Phase};
 pub use op::{Op, OpError, OpType};
-pub use read::{History, ReadError, Reader};
+pub use read::{FinalReads, History, ReadError, Reader};
 pub use record::{Record, RecordValue};

@@ -138,6 +138,17 @@ pub struct History {
     pub truncated_line: Option<usize>,
 }
 
+/// What became of the reads after which nothing acknowledged may be unread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FinalReads {
+    /// Every log was read to its end, or the history was to have no such reads.
+    Whole,
+    /// They took place, but not every log could be read to its end: why.
+    Unfinished(String),
+    /// They did not take place or were interrupted, so what nobody has read says nothing: why.
+    CutShort(String),
+}
+
 /// The partner of an event that has none.
 pub(crate) const NO_PARTNER: u32 = u32::MAX;
 
@@ -178,20 +189,31 @@ impl History {
         (partner != NO_PARTNER).then_some(partner)
     }
 
-    /// Why what nobody has read says nothing, if so: the recorder died, or the run ended before
-    /// its final reads.
-    pub fn cut_short(&self) -> Option<String> {
+    /// What became of the final reads.
+    pub fn final_reads(&self) -> FinalReads {
         if let Some(line) = self.truncated_line {
-            return Some(format!(
+            return FinalReads::CutShort(format!(
                 "the history breaks off in line {line}: its recorder died"
             ));
         }
-        let is_end = |op: &Op| {
-            op.kind == OpType::Ok
+        if !self.header.final_reads {
+            return FinalReads::Whole;
+        }
+        let is_end = |op: &&Op| {
+            op.kind != OpType::Invoke
                 && matches!(&op.action, Action::Admin(what) if what == FINAL_READS)
         };
-        let is_whole = !self.header.final_reads || self.ops.iter().rev().any(is_end);
-        (!is_whole).then(|| "the history ends before the final reads: its run was cut short".into())
+        match self.ops.iter().rev().find(is_end) {
+            Some(op) if op.kind == OpType::Ok => FinalReads::Whole,
+            Some(op) => {
+                let error = op.error.as_ref();
+                let why = error.map_or("for an unknown reason", |error| &error.message);
+                FinalReads::Unfinished(format!("the final reads were not finished: {why}"))
+            }
+            None => FinalReads::CutShort(
+                "the history ends before the final reads: its run was cut short".to_owned(),
+            ),
+        }
     }
 
     /// The line at `position`.

@@ -39,6 +39,7 @@ fn outcome(checks: Vec<Check>) -> RowOutcome {
             counts,
             checks,
             available_after_heal: None,
+            silenced: None,
         },
         liveness: Liveness::Recovered { after_ms: 1 },
         refused: 0,

@@ -83,8 +83,8 @@ impl Cluster {
                         Err(error) => reason = error,
                     },
                 },
-                Ok(view) => match view.complaint(&self.plan) {
-                    Some(complaint) => reason = complaint,
+                Ok(view) => match view.lack(&self.plan) {
+                    Some(lack) => reason = lack.reason,
                     None => return Ok(()),
                 },
             }

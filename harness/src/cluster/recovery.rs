@@ -8,6 +8,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::cluster::view::Lack;
 use crate::cluster::{Cluster, LOOK};
 
 /// The cluster was not available again in time.
@@ -23,21 +24,21 @@ pub struct NotRecovered {
 impl Cluster {
     /// Waits until every node is registered and every partition has a leader and all replicas in
     /// sync.
-    pub async fn wait_until_whole(&self, deadline: Instant) -> Result<(), String> {
+    pub async fn wait_until_whole(&self, deadline: Instant) -> Result<(), Lack> {
         loop {
-            let missing = match self.observer.look().await {
-                Ok(view) => match view.complaint(&self.plan) {
+            let lack = match self.observer.look().await {
+                Ok(view) => match view.lack(&self.plan) {
                     None => return Ok(()),
-                    Some(complaint) => complaint,
+                    Some(lack) => lack,
                 },
-                Err(error) => error,
+                Err(error) => error.into(),
             };
             // A node that is gone for good explains more than what is missing because of it.
             if let Some(death) = self.first_death() {
-                return Err(death);
+                return Err(death.into());
             }
             if Instant::now() >= deadline {
-                return Err(missing);
+                return Err(lack);
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -20,6 +20,33 @@ pub struct View {
     pub partitions: Vec<PartitionDescription>,
 }
 
+/// What keeps a cluster from being whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// The first thing that is missing, in words.
+    pub reason: String,
+    /// The partitions without a leader, if nothing else is missing.
+    pub silent: Vec<Silent>,
+}
+
+/// A partition without a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// Its topic.
+    pub topic: String,
+    /// Its index.
+    pub partition: i32,
+    /// The nodes of its replicas, as `n2`.
+    pub replicas: Vec<String>,
+}
+
+impl From<String> for Lack {
+    fn from(reason: String) -> Self {
+        let silent = Vec::new();
+        Self { reason, silent }
+    }
+}
+
 impl View {
     /// Takes in an answer; an answer about a partition with an older epoch is dropped.
     pub fn update(&mut self, cluster: ClusterDescription, topic: Option<TopicDescription>) {
@@ -91,27 +118,36 @@ impl View {
     }
 
     /// What keeps the cluster from being whole: all nodes, all leaders, all replicas in sync.
-    pub fn complaint(&self, plan: &Plan) -> Option<String> {
+    pub fn lack(&self, plan: &Plan) -> Option<Lack> {
         if let Some(missing) = self.missing_nodes(plan) {
-            return Some(missing);
+            return Some(missing.into());
         }
         if self.partitions.len() != plan.cluster.partitions as usize {
             let known = self.partitions.len();
-            return Some(format!(
-                "{known} of {} partitions exist",
-                plan.cluster.partitions
-            ));
+            let of = plan.cluster.partitions;
+            return Some(format!("{known} of {of} partitions exist").into());
         }
-        self.partitions.iter().find_map(|partition| {
-            let index = partition.partition;
-            if partition.leader.is_none() {
-                return Some(format!("partition {index} has no leader"));
-            }
-            let wanted = plan.cluster.replication_factor as usize;
-            let found = partition.isr.len();
-            (found != wanted)
-                .then(|| format!("partition {index} has {found} of {wanted} replicas in sync"))
-        })
+        let wanted = plan.cluster.replication_factor as usize;
+        let is_short = |p: &&PartitionDescription| p.leader.is_some() && p.isr.len() != wanted;
+        if let Some(short) = self.partitions.iter().find(is_short) {
+            let (index, found) = (short.partition, short.isr.len());
+            let reason = format!("partition {index} has {found} of {wanted} replicas in sync");
+            return Some(reason.into());
+        }
+        let leaderless = self.partitions.iter().filter(|p| p.leader.is_none());
+        let silent = leaderless.map(|partition| Silent {
+            topic: plan.cluster.topic.clone(),
+            partition: partition.partition,
+            replicas: partition
+                .replicas
+                .iter()
+                .map(|id| format!("n{id}"))
+                .collect(),
+        });
+        let silent: Vec<Silent> = silent.collect();
+        let index = silent.first()?.partition;
+        let reason = format!("partition {index} has no leader");
+        Some(Lack { reason, silent })
     }
 }
 
@@ -162,7 +198,7 @@ mod tests {
         let complaint = |ids: &[i32], topic| {
             let mut view = View::default();
             view.update(cluster(ids), topic);
-            view.complaint(&plan).unwrap_or_default()
+            view.lack(&plan).map_or(String::new(), |lack| lack.reason)
         };
         assert_eq!(complaint(&[1], None), "n2 and n3 not registered");
         assert_eq!(complaint(&[1, 2, 3], None), "0 of 6 partitions exist");
@@ -172,5 +208,31 @@ mod tests {
             "partition 0 has 2 of 3 replicas in sync"
         );
         assert_eq!(complaint(&[1, 2, 3], Some(topic(1, 1, &[1, 2, 3]))), "");
+    }
+
+    #[test]
+    fn partitions_without_a_leader_are_told_apart_only_if_nothing_else_is_missing() {
+        let plan = Plan::draw(1, &crate::plan::profile::PROFILES[0]);
+        let silent = |ids: &[i32], change: fn(&mut Vec<PartitionDescription>)| {
+            let mut topic = topic(1, 1, &[1, 2, 3]);
+            change(&mut topic.partitions);
+            let mut view = View::default();
+            view.update(cluster(ids), Some(topic));
+            let silent = view.lack(&plan).expect("a lack").silent;
+            silent
+                .iter()
+                .map(|silent| silent.partition)
+                .collect::<Vec<_>>()
+        };
+        let headless = |partitions: &mut Vec<PartitionDescription>| {
+            (partitions[4].leader, partitions[4].isr) = (None, vec![BrokerId(2)]);
+        };
+        let also_short = |partitions: &mut Vec<PartitionDescription>| {
+            (partitions[4].leader, partitions[4].isr) = (None, vec![BrokerId(2)]);
+            partitions[1].isr.pop();
+        };
+        assert_eq!(silent(&[1, 2, 3], headless), [4]);
+        assert!(silent(&[1, 2, 3], also_short).is_empty());
+        assert!(silent(&[1, 2], headless).is_empty());
     }
 }

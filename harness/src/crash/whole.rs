@@ -13,20 +13,19 @@ use std::sync::Arc;
 
 use checkers::anomaly::Kind;
 use checkers::contract::Contract;
-use checkers::history::{Action, FINAL_READS, History, Op, OpType};
+use checkers::history::{Action, History, Op, OpType};
 use checkers::verdict::{Validity, Verdict};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::cluster::observer::Observer;
-use crate::cluster::view::View;
+use crate::cluster::view::{Lack, Silent};
 use crate::crash::find::{SavedLoss, WholeLoss};
 use crate::crash::result::{Finding, StateResult, UNDECIDED};
 use crate::crash::stand::{Boot, Missing, Stand, total};
 use crate::disk::journal::CrashState;
-use crate::plan::Plan;
-use crate::recorder::{Clock, Entry, Recorder};
+use crate::recorder::{Clock, Recorder};
 use crate::run::judge::read_history;
 use crate::workload::log::Clients;
 use crate::workload::session::{HARNESS_PROCESS, Session};
@@ -35,8 +34,8 @@ use crate::workload::session::{HARNESS_PROCESS, Session};
 enum Read {
     /// It is whole, and this is what fresh clients read.
     Whole(Vec<Op>),
-    /// All nodes are there, and a partition has no leader or too few replicas in sync.
-    Silent(String),
+    /// All that is missing is the leaders of these partitions.
+    Silent(Lack),
     /// Anything else.
     Failed(String),
 }
@@ -55,8 +54,8 @@ pub(super) async fn check(
     boot.end().await?;
     let (findings, allowed, verdict) = match read? {
         Read::Failed(reason) => (vec![Finding::NotRecovered(reason)], BTreeMap::new(), None),
-        Read::Silent(reason) => {
-            let (findings, allowed) = silence(&spliced(history, whole, &missing, vec![])?, reason);
+        Read::Silent(lack) => {
+            let (findings, allowed) = silence(&spliced(history, whole, &missing, vec![])?, lack);
             (findings, allowed, None)
         }
         Read::Whole(reads) => {
@@ -86,11 +85,10 @@ async fn read(stand: &Stand, boot: &Boot, history: &History) -> io::Result<Read>
     let cluster = Cluster::start(plan, &stand.sandbox, &boot.supervisor, store, &observer);
     let cluster = cluster.map_err(io::Error::other)?;
     let deadline = Instant::now() + stand.whole_within;
-    if let Err(missing) = cluster.wait_until_whole(deadline).await {
-        let view = observer.look().await;
-        return Ok(match (cluster.first_death(), view) {
-            (None, Ok(view)) if lacks_only_replicas(&view, plan) => Read::Silent(missing),
-            _ => Read::Failed(missing),
+    if let Err(lack) = cluster.wait_until_whole(deadline).await {
+        return Ok(match lack.silent.is_empty() {
+            false => Read::Silent(lack),
+            true => Read::Failed(lack.reason),
         });
     }
     let header = history.header.clone();
@@ -99,9 +97,7 @@ async fn read(stand: &Stand, boot: &Boot, history: &History) -> io::Result<Read>
     let session = Arc::new(Session::new(Arc::clone(plan), recorder));
     let clients = Clients::start(plan, &stand.sandbox, &boot.supervisor, &store.clients()).await;
     let clients = clients.map_err(io::Error::other)?;
-    record_final_reads(&session, OpType::Invoke);
     let ended = clients.read_everything(&session).await;
-    record_final_reads(&session, OpType::Ok);
     drop(session);
     writer.finish().map_err(io::Error::other)?;
     if let Err(unfinished) = ended {
@@ -110,23 +106,6 @@ async fn read(stand: &Stand, boot: &Boot, history: &History) -> io::Result<Read>
     }
     let reads = read_history(&store.history()).map_err(io::Error::other)?;
     Ok(Read::Whole(reads.ops))
-}
-
-/// Whether all that is missing is leaders or replicas in sync.
-fn lacks_only_replicas(view: &View, plan: &Plan) -> bool {
-    view.missing_nodes(plan).is_none()
-        && view.partitions.len() == plan.cluster.partitions as usize
-        && view.complaint(plan).is_some()
-}
-
-fn record_final_reads(session: &Session, kind: OpType) {
-    session.recorder.record(Entry {
-        process: HARNESS_PROCESS,
-        kind,
-        action: Action::Admin(FINAL_READS.into()),
-        error: None,
-        node: None,
-    });
 }
 
 /// The answers that were given before the loss, what it took in this state, and `reads` after it.
@@ -144,10 +123,15 @@ fn judge(spliced: &History) -> Verdict {
     checkers::check(spliced, &Contract::of(spliced))
 }
 
-/// What a cluster means of which a partition stays silent for this `reason`.
-fn silence(spliced: &History, reason: String) -> (Vec<Finding>, BTreeMap<String, u64>) {
-    if Contract::of(spliced).availability_after_heal().forbidden {
-        return (vec![Finding::NotRecovered(reason)], BTreeMap::new());
+/// What a cluster means that lacks the leaders of some partitions.
+fn silence(spliced: &History, lack: Lack) -> (Vec<Finding>, BTreeMap<String, u64>) {
+    let silenced = Contract::of(spliced).silenced();
+    let is_allowed = |silent: &Silent| {
+        let silenced = silenced.as_ref();
+        silenced.is_some_and(|silenced| silenced.covers(&silent.replicas))
+    };
+    if !lack.silent.iter().all(is_allowed) {
+        return (vec![Finding::NotRecovered(lack.reason)], BTreeMap::new());
     }
     let unavailable = Kind::Unavailable.name().to_owned();
     (Vec::new(), [(unavailable, 1)].into())

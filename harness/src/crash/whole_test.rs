@@ -2,9 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may panic")]
 
-use broker::client::PartitionDescription;
-use broker::id::BrokerId;
-use checkers::history::{Header, Key, Poll, Record, RecordValue, Send, Settings};
+use checkers::history::{FINAL_READS, Header, Key, Poll, Record, RecordValue, Send, Settings};
 
 use super::*;
 use crate::disk::rule::{DiskId, PowerLossEffect};
@@ -180,9 +178,18 @@ fn a_send_on_its_way_while_the_nodes_die_may_be_read() {
 #[test]
 fn a_silent_partition_is_excused_only_by_damage_to_enough_copies() {
     let reason = "partition 0 has no leader";
+    let lack = |replicas: [&str; 3]| Lack {
+        reason: reason.to_owned(),
+        silent: vec![Silent {
+            topic: "t".to_owned(),
+            partition: 0,
+            replicas: replicas.map(str::to_owned).to_vec(),
+        }],
+    };
     let not_recovered = vec![Finding::NotRecovered(reason.to_owned())];
     let lost = history(false, 3);
-    let (findings, _) = silence(&spliced_of(&lost, 3, vec![]), reason.to_owned());
+    let spliced = spliced_of(&lost, 3, vec![]);
+    let (findings, _) = silence(&spliced, lack(["n1", "n2", "n3"]));
     assert_eq!(findings, not_recovered);
 
     let mut ops: Vec<Op> = vec![corruption()];
@@ -191,35 +198,10 @@ fn a_silent_partition_is_excused_only_by_damage_to_enough_copies() {
         op.index = index;
     }
     let damaged = History::from_ops(lost.header.clone(), ops).unwrap();
-    let (findings, allowed) = silence(&spliced_of(&damaged, 3, vec![]), reason.to_owned());
+    let spliced = spliced_of(&damaged, 3, vec![]);
+    let (findings, allowed) = silence(&spliced, lack(["n1", "n2", "n3"]));
     assert_eq!(findings, vec![]);
     assert_eq!(allowed.get("unavailable"), Some(&1));
-}
-
-#[test]
-fn a_missing_node_is_no_silent_partition() {
-    let plan = Plan::draw_with(1, crate::plan::profile::find("none").unwrap(), 1_000);
-    let nodes = || (1..=plan.cluster.nodes as i32).map(BrokerId);
-    let partition = |partition| PartitionDescription {
-        partition,
-        leader: None,
-        leader_epoch: 1,
-        replicas: nodes().collect(),
-        isr: Vec::new(),
-        offline: Vec::new(),
-    };
-    let view = View {
-        controller: Some(BrokerId(1)),
-        brokers: nodes().collect(),
-        partitions: (0..plan.cluster.partitions).map(partition).collect(),
-    };
-    assert!(lacks_only_replicas(&view, &plan));
-    let without = |change: fn(&mut View)| {
-        let mut view = view.clone();
-        change(&mut view);
-        lacks_only_replicas(&view, &plan)
-    };
-    assert!(!without(|view| view.controller = None));
-    assert!(!without(|view| view.brokers.clear()));
-    assert!(!without(|view| view.partitions.clear()));
+    let (findings, _) = silence(&spliced, lack(["n4", "n5", "n6"]));
+    assert_eq!(findings, not_recovered, "none of its copies is damaged");
 }

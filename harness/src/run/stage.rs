@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use checkers::history::{Action, FINAL_READS, Header, OpType};
+use checkers::history::Header;
+use checkers::verdict::Verdict;
 use serde_json::json;
 
 use crate::cluster::node::LOG_FILE;
 use crate::cluster::observer::Observer;
+use crate::cluster::view::Silent;
 use crate::cluster::{Cluster, node_endpoints};
 use crate::disk::{DiskOptions, Disks};
 use crate::evidence::gather;
@@ -16,7 +18,7 @@ use crate::link::Links;
 use crate::matrix::RowOutcome;
 use crate::nemesis::{Arena, Atlas, FaultReport, NodeFiles};
 use crate::plan::{Plan, ScheduledFault, TopicPlan};
-use crate::recorder::{Clock, Entry, LineWriter, Recorder};
+use crate::recorder::{Clock, LineWriter, Recorder};
 use crate::report;
 use crate::run::aftermath::Aftermath;
 use crate::run::events::{EventLog, Phase, What};
@@ -25,9 +27,9 @@ use crate::run::faults::Faults;
 use crate::run::judge::{Judged, JudgedTopic, judge_topics};
 use crate::run::status::Status;
 use crate::run::store::Store;
-use crate::run::summary::{FaultSummary, Parts, Summary};
+use crate::run::summary::{FaultSummary, Liveness, Parts, Summary};
 use crate::sandbox::{Endpoint, Sandbox, Supervisor};
-use crate::workload::session::{HARNESS_PROCESS, Session};
+use crate::workload::session::Session;
 
 /// What a run holds while it acts.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ pub struct Stage {
     /// The client under test, by its own greeting.
     pub client: OnceLock<String>,
     deaths: Mutex<Vec<String>>,
+    silent: Mutex<Vec<Silent>>,
     writers: Mutex<[Option<LineWriter>; 2]>,
 }
 
@@ -107,6 +110,7 @@ impl Stage {
             events,
             client: OnceLock::new(),
             deaths: Mutex::default(),
+            silent: Mutex::default(),
             writers: Mutex::new([Some(history), Some(event_lines)]),
         })
     }
@@ -134,15 +138,29 @@ impl Stage {
         }
     }
 
-    /// The final reads begin or are done.
-    pub fn record_final_reads(&self, kind: OpType) {
-        self.session.recorder.record(Entry {
-            process: HARNESS_PROCESS,
-            kind,
-            action: Action::Admin(FINAL_READS.into()),
-            error: None,
-            node: None,
-        });
+    /// All that the cluster lacks is the leaders of these partitions.
+    pub fn note_silent(&self, partitions: Vec<Silent>) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        *silent = partitions;
+    }
+
+    /// Whether partitions may be silent is asked of those that are.
+    fn weigh_silence(&self, judged: &mut Judged, aftermath: &Aftermath) {
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let weigh = |verdict: &mut Verdict, liveness: &Liveness, topic: Option<&String>| {
+            let mut of_topic = silent.clone();
+            of_topic.retain(|one| topic.is_none_or(|topic| one.topic == *topic));
+            let replicas: Vec<_> = of_topic.into_iter().map(|one| one.replicas).collect();
+            if matches!(liveness, Liveness::NotRecovered { .. }) {
+                verdict.weigh_silence(&replicas);
+            }
+        };
+        weigh(&mut judged.verdict, &aftermath.whole, None);
+        for judged in &mut judged.topics {
+            let topic = judged.topic.as_ref();
+            let liveness = topic.map_or(aftermath.whole.clone(), |topic| aftermath.of(topic));
+            weigh(&mut judged.verdict, &liveness, topic);
+        }
     }
 
     /// Finishes the history, judges it, stores the verdict. Nothing runs any more.
@@ -158,9 +176,10 @@ impl Stage {
         finish(history).await?;
         let path = self.store.history();
         let judged = tokio::task::spawn_blocking(move || judge_topics(&path, None)).await;
-        let judged = judged
+        let mut judged = judged
             .map_err(RunFailure::harness)?
             .map_err(RunFailure::harness)?;
+        self.weigh_silence(&mut judged, &aftermath);
         self.enter(Phase::Report);
         finish(events).await?;
         let deaths = self

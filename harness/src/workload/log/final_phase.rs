@@ -9,16 +9,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use checkers::history::OpType;
+use checkers::history::{Action, FINAL_READS, OpError, OpType};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::recorder::Entry;
 use crate::worker::driver::Driver;
 use crate::worker::protocol::{Edge, Position};
 use crate::workload::log::Clients;
 use crate::workload::process::Process;
-use crate::workload::session::Session;
+use crate::workload::session::{HARNESS_PROCESS, Session};
 use crate::workload::worker::Worker;
 
 /// The pause after a read that failed.
@@ -43,8 +44,28 @@ pub struct Unfinished {
 }
 
 impl Clients {
-    /// Replaces the consumers by fresh processes that share the partitions, and lets them read.
+    /// The final reads, between two lines that tell the checkers what became of them.
     pub async fn read_everything(&self, session: &Arc<Session>) -> Result<(), Vec<Unfinished>> {
+        let record = |kind, error| {
+            session.recorder.record(Entry {
+                process: HARNESS_PROCESS,
+                kind,
+                action: Action::Admin(FINAL_READS.into()),
+                error,
+                node: None,
+            });
+        };
+        record(OpType::Invoke, None);
+        let ended = self.read_all(session).await;
+        match &ended {
+            Ok(()) => record(OpType::Ok, None),
+            Err(unfinished) => record(OpType::Info, Some(error_of(unfinished))),
+        }
+        ended
+    }
+
+    /// Replaces the consumers by fresh processes that share the partitions, and lets them read.
+    async fn read_all(&self, session: &Arc<Session>) -> Result<(), Vec<Unfinished>> {
         let limit = Duration::from_millis(session.plan.time.final_deadline_ms);
         let deadline = Instant::now() + limit;
         let readers = self.consumers.len().max(1) as i32;
@@ -73,6 +94,14 @@ impl Clients {
         } else {
             Err(unfinished)
         }
+    }
+}
+
+fn error_of(unfinished: &[Unfinished]) -> OpError {
+    let all: Vec<String> = unfinished.iter().map(ToString::to_string).collect();
+    OpError {
+        code: "timeout".into(),
+        message: all.join("; ").into(),
     }
 }
 

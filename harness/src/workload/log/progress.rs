@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::cluster::view::Silent;
 use crate::workload::log::Clients;
 use crate::workload::process::Process;
 use crate::workload::session::Session;
@@ -16,11 +17,12 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 const PAYLOAD_BYTES: usize = 64;
 
 impl Clients {
-    /// Sends to every partition with a fresh producer until each has acknowledged one record; a
-    /// sentence about what is missing at the deadline.
+    /// Sends to every partition that is not `silent` with a fresh producer until each has
+    /// acknowledged one record; a sentence about what is missing at the deadline.
     pub async fn prove_progress(
         &self,
         session: &Arc<Session>,
+        silent: &[Silent],
         deadline: Instant,
     ) -> Result<(), String> {
         let Some(worker) = self.producers.first() else {
@@ -28,7 +30,8 @@ impl Clients {
         };
         worker.kill().await;
         let mut process = Process::new(session, worker.endpoint().to_string());
-        for partition in 0..session.plan.cluster.partitions {
+        let is_silent = |index: i32| silent.iter().any(|silent| silent.partition == index);
+        for partition in (0..session.plan.cluster.partitions).filter(|index| !is_silent(*index)) {
             loop {
                 let revived = worker.revive().await;
                 let driver = worker.driver();
