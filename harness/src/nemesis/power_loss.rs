@@ -40,13 +40,46 @@ pub(crate) struct PowerLoss {
     atlas: Permit,
 }
 
-/// What one disk lost.
+/// What one disk lost. A disk that could not be rolled back may have lost anything.
 #[derive(Clone, Debug, Serialize)]
 struct Lost {
     #[serde(flatten)]
     disk: DiskId,
     #[serde(flatten)]
-    effect: PowerLossEffect,
+    effect: Option<PowerLossEffect>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed: Option<String>,
+}
+
+impl Lost {
+    fn of(disk: DiskId, lost: Result<PowerLossEffect, String>) -> Self {
+        let (effect, failed) = match lost {
+            Ok(effect) => (Some(effect), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self {
+            disk,
+            effect,
+            failed,
+        }
+    }
+
+    /// What became of it, as the begin of a sentence; nothing if all of it was fsynced.
+    fn tell(&self) -> Option<String> {
+        let at = format!("d{} of node {}", self.disk.directory, self.disk.node);
+        match (&self.effect, &self.failed) {
+            (Some(effect), _) => (effect.unsynced > 0).then(|| {
+                format!(
+                    "{at} lost {} of {} operations and {} bytes that were not fsynced",
+                    effect.lost, effect.unsynced, effect.lost_bytes
+                )
+            }),
+            (None, failed) => {
+                let reason = failed.as_deref().unwrap_or("for an unknown reason");
+                Some(format!("{at} could not be rolled back: {reason}"))
+            }
+        }
+    }
 }
 
 impl PowerLoss {
@@ -104,10 +137,10 @@ impl PowerLoss {
         }
         let mut failed = None;
         while let Some(lost) = losses.join_next().await {
-            match lost.map_err(|error| error.to_string())? {
-                (disk, Ok(effect)) => self.lost.push(Lost { disk, effect }),
-                (_, Err(error)) => failed = failed.or(Some(error.to_string())),
-            }
+            let (disk, lost) = lost.map_err(|error| error.to_string())?;
+            let lost = Lost::of(disk, lost.map_err(|error| error.to_string()));
+            failed = failed.or_else(|| lost.failed.clone());
+            self.lost.push(lost);
         }
         self.lost.sort_by_key(|lost| lost.disk);
         self.images
@@ -168,19 +201,13 @@ impl PowerLoss {
     }
 
     fn tell(&self) -> String {
-        let told = |Lost { disk, effect }: &Lost| {
-            format!(
-                "d{} of node {} lost {} of {} operations and {} bytes that were not fsynced",
-                disk.directory, disk.node, effect.lost, effect.unsynced, effect.lost_bytes
-            )
-        };
-        if self.lost.iter().all(|lost| lost.effect.unsynced == 0) {
+        let told: Vec<String> = self.lost.iter().filter_map(Lost::tell).collect();
+        if told.is_empty() {
             // The machine was lost all the same, so that promises have to bear it; but of what
             // becomes of un-synced writes it says nothing, and `detail` lets readers see that.
             return "everything was fsynced: it was no more than a crash".to_owned();
         }
-        let unsynced = self.lost.iter().filter(|lost| lost.effect.unsynced > 0);
-        unsynced.map(told).collect::<Vec<_>>().join("; ")
+        told.join("; ")
     }
 }
 
@@ -264,5 +291,58 @@ impl Fault for PowerLoss {
         detail.insert("disks".to_owned(), json!(self.lost));
         detail.insert("images".to_owned(), json!(self.images));
         detail
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use checkers::contract::Contract;
+    use checkers::history::{
+        Action, FaultClass, Header, History, NemesisEvent, Op, OpType, Phase, Settings,
+    };
+
+    use super::*;
+
+    /// Whether records of two nodes with these disks may be gone, by what the fault told of them.
+    fn may_lose(second: Result<PowerLossEffect, String>) -> bool {
+        let disk = |node| DiskId { node, directory: 0 };
+        let lost = || PowerLossEffect {
+            unsynced: 3,
+            lost: 2,
+            lost_bytes: 100,
+            files: Vec::new(),
+        };
+        let mut fault = PowerLoss::new(Survival::None, Duration::ZERO, 1);
+        fault.lost = vec![Lost::of(disk(1), Ok(lost())), Lost::of(disk(2), second)];
+        let op = |index, phase, detail| Op {
+            index,
+            time: 0,
+            process: 0,
+            kind: OpType::Info,
+            action: Action::Nemesis(Box::new(NemesisEvent {
+                fault: "power-loss".to_owned(),
+                class: FaultClass::PowerLoss,
+                phase,
+                target: json!(["n1", "n2"]),
+                detail,
+            })),
+            error: None,
+            node: None,
+        };
+        let told = Value::Object(fault.detail());
+        let ops = vec![
+            op(0, Phase::Inject, Value::Null),
+            op(1, Phase::Vacuous, told),
+        ];
+        let header = Header::new(Settings::default(), Value::Null);
+        let history = History::from_ops(header, ops).expect("a history");
+        let promise = Contract::of(&history).promise(checkers::anomaly::Kind::LostWrite);
+        !promise.forbidden
+    }
+
+    #[test]
+    fn a_disk_that_could_not_be_rolled_back_may_have_lost_anything() {
+        assert!(may_lose(Err("the mount hangs".to_owned())));
+        assert!(!may_lose(Ok(PowerLossEffect::default())));
     }
 }
