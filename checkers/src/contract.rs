@@ -7,6 +7,7 @@
 
 mod clause;
 mod disk;
+mod hanging;
 pub mod page;
 mod silenced;
 mod situation;
@@ -34,6 +35,8 @@ pub struct Contract {
     pub faults: BTreeSet<FaultClass>,
     /// Which nodes they struck.
     struck: Struck,
+    /// Why more happened than that one node's log directories hung at a time, if it did.
+    hung_together: Option<String>,
     /// What the members of groups were configured with.
     pub(crate) group: GroupSettings,
     pub(crate) rules: Rules,
@@ -76,6 +79,7 @@ impl Contract {
             settings,
             faults: BTreeSet::new(),
             struck: Struck::default(),
+            hung_together: None,
             group,
             rules,
         }
@@ -85,6 +89,7 @@ impl Contract {
     pub fn of(history: &History) -> Self {
         let mut contract = Self::new(history.header.settings.clone());
         contract.struck = Struck::of(history);
+        contract.hung_together = hanging::together(history);
         for (position, op) in history.ops.iter().enumerate() {
             let Action::Nemesis(event) = &op.action else {
                 continue;

@@ -88,6 +88,11 @@ impl<'a> Situation<'a> {
         self.contract.struck.of_classes(&classes)
     }
 
+    /// Why more happened than that one node's log directories hung at a time, if it did.
+    pub(super) fn hung_together(&self) -> Option<&'a String> {
+        self.contract.hung_together.as_ref()
+    }
+
     /// Copies without which nothing is committed.
     pub(super) fn copies(&self) -> usize {
         self.log.copies()
@@ -141,6 +146,7 @@ impl<'a> Situation<'a> {
             "without power" => disk::list(self.without_power()),
             "damaged" => disk::told(&self.silenced().unwrap_or_default()),
             "down" => disk::list(self.down()),
+            "hung together" => self.hung_together().cloned().unwrap_or_default(),
             "tolerated" => self.tolerated().to_string(),
             "copies" => self.copies().to_string(),
             "enough copies" => match self.copies() {

@@ -80,6 +80,14 @@ const ONLY_HANGING: Given = Given {
     words: "nothing happened but log directories that hang, and faults of clients",
     holds: |s| s.had_only(&[FaultClass::DiskStall, FaultClass::Client]),
 };
+const NO_SPARE_COPY: Given = Given {
+    words: "min.insync.replicas needs every copy",
+    holds: |s| s.tolerated() == 0,
+};
+const HUNG_TOGETHER: Given = Given {
+    words: "log directories of several nodes hung at once, or a node had to be started again",
+    holds: |s| s.hung_together().is_some(),
+};
 const WITHIN_TOLERANCE: Given = Given {
     words: "nothing happened but that brokers were down, no more than are tolerated",
     holds: |s| {
@@ -316,6 +324,17 @@ pub(super) const PROMISES: &[Promised] = &[
                 UNBOUNDED,
                 "nothing is promised about the time while faults act",
                 "Kafka",
+            ),
+            free(
+                NO_SPARE_COPY,
+                "no broker may be missing: {replication.factor} replicas, and \
+                 min.insync.replicas needs all of them",
+                "Kafka: min.insync.replicas",
+            ),
+            free(
+                HUNG_TOGETHER,
+                "{hung together}",
+                "Kafka: min.insync.replicas",
             ),
             kept(
                 ONLY_HANGING,

@@ -190,12 +190,20 @@ impl ClusterPlan {
 }
 
 impl ScheduledFault {
-    /// When it is healed at the latest, in milliseconds since the workload's start; nothing if no
-    /// clock has such a time.
-    pub fn heal_ms(&self) -> Option<u64> {
+    /// When it is healed at the latest on `cluster`, in milliseconds since the workload's start;
+    /// nothing if no clock has such a time. What strikes node by node acts from the last one on.
+    pub fn heal_ms(&self, cluster: &ClusterPlan) -> Option<u64> {
         let when = self.when.as_ref();
         let waits = when.map_or(Some(0), |when| when.within_ms.checked_add(when.after_ms));
-        self.at_ms.checked_add(waits?)?.checked_add(self.for_ms)
+        let staggered = match &self.what {
+            FaultSpec::PowerLoss { stagger_ms, .. } => {
+                let others = u64::from(cluster.nodes).saturating_sub(1);
+                stagger_ms.checked_mul(others)
+            }
+            _ => Some(0),
+        };
+        let begins = self.at_ms.checked_add(waits?)?.checked_add(staggered?)?;
+        begins.checked_add(self.for_ms)
     }
 }
 
@@ -204,7 +212,7 @@ impl Plan {
     pub fn last_heal_ms(&self) -> u64 {
         self.faults
             .iter()
-            .filter_map(ScheduledFault::heal_ms)
+            .filter_map(|fault| fault.heal_ms(&self.cluster))
             .max()
             .unwrap_or(0)
     }

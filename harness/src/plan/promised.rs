@@ -60,7 +60,8 @@ impl Plan {
 
 impl Plan {
     /// How long a partition may acknowledge nothing while the faults of the plan act. Only
-    /// promised if one node's log directories hang at a time: then the others go on. A directory
+    /// promised if one node's log directories hang at a time, and the others may go on without it:
+    /// there are more copies than min.insync.replicas, and some other one is in sync. A directory
     /// that is slow, but completes operations, is not given up, and how long it takes depends on
     /// how much it is asked for. A run of several topics is about losses, not about waiting.
     fn available_within_ms(&self) -> Option<u64> {
@@ -68,16 +69,24 @@ impl Plan {
             return None;
         }
         let hangs = |fault: &ScheduledFault| {
-            let is_of_one = !matches!(fault.what.target(), Target::All | Target::Followers { .. });
-            is_of_one && class(&fault.what) == FaultClass::DiskStall && !is_slow(&fault.what)
+            let is_spared = !matches!(
+                fault.what.target(),
+                Target::All | Target::Followers { .. } | Target::OnlyReplicaInIsr
+            );
+            is_spared && class(&fault.what) == FaultClass::DiskStall && !is_slow(&fault.what)
         };
-        let apart = |pair: &[ScheduledFault]| match pair {
-            [first, second] => first.heal_ms().is_some_and(|heal| heal <= second.at_ms),
-            _ => true,
+        let span = |fault: &ScheduledFault| {
+            let heal_ms = fault.heal_ms(&self.cluster);
+            (fault.at_ms, heal_ms.unwrap_or(u64::MAX))
         };
+        let mut spans: Vec<(u64, u64)> = self.faults.iter().map(span).collect();
+        spans.sort_unstable();
+        let apart = |pair: &[(u64, u64)]| !matches!(pair, [first, second] if first.1 > second.0);
+        let cluster = &self.cluster;
         let is_promised = !self.faults.is_empty()
+            && cluster.replication_factor > cluster.min_insync_replicas
             && self.faults.iter().all(hangs)
-            && self.faults.windows(2).all(apart);
+            && spans.windows(2).all(apart);
         let timeout = self.cluster.setting(STALL_TIMEOUT)?.parse::<u64>().ok()?;
         is_promised.then_some(timeout + NEW_LEADER_MS)
     }
@@ -172,6 +181,14 @@ mod tests {
         let mut overlap = hangs.clone();
         overlap.faults.insert(0, overlap.faults[0].clone());
         assert_eq!(overlap.settings().available_within_ms, None);
+        let mut no_spare_copy = hangs.clone();
+        no_spare_copy.cluster.min_insync_replicas = no_spare_copy.cluster.replication_factor;
+        assert_eq!(no_spare_copy.settings().available_within_ms, None);
+        let mut nobody_else = hangs.clone();
+        if let FaultSpec::Disk { target, .. } = &mut nobody_else.faults[0].what {
+            *target = Target::OnlyReplicaInIsr;
+        }
+        assert_eq!(nobody_else.settings().available_within_ms, None);
         hangs.faults.extend(plan("kill").faults);
         assert_eq!(hangs.settings().available_within_ms, None);
         for other in ["none", "disk-error", "disk-full"] {

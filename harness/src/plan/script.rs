@@ -125,7 +125,8 @@ impl Script {
             _ => disk::scene(self, rng, cluster, at_ms),
         };
         scene.sort_by_key(|fault| fault.at_ms);
-        let fits = |fault: &ScheduledFault| fault.heal_ms().is_some_and(|heal| heal <= end_ms);
+        let heal_ms = |fault: &ScheduledFault| fault.heal_ms(cluster);
+        let fits = |fault: &ScheduledFault| heal_ms(fault).is_some_and(|heal| heal <= end_ms);
         scene.iter().all(fits).then_some(scene)
     }
 }

@@ -303,7 +303,7 @@ fn broker_refusal(plan: &Plan) -> Option<Complaint> {
 
 fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Complaint> {
     let end = plan.time.workload_ms;
-    if fault.heal_ms().is_none_or(|heal| heal > end) {
+    if fault.heal_ms(&plan.cluster).is_none_or(|heal| heal > end) {
         let at = fault.at_ms;
         let remedy = format!(
             "with at_ms {at} it ends after time.workload_ms {end}; shorten it or raise that"
