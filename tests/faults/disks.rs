@@ -375,6 +375,10 @@ async fn late_end() -> Outcome {
 
 async fn unexpected_ends() -> Outcome {
     let rig = Rig::start().await?;
+    let full = DiskAction::Full {
+        left_bytes: 0,
+        errno: DiskErrno::Enospc,
+    };
     let supervisor = &rig.cluster.arena.supervisor;
     for (spec, command, why) in [
         (
@@ -386,6 +390,11 @@ async fn unexpected_ends() -> Outcome {
             on_node_2(every(OperationClass::Write, DiskAction::Lie)),
             "strict sync d0/missing",
             "nobody notices a lie",
+        ),
+        (
+            on_node_2(every(OperationClass::Write, full)),
+            "strict append d0/log text",
+            "a full disk is waited for",
         ),
         (
             FaultSpec::Disk {

@@ -67,9 +67,7 @@ impl DiskFault {
             let effect = RuleEffect::default();
             imposed.push(Imposed { disk, rule, effect });
         }
-        if may_end_node(&self.rule.action) {
-            self.excuse(arena, node, disks.len(), &imposed);
-        }
+        self.excuse(arena, node, disks.len(), &imposed);
         self.imposed.extend(imposed);
         Ok(())
     }
@@ -77,7 +75,11 @@ impl DiskFault {
     /// A node whose metadata log, or whose last directory, fails has to end: that is no surprise.
     fn excuse(&mut self, arena: &Arena, node: BrokerId, directories: usize, imposed: &[Imposed]) {
         let (disks, imposed) = (arena.disks.clone(), imposed.to_vec());
-        let is_hit = move |on: &Imposed| disks.effect(on.disk, on.rule).hits > 0;
+        let (action, patience) = (self.rule.action.clone(), arena.stall_timeout);
+        let is_hit = move |on: &Imposed| {
+            let did = disks.effect(on.disk, on.rule);
+            may_end_node(&action, &did, patience)
+        };
         let excuse = move |exit: &Exit| {
             let hit: Vec<_> = imposed.iter().filter(|on| is_hit(on)).collect();
             let metadata = hit.iter().any(|on| on.disk.directory == 0);

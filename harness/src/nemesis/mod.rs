@@ -75,6 +75,8 @@ pub struct Arena {
     pub disks: Disks,
     /// The members of the run's group.
     pub roster: Roster,
+    /// How long a broker waits for an operation before it gives the directory up.
+    pub stall_timeout: Duration,
 }
 
 /// Whether a fault had an effect, with the evidence.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use broker::id::BrokerId;
 use tokio::time::{Instant, sleep};
 
-use crate::disk::rule::{DiskAction, DiskErrno, DiskRule};
+use crate::disk::rule::{DiskAction, DiskErrno, DiskRule, RuleEffect};
 use crate::nemesis::kill::start_again;
 use crate::nemesis::{Arena, OBSERVE_LIMIT, PROBE_PAUSE, RECOVERY_LIMIT, answers_locally};
 use crate::sandbox::{Endpoint, ProcessError, Status};
@@ -81,6 +81,7 @@ impl Repair {
     ) -> Result<(), String> {
         let begin = Instant::now();
         let (mut healed, aftermath) = (begin, aftermath(&rule.action));
+        let mut needed_help = false;
         loop {
             if self.restart_halted(arena, node)? {
                 return Ok(());
@@ -93,15 +94,25 @@ impl Repair {
             }
             let answers = answers_locally(arena, node).await;
             match (has_offline_directory(arena, node).await, aftermath) {
-                (true, aftermath) => {
-                    if aftermath == Aftermath::Poisoned || healed.elapsed() > PATIENCE {
+                (true, Aftermath::Poisoned) => {
+                    self.restart(arena, node).await?;
+                    healed = Instant::now();
+                }
+                (true, Aftermath::GivenUp | Aftermath::None) => {
+                    if healed.elapsed() > PATIENCE {
                         self.restart(arena, node).await?;
-                        healed = Instant::now();
+                        (healed, needed_help) = (Instant::now(), true);
                     }
                 }
                 // Only the first word may be late: after a restart there is nothing to wait for.
                 (false, Aftermath::Poisoned)
                     if self.told.is_empty() && healed.elapsed() < SIGN_LIMIT => {}
+                (false, _) if answers && needed_help => {
+                    return Err(format!(
+                        "node {node} kept a directory offline for {PATIENCE:?} after its disk was \
+                         well, and came back only when it was started again"
+                    ));
+                }
                 (false, _) if answers => return Ok(()),
                 (false, _) => {}
             }
@@ -132,10 +143,17 @@ impl Repair {
     }
 }
 
-/// Whether a node may end by itself because of what happens to its log directory.
-pub(crate) fn may_end_node(action: &DiskAction) -> bool {
-    // A short write is legal, and an fsync that lies is not noticed: neither excuses an end.
-    !matches!(action, DiskAction::Short | DiskAction::Lie)
+/// Whether a node may end by itself because of what `action` has done to its log directory so far:
+/// an operation failed, or took longer than the broker waits.
+pub(crate) fn may_end_node(action: &DiskAction, did: &RuleEffect, patience: Duration) -> bool {
+    did.hits > 0
+        && match aftermath(action) {
+            Aftermath::Poisoned => true,
+            // The broker counts from before the operation reaches the disk.
+            Aftermath::GivenUp => 4 * Duration::from_millis(did.held_ms_max) >= 3 * patience,
+            // A full disk is waited for, a short write is legal, and lies are not noticed.
+            Aftermath::None => false,
+        }
 }
 
 fn aftermath(action: &DiskAction) -> Aftermath {
@@ -159,4 +177,49 @@ fn aftermath(action: &DiskAction) -> Aftermath {
 async fn has_offline_directory(arena: &Arena, node: BrokerId) -> bool {
     let look = tokio::time::timeout(OBSERVE_LIMIT, arena.view.observe()).await;
     matches!(look, Ok(Ok(state)) if state.has_offline_directory(node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_fails_or_outlasts_the_patience_of_brokers_may_end_a_node() {
+        let patience = Duration::from_secs(2);
+        let error = |errno| DiskAction::Error { errno };
+        let slow = DiskAction::Slow {
+            mean_ms: 60,
+            jitter_ms: 40,
+        };
+        let full = DiskAction::Full {
+            left_bytes: 0,
+            errno: DiskErrno::Enospc,
+        };
+        for (action, held_ms_max, wanted) in [
+            (error(DiskErrno::Eio), 0, true),
+            (error(DiskErrno::Erofs), 0, true),
+            (DiskAction::Torn { bytes: 1 }, 0, true),
+            (DiskAction::Stall, 2_000, true),
+            (DiskAction::Stall, 1_499, false),
+            (slow.clone(), 100, false),
+            (slow, 2_500, true),
+            (full, 0, false),
+            (error(DiskErrno::Enospc), 0, false),
+            (DiskAction::FlipOnRead, 0, false),
+            (DiskAction::Short, 0, false),
+            (DiskAction::Lie, 9_000, false),
+        ] {
+            let mut did = RuleEffect {
+                hits: 1,
+                held_ms_max,
+                ..RuleEffect::default()
+            };
+            assert_eq!(may_end_node(&action, &did, patience), wanted, "{action:?}");
+            did.hits = 0;
+            assert!(
+                !may_end_node(&action, &did, patience),
+                "{action:?} hit nothing"
+            );
+        }
+    }
 }

@@ -4,6 +4,8 @@
 //! power. Invariant: what is drawn for a directory can act there; a stall lasts longer than the
 //! brokers wait for a disk, so that they have to give it up.
 
+use std::time::Duration;
+
 use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -21,6 +23,9 @@ const STREAM: u64 = 1 << 41;
 
 /// How long a broker waits for an operation before it gives the directory up.
 pub(super) const STALL_TIMEOUT: &str = "log.dir.stall.timeout.ms";
+
+/// The same where the plan does not say.
+pub(super) const STALL_MS_DEFAULT: u64 = 30_000;
 
 /// Puts every node of `cluster` on two faulty disks. The first also holds the metadata log, and
 /// the brokers spread the partitions over both.
@@ -43,6 +48,16 @@ pub(super) fn make_impatient(seed: u64, cluster: &mut ClusterPlan) {
     let timeout = pick(&mut rng, &["1500", "2000"]);
     let settings = &mut cluster.broker_settings;
     settings.insert(STALL_TIMEOUT.to_owned(), timeout.to_owned());
+}
+
+impl ClusterPlan {
+    /// How long the brokers wait for an operation of a disk before they give the directory up.
+    pub fn stall_timeout(&self) -> Duration {
+        let millis = self
+            .setting(STALL_TIMEOUT)
+            .and_then(|value| value.parse().ok());
+        Duration::from_millis(millis.unwrap_or(STALL_MS_DEFAULT))
+    }
 }
 
 impl Plan {

@@ -95,6 +95,7 @@ impl Stage {
             atlas: Atlas::new(plan.atlas),
             disks: disks.clone(),
             roster: session.roster.clone(),
+            stall_timeout: plan.cluster.stall_timeout(),
         };
         let nemesis = Faults::new(arena, &session, &events, status);
         let cluster = Cluster::start(plan, &sandbox, &supervisor, store, &observer)?;

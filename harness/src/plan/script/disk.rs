@@ -9,15 +9,12 @@ use rand::{Rng, RngExt};
 
 use crate::disk::rule::{DiskAction, DiskErrno, DiskPick, OperationClass, Survival};
 use crate::nemesis::{Damage, DirectoryPick, FaultSpec, FileKind, PartitionShape, Place, Target};
-use crate::plan::disk::{STALL_TIMEOUT, lie, rule};
+use crate::plan::disk::{STALL_MS_DEFAULT, STALL_TIMEOUT, lie, rule};
 use crate::plan::script::{Script, fault, number};
 use crate::plan::{ClusterPlan, Condition, ScheduledFault, When};
 
 /// `replica.lag.time.max.ms` where the plan does not say (Kafka's).
 const LAG_MS_DEFAULT: u64 = 30_000;
-
-/// `log.dir.stall.timeout.ms` where the plan does not say.
-const STALL_MS_DEFAULT: u64 = 30_000;
 
 /// The faults of a script of disks or power from `at_ms` on.
 pub(super) fn scene(
