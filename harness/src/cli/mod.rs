@@ -13,6 +13,7 @@ use crate::campaign::retention::KeepRuns;
 use crate::campaign::shard::Shard;
 use crate::cli::exit::Exit;
 use crate::cli::seeds::Seeds;
+use crate::matrix::Pack;
 
 pub mod campaign;
 pub mod check;
@@ -84,6 +85,13 @@ pub struct RunArgs {
     /// Play one incident instead; `verdict list scripts` names them
     #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "time_limit"])]
     pub script: Option<String>,
+    /// Run a column of the matrix instead; `verdict list columns` names them
+    #[arg(long, value_name = "NAME", requires = "pack",
+        conflicts_with_all = ["profile", "time_limit", "script", "mode", "flush"])]
+    pub column: Option<String>,
+    /// The rows that the column is run for, such as "durability flush=never"
+    #[arg(long, value_name = "ROWS", requires = "column")]
+    pub pack: Option<Pack>,
     /// What the brokers fsync before they acknowledge it; never is Kafka's default
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Flush::Never)]
     pub flush: Flush,
@@ -100,7 +108,7 @@ pub struct RunArgs {
     /// Run this plan instead of drawing one
     #[arg(long, value_name = "FILE",
         conflicts_with_all = ["seed", "profile", "time_limit", "mode", "script", "flush",
-            "settings"])]
+            "settings", "column"])]
     pub plan: Option<PathBuf>,
     /// Where result directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -263,6 +271,12 @@ pub enum Listed {
     Modes,
     /// States of a cluster that runs are watched for.
     Ledger,
+    /// Classes of faults, for `--column`.
+    Columns,
+    /// Rows of the matrix: what is promised something.
+    Rows,
+    /// Rows that one run covers together, for `--pack`.
+    Packs,
 }
 
 /// Arguments of `verdict doctor`.

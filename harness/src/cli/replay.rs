@@ -15,6 +15,8 @@ pub fn as_run(arguments: &ReplayArgs) -> RunArgs {
         profile: None,
         time_limit: None,
         script: None,
+        column: None,
+        pack: None,
         flush: Flush::Never,
         settings: Vec::new(),
         mode: None,

@@ -12,6 +12,7 @@ use crate::cli::progress::Progress;
 use crate::cli::result;
 use crate::cli::seeds::Seeds;
 use crate::cli::{Flush, RunArgs};
+use crate::matrix;
 use crate::plan::Plan;
 use crate::plan::draw::WORKLOAD_MS_MIN;
 use crate::plan::profile;
@@ -114,6 +115,17 @@ fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
             "--seed names {} runs; write a range of at most {RUNS_MAX}",
             seeds.count()
         ));
+    }
+    if let (Some(column), Some(pack)) = (&arguments.column, arguments.pack) {
+        let plans: Result<Vec<Plan>, String> = seeds
+            .0
+            .map(|seed| matrix::plan(column, pack, seed))
+            .collect();
+        let mut plans = plans?;
+        for plan in &mut plans {
+            set(plan, &arguments.settings)?;
+        }
+        return Ok(plans);
     }
     let mut plans = match &arguments.script {
         Some(name) => play(name, seeds)?,
@@ -223,6 +235,14 @@ mod tests {
             (
                 &["--profile", "group", "--mode", "x"],
                 "there are auto-in-loop",
+            ),
+            (
+                &["--column", "chaos", "--pack", "mode=sync-after"],
+                "there are none, client-kill",
+            ),
+            (
+                &["--column", "reassignment", "--pack", "mode=sync-after"],
+                "no partition reassignment yet",
             ),
             (&["--time-limit", "1ms"], "write 1s to 24h"),
             (&["--seed", "0..18446744073709551615"], "at most 10000"),

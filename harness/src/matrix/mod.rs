@@ -6,8 +6,11 @@
 
 pub mod column;
 pub mod outcome;
+pub mod plan;
 pub mod row;
+mod scene;
 
 pub use column::{COLUMNS, Column};
 pub use outcome::RowOutcome;
+pub use plan::plan;
 pub use row::{Pack, Row};

@@ -153,6 +153,21 @@ impl FromStr for Row {
     }
 }
 
+impl FromStr for Pack {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|pack| pack.to_string() == text);
+        found.ok_or_else(|| {
+            let names: Vec<String> = Self::ALL.iter().map(|pack| format!("`{pack}`")).collect();
+            format!(
+                "no rows are called `{text}`; there are {}",
+                names.join(", ")
+            )
+        })
+    }
+}
+
 fn word_of(acks: Acks) -> &'static str {
     match acks {
         Acks::Zero => "0",

@@ -59,6 +59,8 @@ pub enum Target {
     Member,
     /// Every member of the run's group.
     AllMembers,
+    /// A client that sends.
+    Producer,
     /// The client that owns a partition.
     Owner {
         /// Its topic.
@@ -144,7 +146,7 @@ impl Target {
                 pick(&state.partition(topic, *partition)?.followers(), draw)
             }
             Self::Coordinator { group } => state.coordinator(group)?,
-            Self::Member | Self::AllMembers | Self::Owner { .. } => {
+            Self::Member | Self::AllMembers | Self::Producer | Self::Owner { .. } => {
                 return Err(format!("{self} is no node"));
             }
             Self::OnlyReplicaInIsr => {
@@ -174,6 +176,7 @@ impl Target {
                 });
             }
             Self::Member => pick(&roster.members(), draw),
+            Self::Producer => pick(roster.producers(), draw),
             Self::Owner { topic, partition } => roster.owner_of(&Key::new(topic, *partition)),
             _ => return None,
         };
@@ -183,7 +186,10 @@ impl Target {
 
     /// Whether a client is meant.
     pub fn is_client(&self) -> bool {
-        matches!(self, Self::Member | Self::AllMembers | Self::Owner { .. })
+        matches!(
+            self,
+            Self::Member | Self::AllMembers | Self::Producer | Self::Owner { .. }
+        )
     }
 }
 
@@ -234,6 +240,7 @@ impl std::fmt::Display for Target {
             Self::Coordinator { group } => write!(f, "coordinator of {group}"),
             Self::Member => f.write_str("a member of the group"),
             Self::AllMembers => f.write_str("all members of the group"),
+            Self::Producer => f.write_str("a producer"),
             Self::Owner { topic, partition } => write!(f, "owner of {topic}-{partition}"),
             Self::All => f.write_str("all nodes"),
             Self::Node { id } => write!(f, "node {id}"),

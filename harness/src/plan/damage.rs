@@ -20,7 +20,7 @@ const DERIVED: &[FileKind] = &[
 ];
 
 /// Bits, tails and files of topics, mostly those of segments.
-pub(super) fn corrupt(rng: &mut impl Rng, target: Target) -> FaultSpec {
+pub(crate) fn corrupt(rng: &mut impl Rng, target: Target) -> FaultSpec {
     let (files, files_max) = (FileKind::Segment, rng.random_range(1..4));
     let bytes = rng.random_range(1..3_000);
     let damage = match rng.random_range(0..10) {
@@ -95,7 +95,7 @@ pub(super) fn replace(rng: &mut impl Rng, target: Target) -> FaultSpec {
 }
 
 /// The same fault with a copy that is no older than the workload leaves time for.
-pub(super) fn fit(mut what: FaultSpec, age_ms_max: u64) -> FaultSpec {
+pub(crate) fn fit(mut what: FaultSpec, age_ms_max: u64) -> FaultSpec {
     if let FaultSpec::Damage {
         damage: Damage::RollBack { age_ms, .. } | Damage::Backup { age_ms, .. },
         ..

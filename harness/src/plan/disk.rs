@@ -29,7 +29,7 @@ pub(super) const STALL_MS_DEFAULT: u64 = 30_000;
 
 /// Puts every node of `cluster` on two faulty disks. The first also holds the metadata log, and
 /// the brokers spread the partitions over both.
-pub(super) fn draw_into(seed: u64, cluster: &mut ClusterPlan) {
+pub(crate) fn draw_into(seed: u64, cluster: &mut ClusterPlan) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM);
     cluster.log_dirs = 2;
@@ -42,7 +42,7 @@ pub(super) fn draw_into(seed: u64, cluster: &mut ClusterPlan) {
 
 /// Lets the brokers give up a directory that hangs soon. Only where directories shall hang: on a
 /// busy machine every disk hangs a little.
-pub(super) fn make_impatient(seed: u64, cluster: &mut ClusterPlan) {
+pub(crate) fn make_impatient(seed: u64, cluster: &mut ClusterPlan) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(STREAM + 1);
     let timeout = pick(&mut rng, &["1500", "2000"]);
@@ -213,7 +213,7 @@ pub(super) fn lie() -> FaultSpec {
 }
 
 /// A rule from its parts.
-pub(super) fn rule(
+pub(crate) fn rule(
     operations: Vec<OperationClass>,
     files: Vec<FileClass>,
     pick: DiskPick,
@@ -242,7 +242,7 @@ fn draw_directory(rng: &mut impl Rng) -> DirectoryPick {
     }
 }
 
-pub(super) fn pick<T: Clone>(rng: &mut impl Rng, from: &[T]) -> T {
+pub(crate) fn pick<T: Clone>(rng: &mut impl Rng, from: &[T]) -> T {
     let index = rng.random_range(0..from.len());
     from.get(index)
         .cloned()

@@ -45,7 +45,7 @@ impl GroupPlan {
     /// Turns the consumers of `plan` into members of a group: the rest of the plan is fitted to
     /// sessions that a fault of a second or two outlives, and to processing that takes time.
     /// Without a `mode` that is drawn, too.
-    pub(super) fn draw_into(plan: &mut Plan, mode: Option<CommitMode>) {
+    pub(crate) fn draw_into(plan: &mut Plan, mode: Option<CommitMode>) {
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
         rng.set_stream(STREAM);
         let drawn = pick(&mut rng, &CommitMode::ALL);
@@ -98,7 +98,7 @@ impl Plan {
 
     /// Makes processing about as slow as sending is fast: what is handed over then waits, and
     /// while it waits it is committed. Work that is done at once would hide what the mode loses.
-    fn let_work_pile_up(&mut self) {
+    pub(crate) fn let_work_pile_up(&mut self) {
         let busy = u64::from(self.workload.consumers).min(self.cluster.partitions as u64);
         let mean_ms = 1_000 * busy / u64::from(self.workload.sends_per_second).max(1);
         if let Some(group) = &mut self.workload.group {

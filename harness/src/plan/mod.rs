@@ -15,7 +15,7 @@ use crate::disk::rule::DiskId;
 use crate::nemesis::FaultSpec;
 use crate::worker::protocol::{ConsumerOptions, ProducerOptions};
 
-mod damage;
+pub(crate) mod damage;
 pub mod disk;
 pub mod draw;
 pub mod group;

@@ -231,7 +231,7 @@ fn draw_fault(rng: &mut impl Rng, family: Family, cast: Cast<'_>) -> FaultSpec {
 }
 
 /// The ways to cut links between nodes, the likelier ones more than once.
-const NODE_SHAPES: &[PartitionShape] = &[
+pub(crate) const NODE_SHAPES: &[PartitionShape] = &[
     PartitionShape::IsolateFromNodes,
     PartitionShape::IsolateFromNodes,
     PartitionShape::IsolateFromNodes,
@@ -278,7 +278,7 @@ fn draw_member(rng: &mut impl Rng, cluster: &ClusterPlan) -> Target {
 }
 
 /// The coordinator of the plan's group.
-pub(super) fn coordinator() -> Target {
+pub(crate) fn coordinator() -> Target {
     Target::Coordinator {
         group: GROUP.to_owned(),
     }

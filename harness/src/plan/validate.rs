@@ -319,6 +319,12 @@ fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Comp
         let field = format!("faults[{i}].what.target");
         return Some(Complaint::new(field, fault.what.target(), remedy));
     }
+    let is_kill = matches!(fault.what, FaultSpec::ClientKill { .. });
+    if *fault.what.target() == Target::Producer && !is_kill {
+        let remedy = "a producer can be killed; it has no session that a pause could outlive";
+        let field = format!("faults[{i}].what.target");
+        return Some(Complaint::new(field, fault.what.target(), remedy));
+    }
     if let Some(Complaint {
         field,
         value,
@@ -409,7 +415,8 @@ fn target_complaint(plan: &Plan, target: &Target) -> Option<Complaint> {
         | Target::All
         | Target::Coordinator { .. }
         | Target::Member
-        | Target::AllMembers => None,
+        | Target::AllMembers
+        | Target::Producer => None,
     }
 }
 

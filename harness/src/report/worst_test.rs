@@ -184,6 +184,7 @@ fn summary(plan: &Plan, history: &str) -> Summary {
         duration_ms: 600_000,
         counts: Counts::default(),
         liveness: Liveness::Recovered { after_ms: 420 },
+        rows: vec![],
         is_harness_fault: false,
         deaths: Vec::new(),
         faults: Vec::new(),

@@ -30,6 +30,7 @@ pub enum Wish {
 #[derive(Clone, Debug)]
 pub struct Roster {
     seats: Arc<watch::Sender<BTreeMap<u32, Seat>>>,
+    producers: Arc<[u32]>,
 }
 
 /// What is known of one client.
@@ -57,6 +58,7 @@ impl Roster {
         let seats = (first..first + consumers).map(|client| (client, seat.clone()));
         Self {
             seats: Arc::new(watch::Sender::new(seats.collect())),
+            producers: (1..first).collect(),
         }
     }
 
@@ -64,12 +66,18 @@ impl Roster {
     pub fn nobody() -> Self {
         Self {
             seats: Arc::new(watch::Sender::new(BTreeMap::new())),
+            producers: Arc::default(),
         }
     }
 
     /// The numbers of all clients that may be members.
     pub fn clients(&self) -> Vec<u32> {
         self.seats.borrow().keys().copied().collect()
+    }
+
+    /// The numbers of all clients that send, members or not.
+    pub fn producers(&self) -> &[u32] {
+        &self.producers
     }
 
     /// The clients that own something or were told that they own nothing.

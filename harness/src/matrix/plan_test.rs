@@ -1,0 +1,67 @@
+//! The plans of all cells: they can be run, are short, and hold what their column says.
+
+use std::path::Path;
+
+use super::*;
+use crate::matrix::COLUMNS;
+
+#[test]
+fn every_cell_has_a_plan_that_can_be_run_or_says_why_not() {
+    let mut refused = Vec::new();
+    for column in COLUMNS {
+        for pack in Pack::ALL {
+            for seed in 1..5 {
+                let drawn = match plan(column.name, pack, seed) {
+                    Ok(drawn) => drawn,
+                    Err(reason) => {
+                        assert!(!reason.contains('\n') && !reason.is_empty());
+                        refused.push((column.name, pack));
+                        break;
+                    }
+                };
+                drawn.check(Path::new(column.name)).expect("can be run");
+                assert_eq!(drawn.faults.is_empty(), column.name == "none");
+                assert_eq!(drawn.cluster.disk.is_some(), column.needs_disks());
+                assert!(drawn.last_heal_ms() <= drawn.time.workload_ms - 500);
+                assert_eq!(plan(column.name, pack, seed), Ok(drawn), "the same again");
+            }
+        }
+    }
+    let refused_by = |name: &str| refused.iter().filter(|(column, _)| *column == name).count();
+    for (name, packs) in [
+        ("group-churn", 2),
+        ("coordinator-kill", 2),
+        ("reassignment", 7),
+    ] {
+        assert_eq!(refused_by(name), packs, "{name}");
+    }
+    assert!(plan("chaos", Pack::ALL[0], 1).is_err_and(|said| said.contains("leader-kill")));
+}
+
+#[test]
+fn a_plan_covers_every_row_of_its_pack_once() {
+    for pack in Pack::ALL {
+        let plan = plan("leader-kill", pack, 3).expect("a plan");
+        let mut rows: Vec<String> = Vec::new();
+        rows.extend(
+            plan.topics()
+                .iter()
+                .map(|topic| plan.row_of(topic).to_string()),
+        );
+        rows.sort();
+        let mut wanted: Vec<String> = pack.rows().iter().map(ToString::to_string).collect();
+        wanted.sort();
+        assert_eq!(rows, wanted);
+    }
+}
+
+#[test]
+fn every_partition_has_a_producer_of_its_acks_from_the_beginning() {
+    let plan = plan("none", Pack::Durability(Flush::Never), 1).expect("a plan");
+    let workload = &plan.workload;
+    assert_eq!(plan.ways_to_send().len(), workload.producers as usize);
+    for producer in 0..workload.producers {
+        let partitions = plan.partitions_of(&plan.way_of(producer)).len();
+        assert_eq!(partitions, workload.processes_per_producer as usize);
+    }
+}
