@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cluster::recovery::NotRecovered;
-use crate::cluster::view::Lack;
+use crate::cluster::view::{Lack, Missing};
 use crate::run::aftermath::Aftermath;
 use crate::run::events::Phase;
 use crate::run::failure::RunFailure;
@@ -41,19 +41,17 @@ const STOP_LIMIT: Duration = Duration::from_millis(1_500);
 /// Runs the stage's plan from the start of the cluster to the stored verdict.
 async fn lifecycle(stage: &Stage, interrupt: &Interrupt) -> Result<Summary, RunFailure> {
     let acted = act(stage, interrupt).await;
-    let liveness = match &acted {
-        Ok(liveness) => liveness.clone(),
-        Err(failure) => Liveness::NotReached {
+    let aftermath = match &acted {
+        Ok(aftermath) => aftermath.clone(),
+        Err(failure) => Aftermath::of_all(Liveness::NotReached {
             reason: failure.to_string(),
-        },
+        }),
     };
     let faults = stage.nemesis.reports().await;
     stage.supervisor.stop_all(STOP_LIMIT).await;
     let failure = acted.err();
     let is_harness_fault = matches!(failure, Some(RunFailure::Harness(_)));
-    let summary = stage
-        .conclude(Aftermath::of_all(liveness), is_harness_fault, &faults)
-        .await?;
+    let summary = stage.conclude(aftermath, is_harness_fault, &faults).await?;
     match failure {
         Some(failure) if is_harness_fault && !summary.is_violation() => Err(failure),
         _ => Ok(summary),
@@ -61,7 +59,7 @@ async fn lifecycle(stage: &Stage, interrupt: &Interrupt) -> Result<Summary, RunF
 }
 
 /// Everything that touches the cluster: up, workload beside nemesis, heal, recovery, final reads.
-async fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Liveness, RunFailure> {
+async fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Aftermath, RunFailure> {
     let clients = interrupt.or(start(stage)).await??;
     let _sampler = sampler::start(stage);
     stage.enter(Phase::Workload);
@@ -84,10 +82,10 @@ async fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Liveness, RunFailur
     stage.note_lost_clients();
     stage.nemesis.heal_all().await;
     stage.session.resume();
-    let liveness = interrupt.or(settle(stage, &clients)).await;
+    let aftermath = interrupt.or(settle(stage, &clients)).await;
     // A node that died since then need not have been missed by anybody.
     stage.note_deaths();
-    liveness
+    aftermath
 }
 
 /// Starts the nodes, then the clients, and proves that what runs is what was planned.
@@ -123,61 +121,55 @@ async fn assemble(stage: &Stage, clients: &Clients) {
 }
 
 /// After healing: the cluster has to be whole and to make progress, and fresh clients read all.
-async fn settle(stage: &Stage, clients: &Clients) -> Liveness {
+async fn settle(stage: &Stage, clients: &Clients) -> Aftermath {
     stage.enter(Phase::Recovery);
     let limit = Duration::from_millis(stage.plan.time.recovery_deadline_ms);
     let begin = Instant::now();
-    let late = |missing: String| NotRecovered { limit, missing }.to_string();
-    let recovered = recover(stage, clients, limit).await;
-    let recovery = begin.elapsed();
-    let (mut reasons, silent) = match recovered {
-        Ok(()) => {
-            stage.enter(Phase::Final);
-            let drained = drain(stage, clients).await;
-            (drained.err().into_iter().collect(), Vec::new())
+    let mut missing = recover(stage, clients, limit).await;
+    let after_ms = begin.elapsed().as_millis() as u64;
+    for Lack { reason, .. } in missing.values_mut() {
+        let missing = std::mem::take(reason);
+        *reason = NotRecovered { limit, missing }.to_string();
+    }
+    if missing.len() < stage.plan.topics().len() {
+        stage.enter(Phase::Final);
+        if let Err(reason) = drain(stage, clients).await {
+            missing.insert(stage.plan.cluster.topic.clone(), reason.into());
         }
-        Err(Lack { reason, silent }) => {
-            if let Some(members) = &clients.members {
-                members.end(&stage.session).await;
-            }
-            (vec![late(reason)], silent)
-        }
-    };
+    } else if let Some(members) = &clients.members {
+        members.end(&stage.session).await;
+    }
     // What can still be read is read: a violation outranks unavailability.
-    let read = clients.read_everything(&stage.session).await;
-    let is_silent = |partition| silent.iter().any(|silent| silent.partition == partition);
-    let mut unfinished = read.err().unwrap_or_default();
-    unfinished.retain(|unfinished| !is_silent(unfinished.partition));
-    reasons.extend(unfinished.iter().map(ToString::to_string));
-    if reasons.is_empty() {
-        return Liveness::Recovered {
-            after_ms: recovery.as_millis() as u64,
-        };
+    for unfinished in clients.read_everything(&stage.session, &missing).await {
+        let lack = missing.entry(unfinished.topic.clone());
+        lack.or_insert_with(|| String::new().into())
+            .add(&unfinished.to_string());
     }
-    if unfinished.is_empty() {
-        stage.note_silent(silent);
-    }
-    Liveness::NotRecovered {
-        reason: reasons.join("; "),
-    }
+    Aftermath::of_topics(after_ms, missing)
 }
 
-/// Waits until the cluster is whole and makes progress. Where all that it lacks is the leaders of
-/// some partitions, the others have to.
-async fn recover(stage: &Stage, clients: &Clients, limit: Duration) -> Result<(), Lack> {
+/// Waits until the cluster is whole and makes progress. Where all that a topic lacks is the leaders
+/// of some partitions, the others have to.
+async fn recover(stage: &Stage, clients: &Clients, limit: Duration) -> Missing {
     let deadline = Instant::now() + limit;
-    let whole = stage.cluster.wait_until_whole(deadline).await;
-    let (silent, deadline) = match &whole {
-        Ok(()) => (&[][..], deadline),
-        Err(lack) if lack.silent.is_empty() => return whole,
-        Err(lack) => (lack.silent.as_slice(), Instant::now() + limit),
+    let may_stay = |missing: &Missing| stage.may_stay(missing);
+    let mut missing = stage.cluster.wait_until_whole(deadline, may_stay).await;
+    if missing.len() == stage.plan.topics().len()
+        && missing.values().all(Lack::is_more_than_silence)
+    {
+        return missing;
+    }
+    let deadline = match missing.is_empty() {
+        true => deadline,
+        false => Instant::now() + limit,
     };
     // What the final readers are told counts as an answer of a cluster without faults.
     stage.nemesis.finish().await;
-    clients
-        .prove_progress(&stage.session, silent, deadline)
-        .await?;
-    whole
+    let stuck = clients
+        .prove_progress(&stage.session, &missing, deadline)
+        .await;
+    missing.extend(stuck);
+    missing
 }
 
 /// Lets the members of a group work off what is left; what is missing at the deadline.

@@ -16,7 +16,7 @@ use crate::run::failure::RunFailure;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Cluster {
-    /// Compares the effective settings of all brokers and of the topic with the plan, and stores
+    /// Compares the effective settings of all brokers and topics with the plan, and stores
     /// those of the brokers beside their configuration.
     pub async fn check_assumptions(&self) -> Result<(), RunFailure> {
         for id in 1..=self.plan.cluster.nodes as i32 {
@@ -33,10 +33,15 @@ impl Cluster {
                 .map_err(RunFailure::harness)?;
             differs(&whose, &self.plan.cluster.broker_settings, &effective)?;
         }
-        let wanted = self.plan.cluster.min_insync_replicas.to_string();
-        let wanted = BTreeMap::from([("min.insync.replicas".to_owned(), wanted)]);
-        let effective = patiently("the topic", || self.observer.topic_settings()).await?;
-        differs("the topic", &wanted, &effective)
+        for topic in self.plan.topics() {
+            let whose = format!("topic {}", topic.name);
+            let wanted = topic.min_insync_replicas.to_string();
+            let wanted = BTreeMap::from([("min.insync.replicas".to_owned(), wanted)]);
+            let settings = || self.observer.topic_settings(&topic.name);
+            let effective = patiently(&whose, settings).await?;
+            differs(&whose, &wanted, &effective)?;
+        }
+        Ok(())
     }
 }
 

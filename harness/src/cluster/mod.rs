@@ -64,7 +64,7 @@ impl Cluster {
         })
     }
 
-    /// Waits until all nodes are registered, and creates the topic.
+    /// Waits until all nodes are registered, and creates the topics.
     pub async fn wait_until_serving(&self) -> Result<(), RunFailure> {
         let limit = Duration::from_millis(self.plan.time.start_deadline_ms);
         let deadline = Instant::now() + limit;
@@ -78,7 +78,7 @@ impl Cluster {
                 Err(error) => reason = error,
                 Ok(view) if !created => match view.missing_nodes(&self.plan) {
                     Some(missing) => reason = missing,
-                    None => match self.observer.create_topic(self.topic()).await {
+                    None => match self.create_topics().await {
                         Ok(()) => created = true,
                         Err(error) => reason = error,
                     },
@@ -139,16 +139,17 @@ impl Cluster {
         ))
     }
 
-    fn topic(&self) -> NewTopic {
-        let cluster = &self.plan.cluster;
-        NewTopic {
-            name: cluster.topic.clone(),
-            partitions: cluster.partitions,
-            replication_factor: cluster.replication_factor,
-            configs: vec![(
-                "min.insync.replicas".to_owned(),
-                cluster.min_insync_replicas.to_string(),
-            )],
+    async fn create_topics(&self) -> Result<(), String> {
+        for topic in self.plan.topics() {
+            let min_isr = topic.min_insync_replicas.to_string();
+            let new = NewTopic {
+                name: topic.name,
+                partitions: topic.partitions,
+                replication_factor: topic.replication_factor,
+                configs: vec![("min.insync.replicas".to_owned(), min_isr)],
+            };
+            self.observer.create_topic(new).await?;
         }
+        Ok(())
     }
 }

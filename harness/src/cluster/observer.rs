@@ -37,7 +37,8 @@ pub struct Observer {
 struct Shared {
     config: AdminConfig,
     admin: OnceCell<Admin>,
-    topic: String,
+    /// All of the plan, its own first.
+    topics: Vec<String>,
     has_group: bool,
     nodes: Vec<BrokerId>,
     view: Mutex<View>,
@@ -54,13 +55,13 @@ impl Observer {
             client_id: "verdict-observer".to_owned(),
             request_timeout: REQUEST_TIMEOUT,
         };
-        let topic = plan.cluster.topic.clone();
+        let topics = plan.topics().into_iter().map(|topic| topic.name).collect();
         let has_group = plan.workload.group.is_some();
         let (admin, view, offsets) = (OnceCell::new(), Mutex::default(), Mutex::default());
         let shared = Shared {
             config,
             admin,
-            topic,
+            topics,
             has_group,
             nodes,
             view,
@@ -78,10 +79,14 @@ impl Observer {
             .describe_cluster()
             .await
             .map_err(|error| error.to_string())?;
-        let topics = admin.describe_topics(&[&self.shared.topic]).await;
-        let topic = match topics {
-            Ok(topics) => topics.into_iter().next(),
-            Err(error) if error.code == Some(ErrorCode::UnknownTopicOrPartition) => None,
+        let names: Vec<&str> = self.shared.topics.iter().map(String::as_str).collect();
+        let (own, further): (Vec<_>, Vec<_>) = match admin.describe_topics(&names).await {
+            Ok(topics) => topics
+                .into_iter()
+                .partition(|topic| topic.name == self.own_topic()),
+            Err(error) if error.code == Some(ErrorCode::UnknownTopicOrPartition) => {
+                Default::default()
+            }
             Err(error) => return Err(error.to_string()),
         };
         let mut view = self
@@ -89,8 +94,13 @@ impl Observer {
             .view
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        view.update(cluster, topic);
+        view.update(cluster, own.into_iter().next());
+        view.update_further(further.into_iter());
         Ok(view.clone())
+    }
+
+    fn own_topic(&self) -> &str {
+        self.shared.topics.first().map_or("", String::as_str)
     }
 
     /// The partitions of `__consumer_offsets`, as far as they are known.
@@ -136,13 +146,9 @@ impl Observer {
         settings.map_err(|error| error.to_string())
     }
 
-    /// The effective settings of the topic.
-    pub async fn topic_settings(&self) -> Result<BTreeMap<String, String>, String> {
-        let settings = self
-            .admin()
-            .await?
-            .describe_topic_configs(&self.shared.topic)
-            .await;
+    /// The effective settings of a topic.
+    pub async fn topic_settings(&self, topic: &str) -> Result<BTreeMap<String, String>, String> {
+        let settings = self.admin().await?.describe_topic_configs(topic).await;
         settings.map_err(|error| error.to_string())
     }
 
@@ -164,7 +170,7 @@ impl ClusterView for Observer {
                 let look = self.look().await;
                 let is_settled = look.as_ref().is_ok_and(View::has_all_leaders);
                 if is_settled || Instant::now() >= patience {
-                    let mut state = look?.state(&self.shared.topic, self.shared.nodes.clone());
+                    let mut state = look?.state(self.own_topic(), self.shared.nodes.clone());
                     state.partitions.extend(self.look_at_offsets().await);
                     return Ok(state);
                 }

@@ -8,8 +8,12 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::cluster::view::Lack;
+use crate::cluster::view::Missing;
 use crate::cluster::{Cluster, LOOK};
+use crate::plan::TopicPlan;
+
+/// How long partitions are waited for that may have no leader any more, if there are others.
+const SILENCE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The cluster was not available again in time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -23,24 +27,37 @@ pub struct NotRecovered {
 
 impl Cluster {
     /// Waits until every node is registered and every partition has a leader and all replicas in
-    /// sync.
-    pub async fn wait_until_whole(&self, deadline: Instant) -> Result<(), Lack> {
+    /// sync; what the topics lack that do not come so far. Once all that is missing `may_stay` so,
+    /// it is not waited longer than a moment.
+    pub async fn wait_until_whole(
+        &self,
+        deadline: Instant,
+        may_stay: impl Fn(&Missing) -> bool,
+    ) -> Missing {
+        let patience = Instant::now() + SILENCE_PATIENCE;
         loop {
-            let lack = match self.observer.look().await {
-                Ok(view) => match view.lack(&self.plan) {
-                    None => return Ok(()),
-                    Some(lack) => lack,
-                },
-                Err(error) => error.into(),
+            let missing = match self.observer.look().await {
+                Ok(view) => view.lacks(&self.plan),
+                Err(error) => self.all_lack(&error),
             };
+            if missing.is_empty() {
+                return missing;
+            }
             // A node that is gone for good explains more than what is missing because of it.
             if let Some(death) = self.first_death() {
-                return Err(death.into());
+                return self.all_lack(&death);
             }
-            if Instant::now() >= deadline {
-                return Err(lack);
+            let now = Instant::now();
+            if now >= deadline || now >= patience && may_stay(&missing) {
+                return missing;
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    fn all_lack(&self, reason: &str) -> Missing {
+        let topics = self.plan.topics().into_iter();
+        let lack = |topic: TopicPlan| (topic.name, reason.to_owned().into());
+        topics.map(lack).collect()
     }
 }

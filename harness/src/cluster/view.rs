@@ -3,11 +3,13 @@
 //! In: answers of any broker, which may be out of date. Out: questions that targets and waits ask.
 //! Invariant: a view never goes back: for each partition the newest leader epoch stands.
 
+use std::collections::BTreeMap;
+
 use broker::client::{ClusterDescription, PartitionDescription, TopicDescription};
 use broker::id::BrokerId;
 
 use crate::nemesis::{ClusterState, PartitionState};
-use crate::plan::Plan;
+use crate::plan::{Plan, TopicPlan};
 
 /// What is known of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,8 +18,10 @@ pub struct View {
     pub controller: Option<BrokerId>,
     /// The registered brokers that are not fenced.
     pub brokers: Vec<BrokerId>,
-    /// The partitions of the plan's topic; empty before it exists.
+    /// The partitions of the plan's own topic; empty before it exists.
     pub partitions: Vec<PartitionDescription>,
+    /// Those of its further topics.
+    pub further: BTreeMap<String, Vec<PartitionDescription>>,
 }
 
 /// What keeps a cluster from being whole.
@@ -29,6 +33,9 @@ pub struct Lack {
     pub silent: Vec<Silent>,
 }
 
+/// What topics lack that are not whole, by their names.
+pub type Missing = BTreeMap<String, Lack>;
+
 /// A partition without a leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Silent {
@@ -38,6 +45,29 @@ pub struct Silent {
     pub partition: i32,
     /// The nodes of its replicas, as `n2`.
     pub replicas: Vec<String>,
+}
+
+impl Lack {
+    /// Whether anything is missing beside leaders of partitions.
+    pub fn is_more_than_silence(&self) -> bool {
+        self.silent.is_empty()
+    }
+
+    /// Something else is missing, too.
+    pub fn add(&mut self, reason: &str) {
+        if !self.reason.is_empty() {
+            self.reason.push_str("; ");
+        }
+        self.reason.push_str(reason);
+        self.silent.clear();
+    }
+
+    /// Whether this partition is one without a leader.
+    pub fn is_silent(&self, partition: i32) -> bool {
+        self.silent
+            .iter()
+            .any(|silent| silent.partition == partition)
+    }
 }
 
 impl From<String> for Lack {
@@ -52,19 +82,19 @@ impl View {
     pub fn update(&mut self, cluster: ClusterDescription, topic: Option<TopicDescription>) {
         self.controller = cluster.controller;
         self.brokers = cluster.brokers.into_iter().map(|(id, _, _)| id).collect();
-        let Some(topic) = topic else { return };
-        for fresh in topic.partitions {
-            let known = self
-                .partitions
-                .iter_mut()
-                .find(|known| known.partition == fresh.partition);
-            match known {
-                Some(known) if known.leader_epoch > fresh.leader_epoch => {}
-                Some(known) => *known = fresh,
-                None => self.partitions.push(fresh),
-            }
+        if let Some(topic) = topic {
+            take_in(&mut self.partitions, topic.partitions);
         }
-        self.partitions.sort_by_key(|partition| partition.partition);
+    }
+
+    /// Takes in an answer about further topics.
+    pub fn update_further(&mut self, topics: impl Iterator<Item = TopicDescription>) {
+        for topic in topics {
+            take_in(
+                self.further.entry(topic.name).or_default(),
+                topic.partitions,
+            );
+        }
     }
 
     /// The indexes of the partitions that fit.
@@ -82,25 +112,20 @@ impl View {
 
     /// Whether the controller and the leader of every partition are known.
     pub fn has_all_leaders(&self) -> bool {
-        self.controller.is_some() && self.partitions.iter().all(|p| p.leader.is_some())
+        let further = self.further.values().flatten();
+        let mut partitions = self.partitions.iter().chain(further);
+        self.controller.is_some() && partitions.all(|p| p.leader.is_some())
     }
 
     /// The same as the nemesis wants it.
     pub fn state(&self, topic: &str, nodes: Vec<BrokerId>) -> ClusterState {
-        let partition = |partition: &PartitionDescription| PartitionState {
-            topic: topic.to_owned(),
-            partition: partition.partition,
-            leader: partition.leader,
-            replicas: partition.replicas.clone(),
-            isr: partition.isr.clone(),
-            offline: partition.offline.clone(),
-        };
-        let partitions = self.partitions.iter().map(partition).collect();
+        let further = self.further.iter();
+        let further = further.flat_map(|(topic, partitions)| states(topic, partitions));
         ClusterState {
             nodes,
             controller: self.controller,
             registered: self.brokers.clone(),
-            partitions,
+            partitions: states(topic, &self.partitions).chain(further).collect(),
         }
     }
 
@@ -119,36 +144,80 @@ impl View {
 
     /// What keeps the cluster from being whole: all nodes, all leaders, all replicas in sync.
     pub fn lack(&self, plan: &Plan) -> Option<Lack> {
-        if let Some(missing) = self.missing_nodes(plan) {
-            return Some(missing.into());
-        }
-        if self.partitions.len() != plan.cluster.partitions as usize {
-            let known = self.partitions.len();
-            let of = plan.cluster.partitions;
-            return Some(format!("{known} of {of} partitions exist").into());
-        }
-        let wanted = plan.cluster.replication_factor as usize;
-        let is_short = |p: &&PartitionDescription| p.leader.is_some() && p.isr.len() != wanted;
-        if let Some(short) = self.partitions.iter().find(is_short) {
-            let (index, found) = (short.partition, short.isr.len());
-            let reason = format!("partition {index} has {found} of {wanted} replicas in sync");
-            return Some(reason.into());
-        }
-        let leaderless = self.partitions.iter().filter(|p| p.leader.is_none());
-        let silent = leaderless.map(|partition| Silent {
-            topic: plan.cluster.topic.clone(),
-            partition: partition.partition,
-            replicas: partition
-                .replicas
-                .iter()
-                .map(|id| format!("n{id}"))
-                .collect(),
-        });
-        let silent: Vec<Silent> = silent.collect();
-        let index = silent.first()?.partition;
-        let reason = format!("partition {index} has no leader");
-        Some(Lack { reason, silent })
+        self.lacks(plan).into_values().next()
     }
+
+    /// What each topic lacks that is not whole, by its name; a missing node they all lack.
+    pub fn lacks(&self, plan: &Plan) -> Missing {
+        let missing = self.missing_nodes(plan);
+        let lack = |topic: &TopicPlan| match &missing {
+            Some(missing) => Some(missing.clone().into()),
+            None if topic.name == plan.cluster.topic => lack_of(topic, &self.partitions),
+            None => {
+                let known = self.further.get(&topic.name);
+                lack_of(topic, known.map_or(&[], Vec::as_slice))
+            }
+        };
+        let topics = plan.topics().into_iter();
+        topics
+            .filter_map(|topic| Some((topic.name.clone(), lack(&topic)?)))
+            .collect()
+    }
+}
+
+/// What a topic lacks of which these partitions are known.
+fn lack_of(topic: &TopicPlan, partitions: &[PartitionDescription]) -> Option<Lack> {
+    let (known, of) = (partitions.len(), topic.partitions);
+    if known != of as usize {
+        return Some(format!("{known} of {of} partitions exist").into());
+    }
+    let wanted = topic.replication_factor as usize;
+    let is_short = |p: &&PartitionDescription| p.leader.is_some() && p.isr.len() != wanted;
+    if let Some(short) = partitions.iter().find(is_short) {
+        let (index, found) = (short.partition, short.isr.len());
+        let reason = format!("partition {index} has {found} of {wanted} replicas in sync");
+        return Some(reason.into());
+    }
+    let leaderless = partitions.iter().filter(|p| p.leader.is_none());
+    let silent = leaderless.map(|partition| Silent {
+        topic: topic.name.clone(),
+        partition: partition.partition,
+        replicas: partition
+            .replicas
+            .iter()
+            .map(|id| format!("n{id}"))
+            .collect(),
+    });
+    let silent: Vec<Silent> = silent.collect();
+    let index = silent.first()?.partition;
+    let reason = format!("partition {index} has no leader");
+    Some(Lack { reason, silent })
+}
+
+fn take_in(partitions: &mut Vec<PartitionDescription>, answer: Vec<PartitionDescription>) {
+    for fresh in answer {
+        let mut all = partitions.iter_mut();
+        match all.find(|known| known.partition == fresh.partition) {
+            Some(known) if known.leader_epoch > fresh.leader_epoch => {}
+            Some(known) => *known = fresh,
+            None => partitions.push(fresh),
+        }
+    }
+    partitions.sort_by_key(|partition| partition.partition);
+}
+
+fn states(
+    topic: &str,
+    partitions: &[PartitionDescription],
+) -> impl Iterator<Item = PartitionState> {
+    partitions.iter().map(move |partition| PartitionState {
+        topic: topic.to_owned(),
+        partition: partition.partition,
+        leader: partition.leader,
+        replicas: partition.replicas.clone(),
+        isr: partition.isr.clone(),
+        offline: partition.offline.clone(),
+    })
 }
 
 #[cfg(test)]

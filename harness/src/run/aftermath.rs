@@ -3,12 +3,10 @@
 //! In: what each topic still lacked when its time was over. Out: the liveness of the run, and of
 //! each topic. Invariant: one topic that stays silent says nothing about the others.
 
-use std::collections::BTreeMap;
+use checkers::verdict::Verdict;
 
+use crate::cluster::view::{Lack, Missing};
 use crate::run::summary::Liveness;
-
-/// What the topics lacked that did not serve again, by name.
-pub type Missing = BTreeMap<String, String>;
 
 /// What became of the cluster after healing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +33,7 @@ impl Aftermath {
     pub fn of_topics(after_ms: u64, missing: Missing) -> Self {
         let whole = match missing.values().next() {
             None => Liveness::Recovered { after_ms },
-            Some(reason) => Liveness::NotRecovered {
-                reason: reason.clone(),
-            },
+            Some(lack) => not_recovered(lack),
         };
         Self {
             whole,
@@ -49,14 +45,26 @@ impl Aftermath {
     /// Of one topic.
     pub fn of(&self, topic: &str) -> Liveness {
         match self.missing.get(topic) {
-            Some(reason) => Liveness::NotRecovered {
-                reason: reason.clone(),
-            },
+            Some(lack) => not_recovered(lack),
             None if self.missing.is_empty() => self.whole.clone(),
             None => Liveness::Recovered {
                 after_ms: self.after_ms,
             },
         }
+    }
+
+    /// Lets the verdict on a topic say whether it may lack what it lacks.
+    pub fn weigh(&self, topic: &str, verdict: &mut Verdict) {
+        if let Some(lack) = self.missing.get(topic) {
+            let replicas = lack.silent.iter().map(|silent| silent.replicas.clone());
+            verdict.weigh_silence(&replicas.collect::<Vec<_>>());
+        }
+    }
+}
+
+fn not_recovered(lack: &Lack) -> Liveness {
+    Liveness::NotRecovered {
+        reason: lack.reason.clone(),
     }
 }
 
@@ -66,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_topic_that_stays_silent_says_nothing_about_the_others() {
-        let missing = [("t".to_owned(), "no leader".to_owned())].into();
+        let missing = [("t".to_owned(), Lack::from("no leader".to_owned()))].into();
         let aftermath = Aftermath::of_topics(7, missing);
         let silent = Liveness::NotRecovered {
             reason: "no leader".to_owned(),

@@ -65,6 +65,7 @@ impl Faults {
             status: Arc::clone(status),
             acting: watch::Sender::new(0),
             reports: Arc::default(),
+            told: Arc::default(),
         };
         Self {
             arena,
@@ -114,6 +115,12 @@ impl Faults {
         }
     }
 
+    /// What all faults have told the history so far.
+    pub fn told(&self) -> Vec<NemesisEvent> {
+        let told = self.log.told.lock();
+        told.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Waits for the last proofs of recovery; after it no fault leaves a line any more.
     pub async fn finish(&self) {
         let mut tasks = self.tasks.lock().await;
@@ -143,6 +150,7 @@ struct FaultLog {
     status: Arc<Status>,
     acting: watch::Sender<usize>,
     reports: Arc<Mutex<BTreeMap<usize, FaultReport>>>,
+    told: Arc<Mutex<Vec<NemesisEvent>>>,
 }
 
 async fn act(arena: &Arena, log: &FaultLog, number: usize, fault: &ScheduledFault) {
@@ -298,6 +306,9 @@ impl FaultLog {
             number,
             fault: fault.clone(),
         });
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.push(fault.clone());
+        drop(told);
         self.session.recorder.record(Entry {
             process: HARNESS_PROCESS,
             kind: OpType::Info,

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use checkers::history::Header;
-use checkers::verdict::Verdict;
+use checkers::contract::Contract;
+use checkers::history::{Action, Header, History, NemesisEvent, Op, OpType};
 use serde_json::json;
 
 use crate::cluster::node::LOG_FILE;
 use crate::cluster::observer::Observer;
-use crate::cluster::view::Silent;
+use crate::cluster::view::{Missing, Silent};
 use crate::cluster::{Cluster, node_endpoints};
 use crate::disk::{DiskOptions, Disks};
 use crate::evidence::gather;
@@ -27,9 +27,9 @@ use crate::run::faults::Faults;
 use crate::run::judge::{Judged, JudgedTopic, judge_topics};
 use crate::run::status::Status;
 use crate::run::store::Store;
-use crate::run::summary::{FaultSummary, Liveness, Parts, Summary};
+use crate::run::summary::{FaultSummary, Parts, Summary};
 use crate::sandbox::{Endpoint, Sandbox, Supervisor};
-use crate::workload::session::Session;
+use crate::workload::session::{HARNESS_PROCESS, Session};
 
 /// What a run holds while it acts.
 #[derive(Debug)]
@@ -55,7 +55,6 @@ pub struct Stage {
     /// The client under test, by its own greeting.
     pub client: OnceLock<String>,
     deaths: Mutex<Vec<String>>,
-    silent: Mutex<Vec<Silent>>,
     writers: Mutex<[Option<LineWriter>; 2]>,
 }
 
@@ -111,7 +110,6 @@ impl Stage {
             events,
             client: OnceLock::new(),
             deaths: Mutex::default(),
-            silent: Mutex::default(),
             writers: Mutex::new([Some(history), Some(event_lines)]),
         })
     }
@@ -139,29 +137,22 @@ impl Stage {
         }
     }
 
-    /// All that the cluster lacks is the leaders of these partitions.
-    pub fn note_silent(&self, partitions: Vec<Silent>) {
-        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        *silent = partitions;
-    }
-
-    /// Whether partitions may be silent is asked of those that are.
-    fn weigh_silence(&self, judged: &mut Judged, aftermath: &Aftermath) {
-        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        let weigh = |verdict: &mut Verdict, liveness: &Liveness, topic: Option<&String>| {
-            let mut of_topic = silent.clone();
-            of_topic.retain(|one| topic.is_none_or(|topic| one.topic == *topic));
-            let replicas: Vec<_> = of_topic.into_iter().map(|one| one.replicas).collect();
-            if matches!(liveness, Liveness::NotRecovered { .. }) {
-                verdict.weigh_silence(&replicas);
-            }
-        };
-        weigh(&mut judged.verdict, &aftermath.whole, None);
-        for judged in &mut judged.topics {
-            let topic = judged.topic.as_ref();
-            let liveness = topic.map_or(aftermath.whole.clone(), |topic| aftermath.of(topic));
-            weigh(&mut judged.verdict, &liveness, topic);
+    /// Whether all that is missing may be missing, by what the faults have told so far. Runs of one
+    /// topic wait until the deadline: nobody is kept waiting by it.
+    pub fn may_stay(&self, missing: &Missing) -> bool {
+        if !self.plan.has_several_topics() {
+            return false;
         }
+        let contracts = contracts(&self.plan, self.nemesis.told());
+        missing.iter().all(|(topic, lack)| {
+            let contract = contracts.get(topic);
+            let silenced = contract.and_then(Contract::silenced);
+            let may_be = |silent: &Silent| {
+                let silenced = silenced.as_ref();
+                silenced.is_some_and(|silenced| silenced.covers(&silent.replicas))
+            };
+            !lack.is_more_than_silence() && lack.silent.iter().all(may_be)
+        })
     }
 
     /// Finishes the history, judges it, stores the verdict. Nothing runs any more.
@@ -180,7 +171,13 @@ impl Stage {
         let mut judged = judged
             .map_err(RunFailure::harness)?
             .map_err(RunFailure::harness)?;
-        self.weigh_silence(&mut judged, &aftermath);
+        let own = &self.plan.cluster.topic;
+        for topic in &mut judged.topics {
+            aftermath.weigh(topic.topic.as_ref().unwrap_or(own), &mut topic.verdict);
+        }
+        if !self.plan.has_several_topics() {
+            aftermath.weigh(own, &mut judged.verdict);
+        }
         self.enter(Phase::Report);
         finish(events).await?;
         let deaths = self
@@ -300,6 +297,26 @@ async fn finish(writer: Option<LineWriter>) -> Result<(), RunFailure> {
         .map_err(RunFailure::harness)?
         .map_err(RunFailure::harness)?;
     Ok(())
+}
+
+/// What each topic is promised if these events were all.
+fn contracts(plan: &Plan, told: Vec<NemesisEvent>) -> BTreeMap<String, Contract> {
+    let op = |(index, event): (u64, NemesisEvent)| Op {
+        index,
+        time: 0,
+        process: HARNESS_PROCESS,
+        kind: OpType::Info,
+        action: Action::Nemesis(Box::new(event)),
+        error: None,
+        node: None,
+    };
+    let ops = (0..).zip(told).map(op).collect();
+    let history = History::from_ops(header(plan), ops);
+    let parts = history
+        .map(|history| history.by_topic())
+        .unwrap_or_default();
+    let of = |(topic, history): (String, History)| (topic, Contract::of(&history));
+    parts.into_iter().map(of).collect()
 }
 
 /// What the run says of each topic.

@@ -49,6 +49,11 @@ impl Process {
         }
     }
 
+    /// The same process on another topic.
+    pub fn turn_to(&mut self, topic: &str) {
+        topic.clone_into(&mut self.topic);
+    }
+
     /// Sends one record; its offset, if the client knows it.
     pub async fn send(
         &mut self,
@@ -253,7 +258,7 @@ impl Process {
         self.number
     }
 
-    /// The topic of the run.
+    /// The topic that it works on: the plan's own unless it has turned to another.
     pub fn topic(&self) -> &str {
         &self.topic
     }

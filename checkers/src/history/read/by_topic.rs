@@ -9,8 +9,10 @@
 use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
+use serde_json::Value;
 
 use crate::history::action::Action;
+use crate::history::header::FINAL_READS;
 use crate::history::key::Key;
 use crate::history::op::{Op, OpType};
 use crate::history::read::{History, NO_PARTNER};
@@ -88,6 +90,12 @@ impl<'a> Homes<'a> {
         self.topics.get(key.topic()).copied().unwrap_or(0)
     }
 
+    /// The topic whose own final reads this value of an `admin` operation is about.
+    fn read_at_last(&self, value: &Value) -> Option<usize> {
+        let topic = value.get(FINAL_READS)?.as_str()?;
+        self.topics.get(topic).copied()
+    }
+
     fn home(&self, op: &Op, assigned: &mut FxHashMap<u64, Vec<usize>>) -> Home {
         let number = |key: &Key| self.number(key);
         let mut parts: Vec<usize> = match &op.action {
@@ -96,6 +104,10 @@ impl<'a> Homes<'a> {
             Action::ListOffsets(bounds) => bounds.iter().map(|bound| number(&bound.key)).collect(),
             Action::Assign(keys) => keys.iter().map(number).collect(),
             Action::Seek(positions) => positions.keys().map(number).collect(),
+            Action::Admin(value) => match self.read_at_last(value) {
+                Some(topic) => vec![topic],
+                None => return Home::All,
+            },
             _ => return Home::All,
         };
         match (&op.action, op.kind) {
@@ -153,6 +165,9 @@ impl<'a> Homes<'a> {
             Action::ListOffsets(bounds) => bounds.retain(|bound| is_of(&bound.key)),
             Action::Assign(keys) => keys.retain(is_of),
             Action::Seek(positions) => positions.retain(|key, _| is_of(key)),
+            Action::Admin(value) if self.read_at_last(value) == Some(part) => {
+                *value = FINAL_READS.into();
+            }
             _ => {}
         }
         op

@@ -1,6 +1,6 @@
 //! Splitting a history by topic: everything is somewhere, and nothing of another topic is there.
 
-use crate::history::{Action, History, OpType};
+use crate::history::{Action, FinalReads, History, OpType};
 
 const HEADER: &str = r#"{"verdict-history":1,"settings":{"acks":"all"},"topics":{"t":{"acks":"all"},
 "u":{"acks":"1","enable.idempotence":false}},"final-reads":true}"#;
@@ -93,4 +93,20 @@ fn a_record_of_a_topic_that_nobody_knows_and_one_from_nowhere_are_not_lost() {
         part.ops.iter().map(of).sum::<usize>()
     };
     assert_eq!((returned(0), returned(1)), (1, 1));
+}
+
+#[test]
+fn final_reads_of_a_topic_are_those_of_its_part() {
+    let parts = history(&[
+        (0, "invoke", "admin", r#""final-reads""#),
+        (0, "info", "admin", r#""final-reads""#),
+        (0, "invoke", "admin", r#"{"final-reads":"t"}"#),
+        (0, "ok", "admin", r#"{"final-reads":"t"}"#),
+        (0, "invoke", "admin", r#"{"final-reads":"u"}"#),
+        (0, "info", "admin", r#"{"final-reads":"u"}"#),
+    ])
+    .by_topic();
+    let end = |number: usize| parts[number].1.final_reads();
+    assert_eq!(end(0), FinalReads::Whole, "t was read");
+    assert!(matches!(end(1), FinalReads::Unfinished(_)), "u was not");
 }

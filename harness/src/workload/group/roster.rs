@@ -202,6 +202,7 @@ impl Roster {
         let seats = clients.iter().map(|client| (*client, seat.clone()));
         Self {
             seats: Arc::new(watch::Sender::new(seats.collect())),
+            producers: Arc::default(),
         }
     }
 }

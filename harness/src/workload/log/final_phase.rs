@@ -5,15 +5,18 @@
 //! Invariant: every partition is read by a client that has no memory of the run, up to an end that
 //! was read after the last send; or the phase says which partition it could not finish.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use checkers::history::{Action, FINAL_READS, OpError, OpType};
+use serde_json::json;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::view::Missing;
+use crate::plan::Plan;
 use crate::recorder::Entry;
 use crate::worker::driver::Driver;
 use crate::worker::protocol::{Edge, Position};
@@ -25,15 +28,20 @@ use crate::workload::worker::Worker;
 /// The pause after a read that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
+/// How long one topic is read while others wait for their turn.
+const TURN: Duration = Duration::from_secs(3);
+
 /// A partition that could not be read to its end in time.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
-    "partition {partition} was read up to {} within {limit:?}, its end is {}",
+    "{topic}-{partition} was read up to {} within {limit:?}, its end is {}",
     .next.map_or("nothing".to_owned(), |next| format!("offset {next}")),
     .end.map_or("unknown".to_owned(), |end| end.to_string())
 )]
 pub struct Unfinished {
-    /// Which.
+    /// Its topic.
+    pub topic: String,
+    /// Its index.
     pub partition: i32,
     /// The offset after the last record that was read.
     pub next: Option<i64>,
@@ -44,65 +52,140 @@ pub struct Unfinished {
 }
 
 impl Clients {
-    /// The final reads, between two lines that tell the checkers what became of them.
-    pub async fn read_everything(&self, session: &Arc<Session>) -> Result<(), Vec<Unfinished>> {
-        let record = |kind, error| {
-            session.recorder.record(Entry {
-                process: HARNESS_PROCESS,
-                kind,
-                action: Action::Admin(FINAL_READS.into()),
-                error,
-                node: None,
-            });
-        };
-        record(OpType::Invoke, None);
-        let ended = self.read_all(session).await;
-        match &ended {
-            Ok(()) => record(OpType::Ok, None),
-            Err(unfinished) => record(OpType::Info, Some(error_of(unfinished))),
+    /// The final reads, between two lines that tell the checkers what became of them; of several
+    /// topics each has a line of its own. What could not be read although it has a leader.
+    pub async fn read_everything(
+        &self,
+        session: &Arc<Session>,
+        missing: &Missing,
+    ) -> Vec<Unfinished> {
+        record(session, OpType::Invoke, FINAL_READS.into(), None);
+        let mut unfinished = self.read_all(session, missing).await;
+        end(session, FINAL_READS.into(), unfinished.iter());
+        if session.plan.has_several_topics() {
+            for topic in session.plan.topics() {
+                let value = json!({ (FINAL_READS): topic.name });
+                record(session, OpType::Invoke, value.clone(), None);
+                let of_topic = |unfinished: &&Unfinished| unfinished.topic == topic.name;
+                end(session, value, unfinished.iter().filter(of_topic));
+            }
         }
-        ended
+        let is_silent = |unfinished: &Unfinished| {
+            let lack = missing.get(&unfinished.topic);
+            lack.is_some_and(|lack| lack.is_silent(unfinished.partition))
+        };
+        unfinished.retain(|unfinished| !is_silent(unfinished));
+        unfinished
     }
 
     /// Replaces the consumers by fresh processes that share the partitions, and lets them read.
-    async fn read_all(&self, session: &Arc<Session>) -> Result<(), Vec<Unfinished>> {
+    async fn read_all(&self, session: &Arc<Session>, missing: &Missing) -> Vec<Unfinished> {
         let limit = Duration::from_millis(session.plan.time.final_deadline_ms);
         let deadline = Instant::now() + limit;
-        let readers = self.consumers.len().max(1) as i32;
+        let shares = shares(&session.plan, missing, self.consumers.len().max(1));
         let mut tasks = JoinSet::new();
-        for (worker, share) in self.consumers.iter().zip(0..) {
-            let partitions: Vec<i32> = (0..session.plan.cluster.partitions)
-                .filter(|p| p % readers == share)
-                .collect();
-            let (session, worker) = (Arc::clone(session), Arc::clone(worker));
-            tasks.spawn(async move { read_share(&session, &worker, partitions, deadline).await });
+        for (worker, shares) in self.consumers.iter().zip(shares) {
+            let reader = FinalReader {
+                session: Arc::clone(session),
+                worker: Arc::clone(worker),
+                deadline,
+            };
+            tasks.spawn(async move { reader.read(shares).await });
         }
-        let unfinished: Vec<_> = tasks
-            .join_all()
-            .await
-            .into_iter()
-            .flatten()
-            .map(|(partition, progress)| Unfinished {
+        let left = tasks.join_all().await.into_iter().flatten();
+        let unfinished = left.flat_map(|share| {
+            let Share {
+                topic, progress, ..
+            } = share;
+            let of = move |(partition, progress): (i32, Progress)| Unfinished {
+                topic: topic.clone(),
                 partition,
                 next: progress.next,
                 end: progress.end,
                 limit,
-            })
-            .collect();
-        if unfinished.is_empty() {
-            Ok(())
-        } else {
-            Err(unfinished)
+            };
+            progress.into_iter().map(of)
+        });
+        unfinished.collect()
+    }
+}
+
+fn record(session: &Session, kind: OpType, value: serde_json::Value, error: Option<OpError>) {
+    session.recorder.record(Entry {
+        process: HARNESS_PROCESS,
+        kind,
+        action: Action::Admin(value),
+        error,
+        node: None,
+    });
+}
+
+/// How the final reads of some topics ended.
+fn end<'a>(
+    session: &Session,
+    value: serde_json::Value,
+    unfinished: impl Iterator<Item = &'a Unfinished>,
+) {
+    let all: Vec<String> = unfinished.map(ToString::to_string).collect();
+    if all.is_empty() {
+        return record(session, OpType::Ok, value, None);
+    }
+    let error = OpError {
+        code: "timeout".into(),
+        message: all.join("; ").into(),
+    };
+    record(session, OpType::Info, value, Some(error));
+}
+
+/// Partitions of one topic that are read together, and how far.
+struct Share {
+    topic: String,
+    progress: BTreeMap<i32, Progress>,
+    /// Whether one attempt is enough: a partition without a leader, while others wait.
+    is_hopeless: bool,
+}
+
+impl Share {
+    fn new(topic: &str, partitions: impl Iterator<Item = i32>) -> Self {
+        let progress = partitions.map(|index| (index, Progress::default()));
+        Self {
+            topic: topic.to_owned(),
+            progress: progress.collect(),
+            is_hopeless: false,
         }
     }
 }
 
-fn error_of(unfinished: &[Unfinished]) -> OpError {
-    let all: Vec<String> = unfinished.iter().map(ToString::to_string).collect();
-    OpError {
-        code: "timeout".into(),
-        message: all.join("; ").into(),
+/// What each of the readers reads: a part of the partitions of the only topic, or whole topics and
+/// at last, one by one, the partitions that have no leader.
+fn shares(plan: &Plan, missing: &Missing, readers: usize) -> Vec<Vec<Share>> {
+    let mut shares: Vec<Vec<Share>> = (0..readers).map(|_| Vec::new()).collect();
+    let topics = plan.topics();
+    if let [topic] = topics.as_slice() {
+        for (reader, shares) in shares.iter_mut().enumerate() {
+            let of_reader = |index: &i32| *index as usize % readers == reader;
+            let partitions = (0..topic.partitions).filter(of_reader);
+            shares.push(Share::new(&topic.name, partitions));
+        }
+        return shares;
     }
+    let is_silent = |topic: &str, index: &i32| {
+        let lack = missing.get(topic);
+        lack.is_some_and(|lack| lack.is_silent(*index))
+    };
+    for (topic, reader) in topics.iter().zip((0..readers).cycle()) {
+        let (silent, others): (Vec<i32>, Vec<i32>) =
+            (0..topic.partitions).partition(|index| is_silent(&topic.name, index));
+        let shares = shares.get_mut(reader).into_iter();
+        for shares in shares {
+            shares.insert(0, Share::new(&topic.name, others.iter().copied()));
+            shares.extend(silent.iter().map(|index| Share {
+                is_hopeless: true,
+                ..Share::new(&topic.name, std::iter::once(*index))
+            }));
+        }
+    }
+    shares
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,41 +200,60 @@ impl Progress {
     }
 }
 
-/// Reads `partitions` with a fresh process; what is not finished at the deadline.
-async fn read_share(
-    session: &Arc<Session>,
-    worker: &Worker,
-    partitions: Vec<i32>,
+/// A fresh process that reads shares, one after the other.
+struct FinalReader {
+    session: Arc<Session>,
+    worker: Arc<Worker>,
     deadline: Instant,
-) -> BTreeMap<i32, Progress> {
-    let mut progress: BTreeMap<_, _> = partitions
-        .iter()
-        .map(|&index| (index, Progress::default()))
-        .collect();
-    worker.kill().await;
-    // Who only reads is no member of a group.
-    worker.change(|options| {
-        if let Some(consumer) = &mut options.consumer {
-            consumer.group = None;
-        }
-    });
-    while Instant::now() < deadline && !partitions.is_empty() {
-        if worker.revive().await.is_err() {
+}
+
+impl FinalReader {
+    /// Reads all shares; what is not finished at the deadline.
+    async fn read(&self, mut shares: Vec<Share>) -> Vec<Share> {
+        shares.retain(|share| !share.progress.is_empty());
+        self.worker.kill().await;
+        // Who only reads is no member of a group.
+        self.worker.change(|options| {
+            if let Some(consumer) = &mut options.consumer {
+                consumer.group = None;
+            }
+        });
+        let mut left = VecDeque::from(shares);
+        let mut given_up = Vec::new();
+        while let Some(mut share) = left.pop_front() {
+            let is_late = Instant::now() >= self.deadline;
+            if !is_late
+                && self
+                    .read_share(&mut share, !left.is_empty())
+                    .await
+                    .is_some()
+            {
+                continue;
+            }
+            if is_late || share.is_hopeless {
+                share.progress.retain(|_, progress| !progress.is_finished());
+                given_up.push(share);
+                continue;
+            }
+            left.push_back(share);
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-            continue;
         }
-        let driver = worker.driver();
-        let mut process = Process::new(session, worker.endpoint().to_string());
-        if read_to_the_end(&mut process, &driver, &mut progress, deadline)
-            .await
-            .is_some()
-        {
-            break;
-        }
-        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+        given_up
     }
-    progress.retain(|_, progress| !progress.is_finished());
-    progress
+
+    /// One attempt; nothing if it did not come to the end. Whoever has others that wait ends it
+    /// early.
+    async fn read_share(&self, share: &mut Share, others_wait: bool) -> Option<()> {
+        self.worker.revive().await.ok()?;
+        let driver = self.worker.driver();
+        let mut process = Process::new(&self.session, self.worker.endpoint().to_string());
+        process.turn_to(&share.topic);
+        let deadline = match others_wait {
+            true => self.deadline.min(Instant::now() + TURN),
+            false => self.deadline,
+        };
+        read_to_the_end(&mut process, &driver, &mut share.progress, deadline).await
+    }
 }
 
 /// One attempt with one client; nothing if it did not come to the end.

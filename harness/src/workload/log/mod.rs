@@ -77,12 +77,15 @@ impl Clients {
     pub async fn work(&self, session: &Arc<Session>) {
         let mut tasks = JoinSet::new();
         let mut number = 0;
-        for worker in &self.producers {
+        for (worker, producer) in self.producers.iter().zip(0..) {
+            let way = session.plan.way_of(producer);
+            let partitions: Arc<[_]> = session.plan.partitions_of(&way).into();
             for _ in 0..session.plan.workload.processes_per_producer {
                 number += 1;
                 tasks.spawn(producer::produce(
                     Arc::clone(session),
                     Arc::clone(worker),
+                    Arc::clone(&partitions),
                     number,
                 ));
             }
@@ -113,14 +116,19 @@ impl Clients {
 
 /// What the client at `endpoint` opens: producers have the lower numbers.
 pub fn open_options(plan: &Plan, endpoint: Endpoint) -> OpenOptions {
-    let is_producer =
-        matches!(endpoint, Endpoint::Client(number) if number <= plan.workload.producers);
+    let producer = match endpoint {
+        Endpoint::Client(number) if number <= plan.workload.producers => {
+            Some(plan.way_of(number.saturating_sub(1)))
+        }
+        _ => None,
+    };
+    let is_producer = producer.is_some();
     let group = plan.workload.group.as_ref();
     OpenOptions {
         bootstrap: bootstrap(plan),
         client_id: endpoint.to_string(),
         request_timeout_ms: plan.workload.request_timeout_ms,
-        producer: is_producer.then(|| plan.workload.producer.clone()),
+        producer,
         consumer: (!is_producer).then(|| ConsumerOptions {
             group: group.map(|group| group::options(group, endpoint)),
             ..plan.workload.consumer.clone()
