@@ -30,7 +30,7 @@ pub(crate) fn counts(
         let of = |outcome| sends.iter().filter(|send| send.outcome == outcome).count() as u64;
         counts.acknowledged += of(Outcome::Acked);
         counts.failed += of(Outcome::Failed);
-        counts.unknown += of(Outcome::Unknown);
+        counts.unknown += of(Outcome::Unknown) + of(Outcome::Unplaced);
         counts.read += values.len() as u64;
         counts.end_reads += ends.len() as u64;
     }

@@ -69,7 +69,9 @@ pub(crate) enum Outcome {
     Acked,
     /// Certainly without effect.
     Failed,
-    /// In doubt; also an acknowledgement without offset (acks=0), which promises nothing.
+    /// Done without an offset, as with acks=0: where it is, and whether it is, is in doubt.
+    Unplaced,
+    /// In doubt.
     Unknown,
 }
 
@@ -303,6 +305,7 @@ impl Builder {
         let offset = send.offset.filter(|offset| *offset >= 0);
         let outcome = match (op.kind, offset) {
             (OpType::Ok, Some(_)) => Outcome::Acked,
+            (OpType::Ok, None) => Outcome::Unplaced,
             (OpType::Fail, _) if proves_failure(op.error.as_ref()) => Outcome::Failed,
             _ => Outcome::Unknown,
         };

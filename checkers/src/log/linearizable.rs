@@ -223,7 +223,8 @@ fn unfilled(
     seen.retain(|row| *row != NONE);
     seen.sort_unstable();
     let doubtful = rows.sends.iter().enumerate().filter(|(row, send)| {
-        send.outcome == Outcome::Unknown && seen.binary_search(&(*row as u32)).is_err()
+        matches!(send.outcome, Outcome::Unknown | Outcome::Unplaced)
+            && seen.binary_search(&(*row as u32)).is_err()
     });
     let mut begun: Vec<u32> = doubtful.map(|(_, send)| send.invoked).collect();
     begun.sort_unstable();

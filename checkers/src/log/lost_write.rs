@@ -4,7 +4,7 @@
 //! Jepsen's `lost-write`, with the proof made explicit: not "somebody read a higher offset" but "a
 //! consumer went over this one", so that a reader that starts at the end accuses nobody.
 
-use crate::history::columns::PollRow;
+use crate::history::columns::{PollRow, SendRow};
 use crate::log::unread::{Fate, Unread, last_end, scanned};
 use crate::log::{Finding, Findings, Log, Seen};
 
@@ -20,6 +20,9 @@ pub(crate) fn check(log: &Log<'_>, findings: &mut Findings) {
 
 fn finding(log: &Log<'_>, lost: &Unread) -> Finding {
     let Unread { send, fate } = lost;
+    if *fate == Fate::Nowhere {
+        return nowhere(log, send);
+    }
     let (key, offset, value) = (&log.rows.key, send.offset, log.value(send.value));
     let ack = Seen::new(
         send.completed,
@@ -38,6 +41,24 @@ fn finding(log: &Log<'_>, lost: &Unread) -> Finding {
         offsets: (offset, offset),
         witness: vec![ack, proof],
         explanation,
+    }
+}
+
+/// One that was done without an offset.
+fn nowhere(log: &Log<'_>, send: &SendRow) -> Finding {
+    let (key, value) = (&log.rows.key, log.value(send.value));
+    let (proof, how) = ends_before(log);
+    let done = Seen::new(
+        send.completed,
+        format!("{value} is sent, without an offset"),
+    );
+    Finding {
+        offsets: (0, 0),
+        witness: vec![done, proof],
+        explanation: format!(
+            "{value} was sent to {key} without an offset in return, and no consumer ever read it, \
+             although {how} and was read from its beginning to there: the record is lost"
+        ),
     }
 }
 
