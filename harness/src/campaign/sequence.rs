@@ -135,7 +135,7 @@ impl Iterator for Sequence {
 impl Pair {
     fn plan(&self, base: u64, round: u64) -> Result<Plan, String> {
         let seed = base.wrapping_add(round * SEEDS_A_ROUND + self.place);
-        plan(self.column, self.pack, seed)
+        crate::matrix::plan(self.column.name, self.pack, seed)
     }
 }
 
@@ -163,30 +163,6 @@ fn pairs_of(selection: &Selection) -> Vec<Pair> {
     }
     pairs.sort_by_key(|pair| (!is_control(pair.column), pair.column.cost, pair.place));
     pairs
-}
-
-/// The plan of one pair, drawn from the profile that comes nearest to the column.
-fn plan(column: &Column, pack: Pack, seed: u64) -> Result<Plan, String> {
-    let profile = match (column.name, pack) {
-        ("none", Pack::Durability(_)) => "none",
-        ("none", Pack::Mode(_)) => "group-none",
-        ("client-kill" | "client-pause" | "group-churn" | "coordinator-kill", Pack::Mode(_)) => {
-            "group"
-        }
-        ("leader-kill" | "controller-kill" | "all-kill", Pack::Durability(_)) => "kill",
-        (name, Pack::Durability(_)) => name,
-        (name, Pack::Mode(_)) => return Err(format!("no profile has a group and {name}")),
-    };
-    let profile = crate::plan::profile::find(profile)
-        .ok_or_else(|| format!("no profile is called `{profile}`"))?;
-    let mut plan = Plan::draw(seed, profile);
-    match pack {
-        Pack::Mode(mode) => {
-            plan.commit_as(mode);
-        }
-        Pack::Durability(flush) => plan.flush_every_message(flush == crate::cli::Flush::Every),
-    }
-    Ok(plan)
 }
 
 #[cfg(test)]

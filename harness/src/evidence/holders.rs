@@ -215,6 +215,7 @@ mod tests {
                 is_controller: false,
                 leads: leads.to_vec(),
                 in_sync: in_sync.to_vec(),
+                epochs: Vec::new(),
             };
         Look {
             time: time * SECOND,

@@ -156,6 +156,7 @@ mod tests {
             is_controller: node.1,
             leads: node.2.to_vec(),
             in_sync: node.3.to_vec(),
+            epochs: Vec::new(),
         };
         Look {
             time: 0,

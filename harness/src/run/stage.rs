@@ -311,7 +311,9 @@ fn contracts(plan: &Plan, told: Vec<NemesisEvent>) -> BTreeMap<String, Contract>
         node: None,
     };
     let ops = (0..).zip(told).map(op).collect();
-    let history = History::from_ops(header(plan), ops);
+    let mut header = Header::new(plan.settings(), serde_json::Value::Null);
+    header.topics = plan.settings_by_topic();
+    let history = History::from_ops(header, ops);
     let parts = history
         .map(|history| history.by_topic())
         .unwrap_or_default();
