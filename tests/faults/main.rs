@@ -11,6 +11,7 @@
 #![expect(clippy::indexing_slicing, reason = "a test may panic")]
 
 mod brokers;
+mod campaigns;
 mod crash_images;
 mod damage;
 mod directories;
@@ -46,6 +47,9 @@ fn main() -> ExitCode {
         Ok(place) => place,
         Err(code) => return code,
     };
+    if std::env::var_os(campaigns::AS_CLI).is_some() {
+        return campaigns::as_cli(place);
+    }
     let first = std::env::args().nth(1);
     match (place, first.as_deref()) {
         (Place::Host, _) => enter_or_skip(),
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         (Place::Sandbox, _) => {
             let trials = [
                 brokers::trials(),
+                campaigns::trials(),
                 crash_images::trials(),
                 damage::trials(),
                 disk_runs::trials(),

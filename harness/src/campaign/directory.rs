@@ -3,6 +3,7 @@
 //! ```text
 //! campaign.json      the arguments, the base seed, the binary: who resumes must agree
 //! runs.jsonl         one RunRecord a line, appended and fsynced
+//! replays.jsonl      one Replay a line, appended and fsynced
 //! events.jsonl       what the campaign did, for tools
 //! progress.json      how far it is, and the time that it has used
 //! runs/<unit>/       the result directories that are kept whole
@@ -18,11 +19,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::campaign::record::RunRecord;
+use crate::campaign::replays::Replay;
 use crate::campaign::shard::Shard;
+use crate::report::ReportError;
 
 /// The version of the format of `campaign.json` and `runs.jsonl`.
 pub const CAMPAIGN_FORMAT: u32 = 1;
@@ -106,6 +110,9 @@ pub enum DirectoryError {
         /// What the runtime says.
         reason: String,
     },
+    /// Its page cannot be written.
+    #[error(transparent)]
+    Page(#[from] ReportError),
     /// Somebody else is at it.
     #[error("{} is in use by a campaign that runs; wait for it or stop it", path.display())]
     InUse {
@@ -127,6 +134,7 @@ impl DirectoryError {
 pub struct Directory {
     root: PathBuf,
     runs: File,
+    replays: File,
     events: File,
     /// Held as long as the directory is open; the kernel lets go of it when the process ends.
     _lock: Flock<File>,
@@ -157,11 +165,13 @@ impl Directory {
             replace(&file, &to_json(&campaign))?;
         }
         drop_half_a_line(&root.join(RUNS))?;
+        drop_half_a_line(&root.join(REPLAYS))?;
         drop_half_a_line(&root.join(EVENTS))?;
         let stored = Stored::read(root)?;
         let directory = Self {
             root: root.to_owned(),
             runs: append_to(&root.join(RUNS))?,
+            replays: append_to(&root.join(REPLAYS))?,
             events: append_to(&root.join(EVENTS))?,
             _lock: lock,
         };
@@ -199,14 +209,13 @@ impl Directory {
             fs::create_dir_all(self.root.join("runs")).map_err(at(&kept))?;
             fs::rename(result, &kept).map_err(at(&kept))?;
         }
-        let path = self.root.join(RUNS);
-        let mut line = line_of(record);
-        line.push('\n');
-        let written = self.runs.write_all(line.as_bytes());
-        written
-            .and_then(|()| self.runs.sync_data())
-            .map_err(at(&path))?;
+        append(&mut self.runs, &self.root.join(RUNS), record)?;
         remove(&self.root.join("work").join(&record.unit))
+    }
+
+    /// Stores the end of a replay.
+    pub fn append_replay(&mut self, replay: &Replay) -> Result<(), DirectoryError> {
+        append(&mut self.replays, &self.root.join(REPLAYS), replay)
     }
 
     /// Removes the kept result directory of `unit`.
@@ -258,36 +267,44 @@ pub struct Stored {
     pub campaign: Campaign,
     /// Every run that ended, in the order of the file.
     pub records: Vec<RunRecord>,
+    /// Every replay of a finding, in the order of the file.
+    pub replays: Vec<Replay>,
 }
 
 impl Stored {
     /// Reads the campaign directory `root`. A half-written last line does not count.
     pub fn read(root: &Path) -> Result<Self, DirectoryError> {
         let campaign = read_campaign(root)?;
-        let path = root.join(RUNS);
-        let text = read_if_there(&path)?;
-        let whole = text
-            .rfind('\n')
-            .map_or("", |end| text.get(..end).unwrap_or_default());
-        let lines = whole.lines().enumerate();
-        let records = lines.map(|(index, line)| {
-            serde_json::from_str(line).map_err(|error| DirectoryError::Malformed {
-                path: path.clone(),
-                line: index + 1,
-                reason: format!("not a run: {error}"),
-                remedy: "remove the line, and the unit is run again",
-            })
-        });
         Ok(Self {
             campaign,
-            records: records.collect::<Result<_, _>>()?,
+            records: read_lines(&root.join(RUNS))?,
+            replays: read_lines(&root.join(REPLAYS))?,
         })
     }
 }
 
 const CAMPAIGN: &str = "campaign.json";
 const RUNS: &str = "runs.jsonl";
+const REPLAYS: &str = "replays.jsonl";
 const EVENTS: &str = "events.jsonl";
+
+/// Reads a file of one JSON value a line. A half-written last line does not count.
+fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DirectoryError> {
+    let text = read_if_there(path)?;
+    let whole = text
+        .rfind('\n')
+        .map_or("", |end| text.get(..end).unwrap_or_default());
+    let lines = whole.lines().enumerate();
+    let values = lines.map(|(index, line)| {
+        serde_json::from_str(line).map_err(|error| DirectoryError::Malformed {
+            path: path.to_owned(),
+            line: index + 1,
+            reason: format!("cannot be read: {error}"),
+            remedy: "remove the line, and what it tells of is run again",
+        })
+    });
+    values.collect()
+}
 
 fn read_campaign(root: &Path) -> Result<Campaign, DirectoryError> {
     let path = root.join(CAMPAIGN);
@@ -328,17 +345,14 @@ pub fn difference(one: &Campaign, other: &Campaign) -> Option<&'static str> {
     .find_map(|(is_same, what)| (!is_same).then_some(what))
 }
 
-/// One line of `runs.jsonl`, without its end.
-pub fn line_of(record: &RunRecord) -> String {
-    serde_json::to_string(record).expect("invariant: a record is plain data")
-}
-
-/// The text of `runs.jsonl`.
-pub fn lines_of(records: &[RunRecord]) -> String {
-    records
-        .iter()
-        .map(|record| line_of(record) + "\n")
-        .collect()
+/// A file of one JSON value a line.
+pub fn lines_of<T: Serialize>(values: &[T]) -> String {
+    let line = |value| {
+        serde_json::to_string(value).expect("invariant: it is plain data")
+            + "
+"
+    };
+    values.iter().map(line).collect()
 }
 
 /// The text of `campaign.json`.
@@ -358,6 +372,13 @@ fn append_to(path: &Path) -> Result<File, DirectoryError> {
         .append(true)
         .open(path)
         .map_err(at(path))
+}
+
+/// Appends one line and waits until it is on the disk.
+fn append<T: Serialize>(file: &mut File, path: &Path, value: &T) -> Result<(), DirectoryError> {
+    let line = lines_of(std::slice::from_ref(value));
+    let written = file.write_all(line.as_bytes());
+    written.and_then(|()| file.sync_data()).map_err(at(path))
 }
 
 /// Cuts a last line that has no newline.

@@ -14,19 +14,25 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::campaign::conclude;
-use crate::campaign::directory::{Directory, DirectoryError};
+use crate::campaign::directory::{Campaign, Directory, DirectoryError, Stored};
 use crate::campaign::events::Event;
 use crate::campaign::execute::{Ending, Execute, Ran};
 use crate::campaign::progress::{self, Counter, Display, Progress, Running};
 use crate::campaign::record::{RunRecord, UnitKind};
+use crate::campaign::replays::{Replay, replay};
 use crate::campaign::retention::{Candidate, KeepRuns, Retention, reasons};
 use crate::campaign::sequence::planned_ms;
+use crate::campaign::share::REPLAY_PERCENT;
 use crate::campaign::unit::Unit;
 use crate::cli::exit::Exit;
+use crate::report;
 use crate::run::interrupt::Interrupt;
 
 /// Between two looks at the time.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// Between two pages of a running campaign.
+const PAGE_EVERY: Duration = Duration::from_secs(20);
 
 /// Units in a row that the machine refuses, after which it is taken to refuse all: more than there
 /// are different ones.
@@ -64,6 +70,10 @@ pub struct Driver<E> {
     counter: Counter,
     running: BTreeMap<String, Running>,
     display: Display,
+    campaign: Campaign,
+    replays: Vec<Replay>,
+    /// When the page was written, and how many runs it shows.
+    page: (Instant, usize),
 }
 
 /// One run that ended.
@@ -73,17 +83,17 @@ impl<E: Execute> Driver<E> {
     /// Goes on where `records` end.
     pub fn new(
         directory: Directory,
-        records: Vec<RunRecord>,
+        stored: Stored,
         executor: E,
         limits: Limits,
-        binary: String,
+        display: Display,
     ) -> Result<Self, DirectoryError> {
         let before = Progress::read(directory.root()).unwrap_or_default().used_ms;
         let mut driver = Self {
             directory,
             executor: Arc::new(executor),
             limits,
-            binary,
+            binary: stored.campaign.binary.clone(),
             used_before: Duration::from_millis(before),
             begin: Instant::now(),
             records: Vec::new(),
@@ -93,9 +103,12 @@ impl<E: Execute> Driver<E> {
             retention: Retention::new(limits.keep),
             counter: Counter::default(),
             running: BTreeMap::new(),
-            display: Display::new(),
+            display,
+            campaign: stored.campaign,
+            replays: stored.replays,
+            page: (Instant::now(), 0),
         };
-        for record in records {
+        for record in stored.records {
             if record.kept.is_some() {
                 let size = size(&driver.directory.kept(&record.unit));
                 driver.retain(&record, size)?;
@@ -111,7 +124,7 @@ impl<E: Execute> Driver<E> {
         mut self,
         units: impl Iterator<Item = Unit>,
         interrupt: &Interrupt,
-    ) -> Result<(Vec<RunRecord>, Directory), DirectoryError> {
+    ) -> Result<(Stored, Directory), DirectoryError> {
         let (runs, jobs) = (self.records.len(), self.limits.jobs);
         let budget_s = self.limits.budget.as_secs();
         self.event(&Event::Begun {
@@ -141,8 +154,37 @@ impl<E: Execute> Driver<E> {
                 _ = look.tick() => self.progress(true)?,
             }
         }
+        self.replay(interrupt).await?;
         self.progress(false)?;
         self.settle()
+    }
+
+    /// Estimates with the rest of the budget how often each finding comes back.
+    async fn replay(&mut self, interrupt: &Interrupt) -> Result<(), DirectoryError> {
+        let (begin, used, budget) = (Instant::now(), self.used(), self.limits.budget);
+        let has_time =
+            |length_ms| used + begin.elapsed() + Duration::from_millis(length_ms) <= budget;
+        let known = std::mem::take(&mut self.replays);
+        let replayed = replay(
+            &mut self.directory,
+            &self.executor,
+            &self.records,
+            known,
+            has_time,
+            interrupt,
+        );
+        self.replays = replayed.await?;
+        Ok(())
+    }
+
+    /// The part of the budget that is for new runs: all of it, unless there is something to replay.
+    fn budget(&self) -> Duration {
+        let percent = if self.counter.has_findings() {
+            100 - REPLAY_PERCENT
+        } else {
+            100
+        };
+        self.limits.budget * percent / 100
     }
 
     /// The next unit that is not done, if it would end within the budget; nothing, too, if the
@@ -159,7 +201,7 @@ impl<E: Execute> Driver<E> {
                 return None;
             }
         }
-        units.next_if(|unit| self.used() + self.lengths.of(unit) <= self.limits.budget)
+        units.next_if(|unit| self.used() + self.lengths.of(unit) <= self.budget())
     }
 
     /// Whether it need not be run: it is done, or the machine refused its like.
@@ -253,14 +295,19 @@ impl<E: Execute> Driver<E> {
     }
 
     /// Lets `runs.jsonl` say what is still there of the kept runs.
-    fn settle(mut self) -> Result<(Vec<RunRecord>, Directory), DirectoryError> {
+    fn settle(mut self) -> Result<(Stored, Directory), DirectoryError> {
         for record in &mut self.records {
             if record.kept.is_some() && !self.directory.kept(&record.unit).is_dir() {
                 record.kept = None;
             }
         }
         self.directory.rewrite(&self.records)?;
-        Ok((self.records, self.directory))
+        let stored = Stored {
+            campaign: self.campaign,
+            records: self.records,
+            replays: self.replays,
+        };
+        Ok((stored, self.directory))
     }
 
     fn used(&self) -> Duration {
@@ -277,7 +324,17 @@ impl<E: Execute> Driver<E> {
             ..self.counter.progress(self.used())
         };
         self.display.show(&progress);
+        if self.is_page_old() {
+            report::campaign::write(self.directory.root(), None)?;
+            self.page = (Instant::now(), self.records.len());
+        }
         self.directory.write(progress::FILE, &progress.to_json())
+    }
+
+    /// Whether the page shows less than there is, and it is time to write it again.
+    fn is_page_old(&self) -> bool {
+        let (written, runs) = self.page;
+        runs != self.records.len() && written.elapsed() >= PAGE_EVERY
     }
 
     fn event(&mut self, event: &Event<'_>) -> Result<(), DirectoryError> {

@@ -3,6 +3,7 @@
 use crate::campaign::directory::{CAMPAIGN_FORMAT, Campaign, Stored};
 use crate::campaign::record::{RunRecord, UnitKind};
 use crate::campaign::shard::Shard;
+use crate::campaign::signature::Signature;
 use crate::cli::exit::Exit;
 
 /// A campaign over the whole matrix.
@@ -31,6 +32,18 @@ pub fn stored(records: Vec<RunRecord>) -> Stored {
     Stored {
         campaign: campaign(),
         records,
+        replays: Vec::new(),
+    }
+}
+
+/// A finding with this id.
+pub fn signature(id: &str) -> Signature {
+    Signature {
+        id: id.to_owned(),
+        anomaly: "commit-lost".to_owned(),
+        promise: "a commit stays".to_owned(),
+        shape: "commit ok → read before it".to_owned(),
+        faults: Vec::new(),
     }
 }
 

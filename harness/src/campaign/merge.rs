@@ -103,12 +103,19 @@ impl Merge<'_> {
         copy(self.out)(fs::create_dir_all(self.out))?;
         self.keep_some(&mut origins)?;
         let records = origins.into_iter().map(|origin| origin.record).collect();
-        let stored = Stored { campaign, records };
+        let replays: BTreeSet<_> = parts.iter().flat_map(|(_, part)| &part.replays).collect();
+        let replays = replays.into_iter().cloned().collect();
+        let stored = Stored {
+            campaign,
+            records,
+            replays,
+        };
         replace(&self.out.join("events.jsonl"), &self.events()?)?;
         let progress = progress_of(&stored);
         replace(&self.out.join(progress::FILE), &progress.to_json())?;
         replace(&self.out.join("campaign.json"), &to_json(&stored.campaign))?;
         replace(&self.out.join("runs.jsonl"), &lines_of(&stored.records))?;
+        replace(&self.out.join("replays.jsonl"), &lines_of(&stored.replays))?;
         let outcome = finish(self.out, &stored)?;
         Ok((stored, outcome))
     }

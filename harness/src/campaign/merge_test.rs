@@ -1,8 +1,8 @@
 //! The merge of shards: any order, any grouping, any repetition, the same bytes.
 
 use super::*;
-use crate::campaign::fixture::{campaign, record};
-use crate::campaign::signature::Signature;
+use crate::campaign::fixture::{campaign, record, signature};
+use crate::campaign::replays::Replay;
 
 /// A part with these records; those with findings are kept.
 fn part(root: &Path, name: &str, shard: &str, records: &[RunRecord]) -> PathBuf {
@@ -24,19 +24,23 @@ fn part(root: &Path, name: &str, shard: &str, records: &[RunRecord]) -> PathBuf 
     fs::write(path.join("runs.jsonl"), lines_of(records)).expect("written");
     let events = format!("{{\"time\":\"t{shard}\"}}\n");
     fs::write(path.join("events.jsonl"), events).expect("written");
+    let replay = Replay {
+        signature: "0123456789ab".to_owned(),
+        unit: "u".to_owned(),
+        number: shard.len() as u64,
+        started: format!("t{shard}"),
+        duration_ms: 1,
+        came_back: Some(true),
+    };
+    let replay = serde_json::to_string(&replay).expect("plain data") + "\n";
+    fs::write(path.join("replays.jsonl"), replay).expect("written");
     path
 }
 
 fn broken(number: u64) -> RunRecord {
     let mut record = record(number, Exit::Broken);
     record.kept = Some(format!("runs/{}", record.unit));
-    record.findings = vec![Signature {
-        id: "0123456789ab".to_owned(),
-        anomaly: "lost-write".to_owned(),
-        promise: "kept".to_owned(),
-        shape: "s".to_owned(),
-        faults: Vec::new(),
-    }];
+    record.findings = vec![signature("0123456789ab")];
     record
 }
 
@@ -51,7 +55,7 @@ fn merge(parts: &[&Path], out: &Path) -> Result<(Stored, Outcome), MergeError> {
     .merge()
 }
 
-/// Every file below `root` with its bytes.
+/// Every file below `root` with its bytes, but for the page, which names its directory.
 fn bytes(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
@@ -60,7 +64,7 @@ fn bytes(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if !path.ends_with("index.html") {
                 let name = path.strip_prefix(root).expect("below").to_owned();
                 found.insert(name, fs::read(&path).expect("read"));
             }
@@ -82,6 +86,7 @@ fn any_order_grouping_and_repetition_give_the_same_bytes() {
     let (a, b, c) = (a.as_path(), b.as_path(), c.as_path());
     let (stored, outcome) = merge(&[a, b, c], &root.join("abc")).expect("merges");
     assert_eq!((stored.records.len(), outcome.exit), (16, Exit::Broken));
+    assert_eq!(stored.replays.len(), 3);
     let wanted = bytes(&root.join("abc"));
     let whole: Vec<String> = stored
         .records

@@ -22,6 +22,7 @@ pub mod merge;
 pub mod outcome;
 pub mod progress;
 pub mod record;
+pub mod replays;
 pub mod retention;
 pub mod selection;
 pub mod sequence;

@@ -132,6 +132,11 @@ impl Counter {
             .extend(record.findings.iter().map(|finding| finding.id.clone()));
     }
 
+    /// Whether anything was found.
+    pub fn has_findings(&self) -> bool {
+        !self.findings.is_empty()
+    }
+
     /// What was counted, as progress; the caller adds the rest.
     pub fn progress(&self, used: Duration) -> Progress {
         let used_ms = used.as_millis() as u64;
@@ -159,13 +164,19 @@ pub struct Display {
 
 impl Display {
     /// A live line on a terminal, plain lines elsewhere.
-    pub fn new() -> Self {
+    pub fn on_stderr() -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{spinner} {elapsed:>3} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
             bar
         });
+        Self { bar, last: None }
+    }
+
+    /// Shows nothing.
+    pub fn hidden() -> Self {
+        let bar = Some(ProgressBar::hidden());
         Self { bar, last: None }
     }
 
@@ -190,12 +201,6 @@ impl Display {
             // A closed stderr must not end the campaign.
             None => drop(writeln!(std::io::stderr(), "{line}")),
         }
-    }
-}
-
-impl Default for Display {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

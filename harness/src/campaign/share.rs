@@ -16,8 +16,8 @@ pub struct Share {
     pub percent: u64,
 }
 
-/// Percent of the budget that are kept for estimating how often findings come back.
-pub const REPLAY_PERCENT: u64 = 10;
+/// Percent of the budget that are kept, once there are findings, for estimating how often findings come back.
+pub const REPLAY_PERCENT: u32 = 10;
 
 /// What `verdict matrix` runs.
 pub const MATRIX: &[Share] = &[Share {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::campaign::directory::Stored;
 use crate::campaign::outcome::Outcome;
 use crate::campaign::record::{CellState, RunRecord, UnitKind};
-use crate::campaign::{canary, matrix_text};
+use crate::campaign::{canary, matrix_text, replays};
 
 /// Cells of one state that are named, at most.
 const NAMED_MAX: usize = 20;
@@ -16,7 +16,7 @@ const NAMED_MAX: usize = 20;
 /// The text of `summary.md`.
 pub fn text(stored: &Stored, outcome: &Outcome) -> String {
     let mut lines = vec![format!("# {}", outcome.sentence), String::new()];
-    findings(&stored.records, &mut lines);
+    findings(stored, &mut lines);
     for state in [
         CellState::Broken,
         CellState::Unavailable,
@@ -43,10 +43,12 @@ pub fn text(stored: &Stored, outcome: &Outcome) -> String {
     lines.join("\n") + "\n"
 }
 
-/// One line for each signature: how often, first where, and what it is.
-fn findings(records: &[RunRecord], lines: &mut Vec<String>) {
+/// One line for each signature: how often, first where, how often again, and what it is.
+fn findings(stored: &Stored, lines: &mut Vec<String>) {
     let mut by_id: BTreeMap<&str, Vec<&RunRecord>> = BTreeMap::new();
-    let honest = records
+    let rates = replays::rates(&stored.replays);
+    let honest = stored
+        .records
         .iter()
         .filter(|record| record.kind != UnitKind::Canary);
     for record in honest {
@@ -66,11 +68,12 @@ fn findings(records: &[RunRecord], lines: &mut Vec<String>) {
         let finding = first.findings.iter().find(|finding| finding.id == id);
         let Some(finding) = finding else { continue };
         lines.push(format!(
-            "- `{id}` {} in {} runs, first seed {} of {}: {}",
+            "- `{id}` {} in {} runs, first seed {} of {}, {}: {}",
             finding.anomaly,
             records.len(),
             first.seed,
             first.name,
+            replays::words(rates.get(id)),
             finding.shape
         ));
     }
@@ -150,9 +153,8 @@ pub const NO_SABOTAGE: &str = "CANARIES NOT EXERCISED: this build has no planted
 mod tests {
     use super::*;
     use crate::campaign::cell::unjudged;
-    use crate::campaign::fixture::{self, record};
+    use crate::campaign::fixture::{self, record, signature};
     use crate::campaign::outcome::outcome;
-    use crate::campaign::signature::Signature;
     use crate::cli::exit::Exit;
 
     #[test]
@@ -163,13 +165,7 @@ mod tests {
             unjudged(row, "leader-kill", CellState::Broken, "2 commit-lost"),
             unjudged(row, "pause", CellState::NotExercised, "no effect"),
         ];
-        run.findings = vec![Signature {
-            id: "0123456789ab".to_owned(),
-            anomaly: "commit-lost".to_owned(),
-            promise: String::new(),
-            shape: "commit ok → read before it".to_owned(),
-            faults: Vec::new(),
-        }];
+        run.findings = vec![signature("0123456789ab")];
         let mut stored = fixture::stored(vec![run]);
         stored.campaign.command = "campaign".to_owned();
         let text = text(&stored, &outcome(&stored));
@@ -178,7 +174,7 @@ mod tests {
             "{text}"
         );
         let places = [
-            "`0123456789ab` commit-lost in 1 runs, first seed 1",
+            "`0123456789ab` commit-lost in 1 runs, first seed 1 of default, r is not known",
             "- leader-kill: mode=sync-after: 2 commit-lost",
             "CANARIES NOT EXERCISED",
             "- pause: mode=sync-after: no effect",

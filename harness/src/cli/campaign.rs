@@ -11,6 +11,7 @@ use crate::campaign::execute::Processes;
 use crate::campaign::finish::finish;
 use crate::campaign::merge::Merge;
 use crate::campaign::outcome::Outcome;
+use crate::campaign::progress::Display;
 use crate::campaign::selection::Selection;
 use crate::campaign::sequence::{Gap, Sequence};
 use crate::campaign::share::{self, Share};
@@ -137,23 +138,18 @@ impl Prepared {
         let runtime = runtime.map_err(fault)?;
         let shard = self.campaign.shard;
         let units = self.sequence.filter(move |unit| shard.takes(&unit.id));
-        let binary = self.campaign.binary.clone();
         let driver = Driver::new(
             directory,
-            stored.records,
+            stored,
             Processes { program },
             self.limits,
-            binary,
-        );
-        let driver = driver.map_err(usage)?;
-        let (records, mut directory) = runtime.block_on(async {
+            Display::on_stderr(),
+        )
+        .map_err(usage)?;
+        let (stored, mut directory) = runtime.block_on(async {
             let interrupt = Interrupt::listen().map_err(fault)?;
             driver.run(units, &interrupt).await.map_err(fault)
         })?;
-        let stored = Stored {
-            campaign: stored.campaign,
-            records,
-        };
         let outcome = finish(directory.root(), &stored).map_err(fault)?;
         let event = Event::Ended {
             runs: stored.records.len(),
@@ -174,7 +170,7 @@ fn print(stored: &Stored, outcome: &Outcome, root: &Path) {
         say!("{}", summary_md::NO_SABOTAGE);
     }
     say!("{}", outcome.sentence);
-    say!("{}", root.join("summary.md").display());
+    say!("{}", root.join("index.html").display());
 }
 
 /// `results/<time>-<command>`.
