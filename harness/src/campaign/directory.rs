@@ -208,6 +208,7 @@ impl Directory {
             remove(&kept)?;
             fs::create_dir_all(self.root.join("runs")).map_err(at(&kept))?;
             fs::rename(result, &kept).map_err(at(&kept))?;
+            say_new_place(result, &kept).map_err(at(&kept))?;
         }
         append(&mut self.runs, &self.root.join(RUNS), record)?;
         remove(&self.root.join("work").join(&record.unit))
@@ -422,6 +423,18 @@ pub fn replace(path: &Path, text: &str) -> Result<(), DirectoryError> {
         fs::rename(&fresh, path)
     };
     write().map_err(at(path))
+}
+
+/// Lets the commands to copy in a moved result directory name its new place.
+fn say_new_place(old: &Path, new: &Path) -> io::Result<()> {
+    let (old, new) = (old.display().to_string(), fs::canonicalize(new)?);
+    for file in ["verdict.json", "report.html"] {
+        let path = new.join(file);
+        if let Ok(text) = fs::read_to_string(&path) {
+            fs::write(&path, text.replace(&old, &new.display().to_string()))?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), DirectoryError> {

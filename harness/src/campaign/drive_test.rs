@@ -25,7 +25,7 @@ impl Execute for Arc<Fake> {
         let number = self.ran.fetch_add(1, Ordering::Relaxed);
         let result = work.join("result");
         std::fs::create_dir(&result).expect("made");
-        std::fs::write(result.join("history.jsonl"), unit.id.as_bytes()).expect("written");
+        leave(&result, &unit.id);
         let mut ending = Ending::NoVerdict {
             why: "it left no verdict: thread 'main' panicked".to_owned(),
         };
@@ -42,9 +42,17 @@ impl Execute for Arc<Fake> {
             started: now(),
             duration_ms: 1_000,
             ending,
-            result: Some(result),
+            result: result.canonicalize().ok(),
         }
     }
+}
+
+/// Writes what a run leaves in its directory.
+fn leave(result: &Path, unit: &str) {
+    std::fs::write(result.join("history.jsonl"), unit).expect("written");
+    let place = result.canonicalize().expect("is there");
+    let reproduce = format!("run --plan {}/plan.json", place.display());
+    std::fs::write(result.join("verdict.json"), reproduce).expect("written");
 }
 
 fn units(count: u64) -> Vec<Unit> {
@@ -99,6 +107,10 @@ fn assert_whole(root: &Path, units: &[Unit]) {
         let path = root.join("runs").join(&record.unit);
         assert_eq!(record.kept.is_some(), path.is_dir(), "{}", record.unit);
         let history = std::fs::read(path.join("history.jsonl"));
+        let reproduce = std::fs::read_to_string(path.join("verdict.json"));
+        let place = path.canonicalize().unwrap_or_default();
+        let wanted = format!("run --plan {}/plan.json", place.display());
+        assert!(record.kept.is_none() || reproduce.unwrap() == wanted);
         assert!(record.kept.is_none() || history.unwrap() == record.unit.as_bytes());
     }
 }
@@ -172,7 +184,7 @@ fn killed_at_any_byte_of_its_file_it_goes_on_where_it_was() {
         ] {
             let left = root.path().join(place).join(&unit.id);
             std::fs::create_dir_all(&left).expect("made");
-            std::fs::write(left.join("history.jsonl"), &unit.id).expect("written");
+            leave(&left, &unit.id);
         }
         let fake = Arc::<Fake>::default();
         sit(root.path(), &units, &fake, limits(3_600));

@@ -7,7 +7,7 @@ use crate::campaign::signature::Signature;
 use crate::cli::exit::Exit;
 
 /// A campaign over the whole matrix.
-pub fn campaign() -> Campaign {
+pub(super) fn campaign() -> Campaign {
     let selection = crate::campaign::selection::Selection::all();
     Campaign {
         format: CAMPAIGN_FORMAT,
@@ -28,7 +28,7 @@ pub fn campaign() -> Campaign {
 }
 
 /// What a campaign directory with these records holds.
-pub fn stored(records: Vec<RunRecord>) -> Stored {
+pub(super) fn stored(records: Vec<RunRecord>) -> Stored {
     Stored {
         campaign: campaign(),
         records,
@@ -37,7 +37,7 @@ pub fn stored(records: Vec<RunRecord>) -> Stored {
 }
 
 /// A finding with this id.
-pub fn signature(id: &str) -> Signature {
+pub(super) fn signature(id: &str) -> Signature {
     Signature {
         id: id.to_owned(),
         anomaly: "commit-lost".to_owned(),
@@ -48,7 +48,7 @@ pub fn signature(id: &str) -> Signature {
 }
 
 /// A swarm's run that ended in this way.
-pub fn record(number: u64, exit: Exit) -> RunRecord {
+pub(super) fn record(number: u64, exit: Exit) -> RunRecord {
     RunRecord {
         unit: format!("{number:016x}"),
         kind: UnitKind::Swarm,
