@@ -301,7 +301,7 @@ fn a_run_of_several_rows_has_a_table_of_them_and_its_findings_name_them() {
     for wanted in [
         "t-of-row",
         "1\u{202f}234",
-        "2.500 s",
+        "2.5 s",
         "<a href=\"#broken-lost-write\">1 lost-write</a>",
         "In: acks=all rf=3 (1).",
         "<strong>acks=all rf=3: ",

@@ -1,13 +1,16 @@
 //! The rows of the matrix that one run covered: state, counts and sentence of each.
 //!
-//! In: the summary. Out: one row for each topic, with what was found in it.
-//! Invariant: a row's state is that of its own topic by its own contract.
+//! In: the plan and the summary. Out: one row for each topic, with what was found in it.
+//! Invariant: a row's state is that of its cell in a campaign, by the same rules.
 
-use checkers::verdict::{Validity, Verdict};
+use checkers::verdict::{Check, Verdict};
 
+use crate::campaign::cell::{self, Judged};
+use crate::campaign::record::{CellState, FaultSeen};
 use crate::matrix::RowOutcome;
-use crate::report::words::{millis, shortened, thousands};
-use crate::run::summary::{Liveness, Summary};
+use crate::plan::Plan;
+use crate::report::words::{seconds, shortened, thousands};
+use crate::run::summary::{FaultSummary, Summary};
 
 /// One row.
 pub(super) struct Row {
@@ -16,8 +19,8 @@ pub(super) struct Row {
     pub(super) mark: &'static str,
     pub(super) state: &'static str,
     pub(super) tone: &'static str,
-    pub(super) sentence: String,
-    pub(super) numbers: [String; 5],
+    pub(super) because: String,
+    pub(super) numbers: [String; 6],
     pub(super) found: Vec<Found>,
 }
 
@@ -28,72 +31,74 @@ pub(super) struct Found {
 }
 
 /// What the numbers of a row are.
-pub(super) const NUMBERS: [&str; 5] = [
+pub(super) const NUMBERS: [&str; 6] = [
     "acknowledged",
+    "lost",
+    "duplicated",
+    "reordered",
     "refused",
-    "in doubt",
-    "read",
     "longest silence",
 ];
 
 /// The rows; none for a run of one topic.
-pub(super) fn rows(summary: &Summary) -> Vec<Row> {
+pub(super) fn rows(plan: &Plan, summary: &Summary) -> Vec<Row> {
+    let seen = |fault: &FaultSummary| FaultSeen {
+        name: fault.name.clone(),
+        seen: fault.was_seen(),
+    };
+    let faults: Vec<FaultSeen> = summary.faults.iter().map(seen).collect();
+    let row = |outcome: &RowOutcome| {
+        let judged = Judged {
+            // The plans of the matrix are drawn from columns, and named after them.
+            column: &plan.profile,
+            outcome,
+            faults: &faults,
+            death: summary.deaths.first().map(String::as_str),
+        };
+        row(judged)
+    };
     summary.rows.iter().map(row).collect()
 }
 
-fn row(outcome: &RowOutcome) -> Row {
-    let (mark, state, tone) = state(outcome);
-    let counts = &outcome.verdict.counts;
+fn row(judged: Judged<'_>) -> Row {
+    let (outcome, cell) = (judged.outcome, cell::judged(judged));
+    let (mark, tone) = look(cell.state);
     Row {
         name: outcome.row.clone(),
         topic: outcome.topic.clone(),
         mark,
-        state,
+        state: cell.state.words(),
         tone,
-        sentence: sentence(outcome),
+        because: shortened(&cell.because, 300),
         numbers: [
-            thousands(counts.acknowledged),
-            thousands(outcome.refused),
-            thousands(counts.unknown),
-            thousands(counts.read),
-            millis(outcome.unavailable_ms),
+            thousands(outcome.verdict.counts.acknowledged),
+            thousands(cell.lost),
+            thousands(cell.duplicated),
+            thousands(cell.reordered),
+            thousands(cell.refused),
+            seconds(cell.unavailable_ms * 1_000_000),
         ],
         found: found(&outcome.verdict),
     }
 }
 
-fn state(outcome: &RowOutcome) -> (&'static str, &'static str, &'static str) {
-    let verdict = &outcome.verdict;
-    let seen = verdict.checks.iter().any(|check| check.count > 0);
-    let may_lose = verdict.checks.iter().any(|check| {
-        check.anomaly == checkers::anomaly::Kind::LostWrite && !check.promise.forbidden
-    });
-    match (verdict.validity, &outcome.liveness) {
-        (Validity::Invalid, _) => ("✗", "broken", "broken"),
-        (Validity::Valid, Liveness::NotRecovered { .. }) if verdict.may_stay_silent().is_none() => {
-            ("✗", "unavailable", "broken")
-        }
-        (Validity::Valid, _) if seen => ("◐", "allowed, seen", "open"),
-        (Validity::Valid, _) if may_lose => ("○", "allowed, not seen", "weak"),
-        (Validity::Valid, _) => ("✓", "kept", "kept"),
-        (Validity::Inconclusive, _) => ("?", "inconclusive", "open"),
-        (Validity::HarnessError, _) => ("!", "harness failure", "open"),
-    }
-}
-
-fn sentence(outcome: &RowOutcome) -> String {
-    let said = shortened(&outcome.verdict.sentence, 300);
-    match &outcome.liveness {
-        Liveness::NotRecovered { reason } => {
-            format!("{said} After healing: {}.", shortened(reason, 200))
-        }
-        Liveness::Recovered { .. } | Liveness::NotReached { .. } => said,
+/// A sign that needs no colour, and the tone.
+fn look(state: CellState) -> (&'static str, &'static str) {
+    match state {
+        CellState::Kept => ("✓", "kept"),
+        CellState::AllowedSeen => ("◐", "open"),
+        CellState::AllowedNotSeen => ("○", "weak"),
+        CellState::Refused => ("⊘", "kept"),
+        CellState::Unavailable | CellState::Broken => ("✗", "broken"),
+        CellState::Inconclusive => ("?", "open"),
+        CellState::NotExercised => ("∅", "weak"),
+        CellState::InfrastructureError => ("!", "open"),
     }
 }
 
 fn found(verdict: &Verdict) -> Vec<Found> {
     let found = verdict.checks.iter().filter(|check| check.count > 0);
-    let text = |check: &checkers::verdict::Check| {
+    let text = |check: &Check| {
         let judged = if check.is_broken() {
             "broken"
         } else {

@@ -7,10 +7,12 @@ use crate::report::words::shortened;
 const HEIGHT: f64 = 31.0;
 /// Faults that are drawn; the table has those behind.
 pub(super) const FAULTS_MAX: usize = 150;
+/// Rows that are drawn: beyond them faults that overlap have no label.
+const ROWS_MAX: usize = 8;
 /// Letters of a label.
 const LABEL_MAX: usize = 42;
 
-/// The faults, in as many rows as overlap asks for.
+/// The faults, in as many rows as overlap asks for and the picture has room for.
 pub(super) fn lanes(canvas: &mut Canvas, faults: &[FaultRow]) {
     let mut injected: Vec<(u64, &FaultRow)> = faults
         .iter()
@@ -18,29 +20,46 @@ pub(super) fn lanes(canvas: &mut Canvas, faults: &[FaultRow]) {
         .take(FAULTS_MAX)
         .collect();
     injected.sort_by_key(|(from, _)| *from);
-    let mut rows: Vec<(f64, f64)> = Vec::new();
+    let mut rows = Rows::default();
     for (from, fault) in injected {
-        let label = shortened(
-            &format!("{} {} {}", fault.number, fault.name, fault.target),
-            LABEL_MAX,
-        );
         let x = canvas.axis.x(from);
-        let last = fault.recovered.or(fault.until).unwrap_or(canvas.axis.end());
-        let end = (x + width_of(&label) + 10.0).max(canvas.axis.x(last) + 10.0);
-        let row = rows.iter_mut().find(|(_, taken)| *taken < x);
-        let top = if let Some((top, taken)) = row {
+        let last = fault.recovered.or(fault.until);
+        let last = canvas.axis.x(last.unwrap_or(canvas.axis.end()));
+        let whole = format!("{} {} {}", fault.number, fault.name, fault.target);
+        let label = shortened(&whole, LABEL_MAX);
+        let (top, is_free) = rows.place(canvas, x, last.max(x + width_of(&label)) + 10.0);
+        one(canvas, fault, from, top);
+        if is_free {
+            canvas.text("", x - 4.0, top + 11.0, &label);
+        }
+    }
+}
+
+/// Rows of faults, each with its top and how far it is taken.
+#[derive(Default)]
+struct Rows(Vec<(f64, f64)>);
+
+impl Rows {
+    /// The top of a row that is free from `x` on, taken until `end`; where every row is taken,
+    /// that of the one that is free the soonest, which has no room for a label.
+    fn place(&mut self, canvas: &mut Canvas, x: f64, end: f64) -> (f64, bool) {
+        if let Some((top, taken)) = self.0.iter_mut().find(|(_, taken)| *taken < x) {
             *taken = end;
-            *top
-        } else {
+            return (*top, true);
+        }
+        if self.0.len() < ROWS_MAX {
             let top = canvas.lane(HEIGHT);
-            if rows.is_empty() {
+            if self.0.is_empty() {
                 canvas.label(top + 12.0, "faults");
             }
-            rows.push((top, end));
-            top
-        };
-        one(canvas, fault, from, top);
-        canvas.text("", x - 4.0, top + 11.0, &label);
+            self.0.push((top, end));
+            return (top, true);
+        }
+        let soonest = self
+            .0
+            .iter()
+            .min_by(|(_, one), (_, other)| one.total_cmp(other));
+        (soonest.map_or(0.0, |(top, _)| *top), false)
     }
 }
 
