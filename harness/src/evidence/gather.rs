@@ -19,12 +19,10 @@ use crate::evidence::reached::Found;
 use crate::evidence::subject::Subject;
 use crate::evidence::{Evidence, Story, log_lines, segments};
 use crate::plan::Plan;
+use crate::report::anomaly::shown;
 use crate::run::events::{Event, Phase, What};
 use crate::run::store::Store;
 use crate::run::summary::Summary;
-
-/// Examples of each kind of anomaly that have a story.
-const EXAMPLES_MAX: usize = 5;
 
 /// What the history says beside its verdict.
 #[derive(Debug, Default)]
@@ -96,14 +94,6 @@ fn stories(
         }
     };
     shown.iter().zip(&subjects).map(story).collect()
-}
-
-/// The anomalies that the report shows.
-fn shown(summary: &Summary) -> Vec<&Anomaly> {
-    let checks = summary.verdict.checks.iter();
-    checks
-        .flat_map(|check| check.examples.iter().take(EXAMPLES_MAX))
-        .collect()
 }
 
 /// When the operations of the witness began and ended, in milliseconds.

@@ -47,7 +47,7 @@ pub(super) fn summary(store: &Store) -> Result<Summary, StoredError> {
 
 /// What was found around the anomalies of the run in `store`; empty for runs without it.
 pub(super) fn evidence(store: &Store) -> Result<Evidence, StoredError> {
-    let path = store.root().join("evidence.json");
+    let path = store.evidence();
     if !path.exists() {
         return Ok(Evidence::default());
     }
