@@ -34,6 +34,7 @@ fn run(place: Place) -> ExitCode {
             Ok(plans) => inside(place, || cli::run::run(&arguments, plans)),
             Err(exit) => exit,
         },
+        Command::Replay(arguments) if arguments.times > 1 => cli::replay::replay(&arguments),
         Command::Replay(arguments) => match cli::replay::plans(&arguments) {
             Ok(plans) => inside(place, || {
                 cli::run::run(&cli::replay::as_run(&arguments), plans)
@@ -43,6 +44,8 @@ fn run(place: Place) -> ExitCode {
         Command::Matrix(arguments) => cli::campaign::matrix(&arguments),
         Command::Campaign(arguments) => cli::campaign::campaign(&arguments),
         Command::Merge(arguments) => cli::campaign::merge(&arguments),
+        Command::Minimize(arguments) => cli::minimize::minimize(&arguments),
+        Command::Contract(arguments) => cli::contract::contract(&arguments),
         Command::Check(arguments) => cli::check::check(&arguments),
         Command::Report(arguments) => cli::report::report(&arguments),
         Command::Compare(arguments) => cli::compare::compare(&arguments),

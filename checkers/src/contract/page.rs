@@ -34,7 +34,8 @@ With one more it is refused (NOT_ENOUGH_REPLICAS), and what was refused is not i
 What was acknowledged is on `copies` replicas, so it survives that fewer of them are lost for ever.
 ";
 
-const WEAKNESSES: &str = "
+/// What no setting, or only a dear one, protects from.
+pub const WEAKNESSES: &str = "
 ## Known weaknesses
 
 - Kafka acknowledges before it fsyncs (`flush.messages` is unbounded by default): when `copies` \

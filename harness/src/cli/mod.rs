@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use checkers::history::Acks;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -18,9 +19,11 @@ use crate::matrix::Pack;
 pub mod campaign;
 pub mod check;
 pub mod compare;
+pub mod contract;
 pub mod crash_images;
 pub mod exit;
 pub mod list;
+pub mod minimize;
 pub mod progress;
 pub mod replay;
 pub mod report;
@@ -44,8 +47,12 @@ pub struct Cli {
 pub enum Command {
     /// Start a cluster, drive clients, inject faults, check the history, report
     Run(RunArgs),
-    /// Run the plan of an earlier run again
+    /// Run the plan of an earlier run again, and say how often it fails in the same way
     Replay(ReplayArgs),
+    /// Make the plan of a failing run smaller: what is left is what the failure needs
+    Minimize(MinimizeArgs),
+    /// Say what settings promise under which faults, or how many replicas a promise takes
+    Contract(ContractArgs),
     /// Cover the guarantee matrix: every promise under every class of faults
     Matrix(CampaignArgs),
     /// Cover the matrix, play a random swarm, the scripts and the canaries, for a night
@@ -150,6 +157,83 @@ pub struct ReplayArgs {
     /// Where result directories are made
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub results: PathBuf,
+}
+
+/// Arguments of `verdict minimize`.
+#[derive(Clone, Debug, Args)]
+pub struct MinimizeArgs {
+    /// A result directory with a broken promise, or its plan.json
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// After this time no further run begins; the smallest plan so far is the answer
+    #[arg(long, value_name = "TIME", default_value = "30m",
+        value_parser = humantime::parse_duration)]
+    pub budget: std::time::Duration,
+    /// Where the smallest plan is stored, at any time [default: minimal.json in RUN]
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Where result directories are made
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    pub results: PathBuf,
+}
+
+/// Arguments of `verdict contract`.
+#[derive(Clone, Debug, Args)]
+pub struct ContractArgs {
+    /// When a send counts as acknowledged
+    #[arg(long, value_enum, default_value_t = AcksWord::All)]
+    pub acks: AcksWord,
+    /// Copies of each partition
+    #[arg(long = "rf", value_name = "N", default_value_t = 3, value_parser = copy_count())]
+    pub replication_factor: u32,
+    /// min.insync.replicas
+    #[arg(long = "min-isr", value_name = "N", default_value_t = 2, value_parser = copy_count())]
+    pub min_insync_replicas: u32,
+    /// What is fsynced before it is acknowledged
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Flush::Never)]
+    pub flush: Flush,
+    /// Lets replicas lead that are not in sync: unclean.leader.election.enable=true
+    #[arg(long)]
+    pub unclean: bool,
+    /// When members of a group commit; `verdict list modes` names them [default: no group]
+    #[arg(long, value_name = "NAME")]
+    pub mode: Option<String>,
+    /// What happened, by its name in the matrix; repeatable, each time to another node
+    #[arg(long = "fault", value_name = "NAME")]
+    pub faults: Vec<String>,
+    /// Ask instead for the smallest settings that survive the loss of so many brokers
+    #[arg(long, value_name = "FAILURES", conflicts_with_all = ["replication_factor",
+        "min_insync_replicas", "acks", "flush", "unclean", "mode", "faults"])]
+    pub survive: Option<u32>,
+    /// With --survive: acks=all is to be served meanwhile
+    #[arg(long, requires = "survive")]
+    pub availability: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `acks` as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AcksWord {
+    /// As soon as it was sent.
+    #[value(name = "0")]
+    Zero,
+    /// As soon as the leader has it.
+    #[value(name = "1")]
+    One,
+    /// As soon as every in-sync replica has it.
+    All,
+}
+
+impl From<AcksWord> for Acks {
+    fn from(word: AcksWord) -> Self {
+        match word {
+            AcksWord::Zero => Self::Zero,
+            AcksWord::One => Self::One,
+            AcksWord::All => Self::All,
+        }
+    }
 }
 
 /// Arguments of `verdict matrix` and `verdict campaign`.
@@ -304,6 +388,10 @@ pub struct UpArgs {
     pub settings: Vec<String>,
 }
 
+fn copy_count() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=9)
+}
+
 fn run_count() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=run::RUNS_MAX)
 }
@@ -391,6 +479,14 @@ mod tests {
             (&["crash-images", "r", "--jobs", "0"], "1..=64"),
             (&["crash-images", "r", "--jobs", "65"], "1..=64"),
             (&["replay", "r", "--times", "0"], "1..=10000"),
+            (&["minimize", "r", "--budget", "soon"], "--budget"),
+            (&["contract", "--acks", "2"], "0, 1, all"),
+            (&["contract", "--rf", "0"], "1..=9"),
+            (
+                &["contract", "--survive", "1", "--rf", "3"],
+                "cannot be used with",
+            ),
+            (&["contract", "--availability"], "--survive"),
         ] {
             let message = refuse(arguments);
             assert!(message.contains(wanted), "{arguments:?}: {message}");

@@ -1,9 +1,17 @@
-//! `verdict replay`: the plan of an earlier run again, as often as asked.
+//! `verdict replay`: the plan of an earlier run again; several times, to tell how often it fails.
+
+use std::path::Path;
 
 use crate::cli::exit::Exit;
+use crate::cli::say::say;
 use crate::cli::{Flush, Keep, ReplayArgs, RunArgs};
+use crate::doctor;
+use crate::minimize::process::ProcessTrial;
+use crate::minimize::subject::Subject;
+use crate::minimize::trial::{Rate, measure};
+use crate::plan::Plan;
 
-/// The arguments of the runs that a replay stands for.
+/// The arguments of the run that a single replay stands for.
 pub fn as_run(arguments: &ReplayArgs) -> RunArgs {
     let plan = if arguments.run.is_dir() {
         arguments.run.join("plan.json")
@@ -27,12 +35,67 @@ pub fn as_run(arguments: &ReplayArgs) -> RunArgs {
     }
 }
 
-/// The plans to run: the same one `times` times.
-pub fn plans(arguments: &ReplayArgs) -> Result<Vec<crate::plan::Plan>, Exit> {
-    let plans = crate::cli::run::plans(&as_run(arguments))?;
-    Ok(plans
-        .into_iter()
-        .cycle()
-        .take(arguments.times as usize)
-        .collect())
+/// The plan to run, for a single replay.
+pub fn plans(arguments: &ReplayArgs) -> Result<Vec<Plan>, Exit> {
+    crate::cli::run::plans(&as_run(arguments))
+}
+
+/// Runs the plan as often as asked, each time in a process of its own, and prints how often it
+/// failed in the same way; the worst exit.
+pub fn replay(arguments: &ReplayArgs) -> Exit {
+    match prepare(&arguments.run, &arguments.results) {
+        Ok((subject, mut trial)) => {
+            say!("looking for {}", wanted(&subject));
+            let rate = measure(&mut trial, &subject.plan, arguments.times);
+            say!("{}", conclusion(rate, trial.is_interrupted()));
+            trial.worst
+        }
+        Err((exit, message)) => {
+            eprintln!("verdict: {message}");
+            exit
+        }
+    }
+}
+
+/// What is replayed, and by whom: below a new directory of `results`.
+pub(super) fn prepare(
+    run: &Path,
+    results: &Path,
+) -> Result<(Subject, ProcessTrial), (Exit, String)> {
+    let subject = Subject::read(run).map_err(|message| (Exit::Usage, message))?;
+    doctor::require_sandbox().map_err(|refusal| (Exit::MachineCannot, refusal.to_string()))?;
+    let time = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+    let work = results.join(format!("{time}-replay-{}", subject.plan.seed));
+    let broke = subject.broke.clone().unwrap_or_default();
+    let trial = ProcessTrial::new(broke, work.clone());
+    let refused = |error| {
+        (
+            Exit::Usage,
+            format!("cannot write {}: {error}", work.display()),
+        )
+    };
+    Ok((subject, trial.map_err(refused)?))
+}
+
+/// The failure that is looked for, in words.
+pub(super) fn wanted(subject: &Subject) -> String {
+    match subject.broke.as_deref() {
+        None => "any broken promise, for there is no verdict beside the plan".to_owned(),
+        Some([]) => "any broken promise, for the run broke none".to_owned(),
+        Some([first, others @ ..]) => {
+            let others = match others.len() {
+                0 => String::new(),
+                count => format!(" or {count} more that it broke"),
+            };
+            format!("{} ({}){others}", first.anomaly, first.shape)
+        }
+    }
+}
+
+fn conclusion(rate: Rate, is_interrupted: bool) -> String {
+    let early = if is_interrupted { ", interrupted" } else { "" };
+    format!(
+        "the same failure in {} of {} runs{early}: {rate}",
+        rate.same, rate.runs
+    )
 }

@@ -183,7 +183,8 @@ fn set(plan: &mut Plan, settings: &[String]) -> Result<(), String> {
         .map_err(|error| error.to_string())
 }
 
-fn mode(name: &str) -> Result<CommitMode, String> {
+/// The commit mode called `name`.
+pub(super) fn mode(name: &str) -> Result<CommitMode, String> {
     let names: Vec<&str> = CommitMode::ALL.iter().map(|mode| mode.name()).collect();
     let known = CommitMode::ALL.into_iter().find(|mode| mode.name() == name);
     known.ok_or_else(|| format!("no mode is called `{name}`; there are {}", names.join(", ")))

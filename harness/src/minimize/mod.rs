@@ -7,9 +7,12 @@
 //! Source: Zeller and Hildebrandt 2002 (ddmin); reference/faults.md §2.3.
 
 mod ddmin;
+pub mod process;
 mod reduce;
 pub mod search;
+pub mod subject;
 pub mod trial;
 
+pub use reduce::words;
 pub use search::{Needed, Outcome, minimize};
 pub use trial::{Rate, Seen, Trial, measure};

@@ -142,7 +142,20 @@ fn fold(value: Value, count: u64) -> Value {
 }
 
 /// The topics beside the plan's own.
-pub(super) fn topics(_search: &mut Search<'_>) {}
+pub(super) fn topics(search: &mut Search<'_>) {
+    let drawn = search.best.clone();
+    let all = &drawn.cluster.further_topics;
+    by_delta(
+        search,
+        all,
+        |topic| format!("topic {}", topic.name),
+        |kept| {
+            let mut plan = drawn.clone();
+            plan.cluster.further_topics = kept.to_vec();
+            plan
+        },
+    );
+}
 
 /// The faults that it takes.
 pub(super) fn faults(search: &mut Search<'_>) {
@@ -188,7 +201,7 @@ fn halve(search: &mut Search<'_>, number: usize) {
 }
 
 /// A fault in words.
-pub(super) fn words(fault: &ScheduledFault) -> String {
+pub fn words(fault: &ScheduledFault) -> String {
     let at = fault.at_ms as f64 / 1_000.0;
     let length = fault.for_ms as f64 / 1_000.0;
     let when = fault.when.as_ref();
