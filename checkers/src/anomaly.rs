@@ -30,6 +30,8 @@ pub enum Kind {
     IntNonmonotonicPoll,
     /// An acknowledged record that nobody read, not known to be lost.
     Unseen,
+    /// acks=all was answered with too few replicas alive.
+    AckedBelowMinIsr,
     /// Nobody's send was acknowledged for too long.
     Unavailable,
     /// A record that the group skipped for ever.
@@ -74,7 +76,7 @@ pub enum Class {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::LostWrite,
         Self::InconsistentOffsets,
         Self::Duplicate,
@@ -87,6 +89,7 @@ impl Kind {
         Self::IntPollSkip,
         Self::IntNonmonotonicPoll,
         Self::Unseen,
+        Self::AckedBelowMinIsr,
         Self::Unavailable,
         Self::GroupLost,
         Self::GroupDuplicate,
@@ -119,6 +122,7 @@ impl Kind {
             Self::IntPollSkip => "int-poll-skip",
             Self::IntNonmonotonicPoll => "int-nonmonotonic-poll",
             Self::Unseen => "unseen",
+            Self::AckedBelowMinIsr => "acked-below-min-isr",
             Self::Unavailable => "unavailable",
             Self::GroupLost => "group-lost",
             Self::GroupDuplicate => "group-duplicate",
@@ -160,6 +164,9 @@ impl Kind {
             Self::IntNonmonotonicPoll => "one poll returned records out of order or twice",
             Self::Unseen => {
                 "an acknowledged record was read by nobody, and nothing proves that it is lost"
+            }
+            Self::AckedBelowMinIsr => {
+                "an acknowledgement came while too few replicas were alive to be in sync"
             }
             Self::Unavailable => {
                 "somebody waited longer for an acknowledgement than is promised while a fault acts"

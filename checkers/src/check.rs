@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::anomaly::Kind;
 use crate::availability::availability;
+use crate::below_min_isr;
 use crate::contract::Contract;
 use crate::counts::counts;
 use crate::group::{self, Context, Groups, Share};
@@ -94,18 +95,22 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
     Verdict::of(contract, counts, checks, history.final_reads())
 }
 
-/// A checker of one partition: of its log, of the work of one group in it, or of how long its
-/// clients had to wait.
+/// A checker of one partition: of its log, of the work of one group in it, of how long its clients
+/// had to wait, or of what was acknowledged while replicas were down.
 #[derive(Clone, Copy)]
 enum Checker {
     Log(log::Check),
     Group(group::Check),
     Waiting,
+    Outage,
 }
 
 fn checker_of(kind: Kind) -> Checker {
     if kind == Kind::Unavailable {
         return Checker::Waiting;
+    }
+    if kind == Kind::AckedBelowMinIsr {
+        return Checker::Outage;
     }
     let of_log = log::check_of(kind).map(Checker::Log);
     let checker = of_log.or_else(|| group::check_of(kind).map(Checker::Group));
@@ -141,6 +146,10 @@ fn run(
                         for share in &shares {
                             check(share, findings);
                         }
+                    }
+                    Checker::Outage => {
+                        let (history, settings) = (context.history, &contract.settings);
+                        below_min_isr::check(history, &partition.key, settings, findings);
                     }
                     Checker::Waiting => {
                         let key = &partition.key;

@@ -11,6 +11,7 @@ pub mod contract;
 pub mod history;
 pub mod verdict;
 
+mod below_min_isr;
 mod check;
 mod counts;
 mod group;

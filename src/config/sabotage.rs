@@ -8,6 +8,8 @@
 pub enum Sabotage {
     /// The leader answers acks=all as soon as its own log has the batch.
     AckBeforeReplication,
+    /// acks=all is refused as soon as any replica is out of sync.
+    RefuseBelowFullIsr,
     /// A restarted replica truncates its log to its checkpointed high watermark.
     TruncateToHighWatermarkOnRestart,
     /// The leader ignores the epochs in a fetch and never reports divergence.
@@ -58,8 +60,9 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Every planted bug.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::AckBeforeReplication,
+        Self::RefuseBelowFullIsr,
         Self::TruncateToHighWatermarkOnRestart,
         Self::IgnoreLeaderEpochInFetch,
         Self::NoDuplicateWindowAfterFailover,
@@ -89,6 +92,7 @@ impl Sabotage {
     pub const fn name(self) -> &'static str {
         match self {
             Self::AckBeforeReplication => "ack-before-replication",
+            Self::RefuseBelowFullIsr => "refuse-below-full-isr",
             Self::TruncateToHighWatermarkOnRestart => "truncate-to-high-watermark-on-restart",
             Self::IgnoreLeaderEpochInFetch => "ignore-leader-epoch-in-fetch",
             Self::NoDuplicateWindowAfterFailover => "no-duplicate-window-after-failover",
@@ -123,6 +127,7 @@ impl Sabotage {
     /// One line that says what the bug does.
     pub const fn description(self) -> &'static str {
         match self {
+            Self::RefuseBelowFullIsr => "acks=all is refused as soon as any replica is out of sync",
             Self::AckBeforeReplication => "acks=all answers after the leader's own append",
             Self::TruncateToHighWatermarkOnRestart => {
                 "a restarted replica cuts its log at the checkpointed high watermark"

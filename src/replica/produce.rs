@@ -67,10 +67,18 @@ impl LeaderState {
             return Err(ErrorCode::InvalidRecord);
         }
         let isr_len = self.partition.committed().isr.len();
-        if request.acks == Acks::All && isr_len < self.effective_min_isr(core) {
+        if request.acks == Acks::All && isr_len < self.required_isr(core) {
             return Err(ErrorCode::NotEnoughReplicas);
         }
         Ok(())
+    }
+
+    /// In-sync replicas without which acks=all is refused.
+    fn required_isr(&self, core: &Core) -> usize {
+        if sabotage::planted(Sabotage::RefuseBelowFullIsr) {
+            return self.replicas.len();
+        }
+        self.effective_min_isr(core)
     }
 
     fn wait(

@@ -14,9 +14,11 @@ fn forbidden(settings: &Settings, faults: &[FaultClass], nodes: usize) -> Vec<Ki
     of_logs.filter(promised).collect()
 }
 
-/// Those that do not depend on time.
+const ALONE: [Kind; 2] = [Kind::Unavailable, Kind::AckedBelowMinIsr];
+
+/// Those that do not depend on time, nor on acks alone.
 fn kinds_of_logs() -> impl Iterator<Item = Kind> {
-    let is_of_logs = |kind: &Kind| !kind.is_of_groups() && *kind != Kind::Unavailable;
+    let is_of_logs = |kind: &Kind| !kind.is_of_groups() && !ALONE.contains(kind);
     Kind::ALL.into_iter().filter(is_of_logs)
 }
 
@@ -84,6 +86,34 @@ fn waiting_is_bounded_only_where_disks_hang_and_nothing_else_happens() {
         &[FaultClass::DiskStall, FaultClass::Network]
     ));
     assert!(!promised(&Settings::default(), &[FaultClass::DiskStall]));
+}
+
+#[test]
+fn waiting_is_bounded_while_no_more_brokers_are_down_than_are_tolerated() {
+    for copies in 1..=3_u32 {
+        for in_sync in 1..=3_u32 {
+            for down in 1..=3_u32 {
+                let settings = Settings {
+                    replication_factor: copies,
+                    min_insync_replicas: in_sync,
+                    available_within_ms: Some(5_000),
+                    ..Settings::default()
+                };
+                let nodes = (1..=down).map(|id| format!("n{id}"));
+                let contract = Contract::new(settings).after(FaultClass::ProcessCrash, nodes);
+                let promised = contract.promise(Kind::Unavailable);
+                let is_tolerated = down + in_sync <= copies;
+                assert_eq!(
+                    promised.forbidden, is_tolerated,
+                    "{copies}, {in_sync}, {down} down"
+                );
+                assert!(contract.promise(Kind::AckedBelowMinIsr).forbidden);
+                assert!(contract.promise(Kind::FailedSendRead).forbidden);
+                let cut = contract.after(FaultClass::Network, ["n1".to_owned()]);
+                assert!(!cut.promise(Kind::Unavailable).forbidden, "more happened");
+            }
+        }
+    }
 }
 
 #[test]

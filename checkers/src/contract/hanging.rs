@@ -27,7 +27,7 @@ pub(super) fn together(history: &History) -> Option<String> {
                     hanging.remove(over);
                 }
             }
-            Phase::Prove | Phase::Vacuous | Phase::Heal => {}
+            Phase::Act | Phase::End | Phase::Prove | Phase::Vacuous | Phase::Heal => {}
         }
         let nodes: BTreeSet<&str> = hanging.iter().flat_map(|event| event.nodes()).collect();
         if nodes.len() > 1 {

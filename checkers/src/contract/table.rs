@@ -251,6 +251,27 @@ pub(super) const PROMISES: &[Promised] = &[
         clauses: ACKNOWLEDGED,
     },
     Promised {
+        words: "Nothing is acknowledged below min.insync.replicas",
+        kinds: &[Kind::AckedBelowMinIsr],
+        clauses: &[
+            free(
+                ACKS_ZERO,
+                "acks=0 does not wait for any broker",
+                "Kafka: acks",
+            ),
+            free(
+                ACKS_ONE,
+                "acks=1 does not wait for the followers",
+                "Kafka: acks",
+            ),
+            kept(
+                OTHERWISE,
+                "acks=all waits for {copies} replicas or is refused, whoever is down",
+                "Kafka: min.insync.replicas; KIP-966",
+            ),
+        ],
+    },
+    Promised {
         words: "An offset keeps its record",
         kinds: &[Kind::InconsistentOffsets],
         clauses: given_acknowledged!(

@@ -99,6 +99,10 @@ pub enum FaultClass {
 pub enum Phase {
     /// The fault begins.
     Inject,
+    /// What it does is done: told by faults that kill, beside `inject`, which comes before.
+    Act,
+    /// It is about to end: told by the same faults.
+    End,
     /// Its effect was observed.
     Prove,
     /// It had no effect that could be observed.

@@ -144,6 +144,10 @@ pub struct DiskSample {
 pub enum Step {
     /// It acts from now on, on these nodes or clients.
     Injected(Vec<Endpoint>),
+    /// What it does is done.
+    Acting,
+    /// It is about to be healed.
+    Ending,
     /// What it does to disks; every 250 ms while it acts on any, and when it is healed.
     Acts(Vec<DiskSample>),
     /// It acts no longer; what it did, as [`Fault::detail`] tells.
@@ -177,11 +181,13 @@ pub async fn run_fault(
     let injected = fault.inject(arena).await;
     let effect = match injected {
         Ok(()) => {
+            on_step(Step::Acting);
             act(fault.as_mut(), arena, hold, on_step).await;
             fault.prove_effect(arena).await
         }
         Err(reason) => Effect::Vacuous(reason),
     };
+    on_step(Step::Ending);
     let healed = fault.heal(arena).await;
     tell_disks(fault.as_mut(), arena, on_step);
     on_step(Step::Healed(effect.clone(), fault.detail()));

@@ -24,6 +24,7 @@ pub mod profile;
 mod promised;
 pub mod schedule;
 pub mod script;
+mod tolerance;
 pub mod topics;
 mod validate;
 mod validate_damage;

@@ -8,7 +8,7 @@ use checkers::history::{Acks as HistoryAcks, FaultClass, GroupSettings, OffsetsT
 use crate::disk::rule::DiskAction;
 use crate::nemesis::{FaultSpec, Target};
 use crate::plan::disk::STALL_TIMEOUT;
-use crate::plan::{ClusterPlan, GroupPlan, Plan, ScheduledFault, TopicPlan};
+use crate::plan::{ClusterPlan, GroupPlan, Plan, ScheduledFault, TopicPlan, tolerance};
 use crate::run::faults::class;
 use crate::worker::protocol::Acks;
 
@@ -60,13 +60,17 @@ impl Plan {
 
 impl Plan {
     /// How long a partition may acknowledge nothing while the faults of the plan act. Only
-    /// promised if one node's log directories hang at a time, and the others may go on without it:
-    /// there are more copies than min.insync.replicas, and some other one is in sync. A directory
+    /// promised if no more brokers are down than are tolerated, or if one node's log directories
+    /// hang at a time, and the others may go on without it: there are more copies than
+    /// min.insync.replicas, and some other one is in sync. A directory
     /// that is slow, but completes operations, is not given up, and how long it takes depends on
     /// how much it is asked for. A run of several topics is about losses, not about waiting.
     fn available_within_ms(&self) -> Option<u64> {
         if self.has_several_topics() {
             return None;
+        }
+        if let Some(bound) = tolerance::available_within_ms(self) {
+            return Some(bound);
         }
         let hangs = |fault: &ScheduledFault| {
             let is_spared = !matches!(

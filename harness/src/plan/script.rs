@@ -10,7 +10,7 @@ mod disk;
 pub mod named;
 
 use crate::nemesis::{FaultSpec, PartitionShape, Target};
-use crate::plan::{ClusterPlan, ScheduledFault, schedule};
+use crate::plan::{ClusterPlan, ScheduledFault, schedule, tolerance};
 
 /// The session timeout of a broker whose settings do not name one, in milliseconds (Kafka's).
 const SESSION_MS_DEFAULT: u64 = 9_000;
@@ -63,6 +63,10 @@ pub enum Script {
     CorruptFollowerThenElect,
     /// A node loses its power, and dies or loses its power again while it recovers.
     FaultDuringRecovery,
+    /// As many replicas of a partition are killed as are tolerated: the others go on.
+    WithinTolerance,
+    /// One more is killed: acks=all is refused, and nothing is appended.
+    BeyondTolerance,
     /// The fsyncs of all disks lie, and then all nodes lose their power.
     LyingDisks,
 }
@@ -122,6 +126,8 @@ impl Script {
                     },
                 )]
             }
+            Self::WithinTolerance => tolerance::scene(rng, cluster, at_ms, false),
+            Self::BeyondTolerance => tolerance::scene(rng, cluster, at_ms, true),
             _ => disk::scene(self, rng, cluster, at_ms),
         };
         scene.sort_by_key(|fault| fault.at_ms);

@@ -47,6 +47,10 @@ const FAMILIES: &[(&str, &[Kind])] = &[
     ),
     ("In the end everything is readable", &[Kind::Unseen]),
     (
+        "Nothing is acknowledged below min.insync.replicas",
+        &[Kind::AckedBelowMinIsr],
+    ),
+    (
         "Nobody waits too long for an acknowledgement",
         &[Kind::Unavailable],
     ),

@@ -36,7 +36,7 @@ pub(super) fn examined(kind: Kind, counts: &Counts) -> String {
                 (counts.partitions, "partition"),
             ]
         }
-        Kind::Unavailable => &[
+        Kind::Unavailable | Kind::AckedBelowMinIsr => &[
             (counts.acknowledged, "acknowledged record"),
             (counts.partitions, "partition"),
         ],

@@ -94,6 +94,7 @@ fn take_in(row: &mut FaultRow, time: u64, fault: &NemesisEvent) {
             row.is_effective = false;
             row.proof = format!("vacuous: {}", evidence(fault));
         }
+        Phase::Act | Phase::End => {}
         Phase::Heal => row.until = Some(time),
         Phase::Recovered => {
             row.recovered = Some(time);

@@ -229,6 +229,8 @@ impl FaultLog {
                     detail,
                 );
             }
+            Step::Acting => self.outage(number, spec, FaultPhase::Act, &nodes),
+            Step::Ending => self.outage(number, spec, FaultPhase::End, &nodes),
             Step::Acts(disks) => self.events.append(What::Disks { number, disks }),
             Step::Healed(effect, more) => {
                 let phase = match effect {
@@ -259,6 +261,16 @@ impl FaultLog {
                 self.events
                     .note(format!("fault {number} ({}): {reason}", spec.name()));
             }
+        }
+    }
+
+    /// Tells between which lines of the history the killed replicas of a partition were gone.
+    fn outage(&self, number: usize, spec: &FaultSpec, phase: FaultPhase, nodes: &[Endpoint]) {
+        if let Some(partition) = spec.target().replicas_of()
+            && class(spec) == FaultClass::ProcessCrash
+        {
+            let detail = json!({ "replicas-of": partition.as_str() });
+            self.record(number, spec, phase, json!(short_names(nodes)), detail);
         }
     }
 

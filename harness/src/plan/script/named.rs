@@ -48,6 +48,8 @@ pub enum Setup {
     DisksOneInSync,
     /// The same as `Disks`, and brokers that soon give up a disk that hangs.
     ImpatientDisks,
+    /// Five nodes, so that two may be down and a majority still elects, and one partition.
+    FiveBrokers,
     /// Five nodes, as many copies, three of which must be in sync.
     FiveNodes,
 }
@@ -163,6 +165,18 @@ pub const SCRIPTS: &[NamedScript] = &[
         Setup::Plain,
     ),
     plain(
+        "brokers-down-within-tolerance",
+        "so many replicas are down as are tolerated: acks=all is served",
+        Script::WithinTolerance,
+        Setup::FiveBrokers,
+    ),
+    plain(
+        "brokers-down-beyond-tolerance",
+        "one more replica is down: acks=all is refused, and nothing is appended",
+        Script::BeyondTolerance,
+        Setup::FiveBrokers,
+    ),
+    plain(
         "all-down",
         "every node is killed at the same moment",
         Script::AllDown,
@@ -240,7 +254,7 @@ const STREAM: u64 = 1 << 42;
 
 impl Setup {
     fn has_disks(self) -> bool {
-        !matches!(self, Self::Plain | Self::Group)
+        !matches!(self, Self::Plain | Self::Group | Self::FiveBrokers)
     }
 
     fn fit(self, seed: u64, cluster: &mut ClusterPlan) {
@@ -249,6 +263,10 @@ impl Setup {
         }
         if self == Self::DisksOneInSync {
             cluster.min_insync_replicas = 1;
+        }
+        if self == Self::FiveBrokers {
+            cluster.nodes = 5;
+            cluster.partitions = 1;
         }
         if self == Self::FiveNodes {
             cluster.nodes = 5;
