@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, FetchRequest, ProduceRequest, RequestKind, ResponseKind,
-    TopicName,
+    ApiKey, CreateTopicsRequest, FetchRequest, FindCoordinatorRequest, OffsetCommitRequest,
+    ProduceRequest, RequestKind, ResponseKind, TopicName,
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
-    fetch_request, produce_request,
+    fetch_request,
+    offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+    produce_request,
 };
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
@@ -268,6 +270,36 @@ fn a_metadata_directory_without_partitions_is_checkpointed() {
     let is_checkpoint =
         |request: &DiskRequest| matches!(request, DiskRequest::CheckpointHighWatermarks { .. });
     assert!(alone.disk.iter().any(|(_, request)| is_checkpoint(request)));
+}
+
+/// KIP-211: until version 4 the request says how long its offsets are kept.
+#[test]
+fn a_commit_of_an_old_client_expires_as_it_says() {
+    let mut alone = Alone::serving();
+    alone.create_topic(&[]);
+    let find = FindCoordinatorRequest::default().with_key(StrBytes::from_static_str("g"));
+    alone.request(ApiKey::FindCoordinator, 2, find);
+    while alone.broker.image.topics().named(OFFSETS_TOPIC).is_none() {
+        alone.pass();
+    }
+    let now = alone.now.wall_millis;
+    for (retention, expected) in [(60_000, Some(now + 60_000)), (0, Some(now)), (-1, None)] {
+        let partition = OffsetCommitRequestPartition::default().with_committed_offset(5);
+        let commit = OffsetCommitRequestTopic::default()
+            .with_name(topic())
+            .with_partitions(vec![partition]);
+        let body = OffsetCommitRequest::default()
+            .with_group_id(StrBytes::from_static_str("g").into())
+            .with_generation_id_or_member_epoch(-1)
+            .with_retention_time_ms(retention)
+            .with_topics(vec![commit]);
+        let committed = alone.request(ApiKey::OffsetCommit, 3, body);
+        assert!(alone.answers.contains_key(&committed));
+        let partition = alone.broker.offsets_partition("g");
+        let offsets = alone.broker.groups.coordinator.committed(partition, "g");
+        let name = TopicPartition::new("t", 0);
+        assert_eq!(offsets.unwrap()[&name].expire_millis, expected);
+    }
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub(super) const NOW: Now = Now {
 /// A broker and its disk; what it sends is kept.
 pub(super) struct Rig {
     pub(super) broker: Broker,
+    pub(super) disks: Vec<MemoryDisk>,
     directories: Vec<LogDirectory<MemoryDisk>>,
     image: MetadataImage,
     pub(super) sent: Vec<PeerRequest>,
@@ -58,14 +59,16 @@ impl Rig {
             "controller.quorum.voters=1@127.0.0.1:19092,2@127.0.0.1:19093,3@127.0.0.1:19094",
         ];
         let settings = Settings::parse("", &pairs).unwrap();
-        let (mut directories, mut ids) = (Vec::new(), Vec::new());
+        let (mut disks, mut directories, mut ids) = (Vec::new(), Vec::new(), Vec::new());
         for (path, id) in settings.log_dirs.iter().zip(9..) {
             let identity = DirectoryIdentity {
                 cluster_id: settings.cluster_id.clone(),
                 node_id: OWN,
                 new_directory_id: Uuid::from_u128(id),
             };
-            let opened = LogDirectory::open(MemoryDisk::default(), path.clone(), &identity);
+            let disk = MemoryDisk::default();
+            let opened = LogDirectory::open(disk.clone(), path.clone(), &identity);
+            disks.push(disk);
             let (directory, found) = opened.unwrap();
             directories.push(directory);
             ids.push(DirectoryStart {
@@ -83,6 +86,7 @@ impl Rig {
         };
         let mut rig = Self {
             broker: Broker::new(NOW, startup).unwrap(),
+            disks,
             directories,
             image: MetadataImage::empty(),
             sent: Vec::new(),

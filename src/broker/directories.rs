@@ -4,7 +4,8 @@
 //! offline and online again, heartbeats that say so. Invariants: a directory that failed does
 //! nothing before the process ends; one that stalled is used again only when it was opened anew
 //! and the controller has taken its leaderships away, so that nobody leads on in an epoch of which
-//! he may have lost the end (KIP-966); without its metadata directory the node ends. Source: KIP-112, KIP-858; that a stalled directory counts as offline is ours.
+//! he may have lost the end (KIP-966); without its metadata directory the node ends.
+//! Source: KIP-112, KIP-858; that a stalled directory counts as offline is ours.
 
 use std::collections::VecDeque;
 

@@ -52,7 +52,8 @@ impl Coordinator {
                 leader_epoch: commit.leader_epoch,
                 metadata: commit.metadata,
                 commit_millis: now.wall_millis,
-                expire_millis: None,
+                expire_millis: commit.expire_millis,
+                topic_id: commit.topic_id,
             };
             records.push((
                 offset_commit_key(&group_id, &name),

@@ -5,7 +5,6 @@
 //! subscribes to the topic. Never amid a rebalance (KAFKA-13636). Source: KIP-211.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::Coordinator;
 use super::records::offset_commit_key;
@@ -46,6 +45,25 @@ impl Coordinator {
         }
     }
 
+    /// Drops the offsets that groups of `partition` have for incarnations of topics that are gone.
+    pub fn keep_offsets(
+        &mut self,
+        partition: i32,
+        is_of_a_topic: impl Fn(&TopicPartition, &CommittedOffset) -> bool,
+    ) {
+        let groups = self.groups.values();
+        let groups = groups.filter(|group| group.partition == partition);
+        let gone = groups.map(|group| {
+            let gone = group.offsets.iter();
+            let gone = gone.filter(|(name, offset)| !is_of_a_topic(name, offset));
+            let gone = gone.map(|(name, _)| name.clone()).collect();
+            (group.id.clone(), gone)
+        });
+        for (group_id, gone) in gone.collect::<Vec<_>>() {
+            self.drop_offsets(&group_id, gone);
+        }
+    }
+
     /// Drops the offsets of `topics` in the groups of one partition, or of all.
     pub(super) fn drop_topics(&mut self, partition: Option<i32>, topics: &[&str]) {
         let groups = self.groups.values();
@@ -55,14 +73,6 @@ impl Coordinator {
             gone.retain(|name| topics.contains(&&*name.topic));
             self.drop_offsets(&group_id, gone.into_iter().collect());
         }
-    }
-
-    /// The topics for which groups of `partition` have committed offsets.
-    pub fn committed_topics(&self, partition: i32) -> BTreeSet<Arc<str>> {
-        let groups = self.groups.values();
-        let groups = groups.filter(|group| group.partition == partition);
-        let names = groups.flat_map(|group| group.offsets.keys());
-        names.map(|name| Arc::clone(&name.topic)).collect()
     }
 
     fn drop_offsets(&mut self, group_id: &str, partitions: Vec<TopicPartition>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::id::TopicPartition;
+use crate::id::{TopicId, TopicPartition};
 use crate::offset::{LeaderEpoch, Offset};
 
 /// Names a request between the broker and the coordinator; chosen by the broker.
@@ -137,6 +137,11 @@ pub struct CommitOffset {
     pub leader_epoch: Option<LeaderEpoch>,
     /// Free text of the application.
     pub metadata: String,
+    /// The incarnation of the topic that it belongs to, if known.
+    pub topic_id: Option<TopicId>,
+    /// When it expires in milliseconds since the Unix epoch, if the client says so (versions 2 to
+    /// 4); by default as the group does (KIP-211).
+    pub expire_millis: Option<i64>,
 }
 
 /// OffsetDelete (KIP-496).

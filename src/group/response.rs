@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::error::ErrorCode;
 use crate::group::request::RequestId;
-use crate::id::TopicPartition;
+use crate::id::{TopicId, TopicPartition};
 use crate::offset::{LeaderEpoch, Offset};
 
 /// What the broker must do for the coordinator.
@@ -112,6 +112,8 @@ pub struct CommittedOffset {
     pub commit_millis: i64,
     /// When it expires, where an old client said so (record version 1).
     pub expire_millis: Option<i64>,
+    /// The incarnation of the topic that it belongs to, if known (record version 4).
+    pub topic_id: Option<TopicId>,
 }
 
 /// A group as DescribeGroups shows it.

@@ -6,7 +6,7 @@
 //! leader before. It is served when all of that is committed.
 //! Source: Kafka's `CoordinatorLoaderImpl`, KAFKA-9065 (holes at the end).
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -15,7 +15,9 @@ use crate::broker::Broker;
 use crate::broker::disk_events::DiskPurpose;
 use crate::broker::partition::PartitionKey;
 use crate::config::sabotage::{Sabotage, planted};
+use crate::group::CommittedOffset;
 use crate::id::TopicPartition;
+use crate::metadata::MetadataImage;
 use crate::offset::{LeaderEpoch, Offset};
 use crate::record::Batches;
 use crate::replica::RoleName;
@@ -24,6 +26,8 @@ use crate::time::Now;
 
 /// Bytes that are read at once; Kafka's `offsets.load.buffer.size`.
 const READ_BYTES: usize = 5 << 20;
+/// The pause before a read is repeated for which there was no descriptor.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// A part of a load that is being read.
 #[derive(Clone, Debug)]
@@ -107,6 +111,11 @@ impl Broker {
         let batches = match result {
             Ok(DiskReply::Read { batches }) => batches,
             Ok(_) => return,
+            Err(error) if error.is_no_space() => {
+                warn!(partition = %read.partition.name, %error, "groups are loaded later");
+                let reads = self.groups.loads_to_retry.entry(now.time + RETRY);
+                return reads.or_default().push(read);
+            }
             Err(error) => {
                 warn!(partition = %read.partition.name, %error, "groups are not loaded");
                 return self.groups.coordinator.unload(partition, epoch);
@@ -178,10 +187,39 @@ impl Broker {
     /// The last leader may not have lived to delete the offsets of a topic that went. A topic that
     /// was committed for existed before this leadership began, so this broker knew of it.
     fn drop_offsets_of_gone_topics(&mut self, partition: i32) {
-        let topics = self.groups.coordinator.committed_topics(partition);
-        let exists = |topic: &Arc<str>| self.image.topics().named(topic).is_some();
-        let gone: Vec<_> = topics.into_iter().filter(|topic| !exists(topic)).collect();
-        let gone: Vec<&str> = gone.iter().map(|topic| &**topic).collect();
-        self.groups.coordinator.topics_deleted(&gone);
+        let image = &self.image;
+        let is_of_a_topic =
+            |name: &TopicPartition, offset: &CommittedOffset| is_of_topic(image, name, offset);
+        self.groups
+            .coordinator
+            .keep_offsets(partition, is_of_a_topic);
     }
+
+    /// Whether an offset was committed for the topic that has the name now: one that got it again
+    /// inherits nothing (KAFKA-19154).
+    pub(in crate::broker) fn is_of_present_topic(
+        &self,
+        name: &TopicPartition,
+        offset: &CommittedOffset,
+    ) -> bool {
+        is_of_topic(&self.image, name, offset)
+    }
+
+    /// Reads on where the disk had no descriptor for it.
+    pub(in crate::broker) fn retry_loads(&mut self, now: Now) {
+        while let Some(entry) = self.groups.loads_to_retry.first_entry()
+            && *entry.key() <= now.time
+        {
+            for read in entry.remove() {
+                if self.is_loading(&read) {
+                    self.read_on(read);
+                }
+            }
+        }
+    }
+}
+
+fn is_of_topic(image: &MetadataImage, name: &TopicPartition, offset: &CommittedOffset) -> bool {
+    let topic = image.topics().named(&name.topic);
+    topic.is_some_and(|topic| offset.topic_id.is_none_or(|id| id == topic.id()))
 }

@@ -47,6 +47,8 @@ pub(super) struct Groups {
     outcomes: VecDeque<(u64, Result<(), ErrorCode>)>,
     /// Partitions that were read to their end, until that is committed.
     read_to_end: BTreeMap<i32, LoadRead>,
+    /// Reads for which the disk had no descriptor, by when they are repeated.
+    loads_to_retry: BTreeMap<Time, Vec<LoadRead>>,
     is_creating_topic: bool,
 }
 
@@ -59,12 +61,18 @@ impl Groups {
             writes: BTreeMap::new(),
             outcomes: VecDeque::new(),
             read_to_end: BTreeMap::new(),
+            loads_to_retry: BTreeMap::new(),
             is_creating_topic: false,
         }
     }
 
     pub(super) fn next_timeout(&self) -> Option<Time> {
-        self.coordinator.next_timeout()
+        let retry_at = self.loads_to_retry.keys().next().copied();
+        self.coordinator
+            .next_timeout()
+            .into_iter()
+            .chain(retry_at)
+            .min()
     }
 }
 
@@ -116,6 +124,7 @@ impl Broker {
 
     pub(super) fn groups_timeout(&mut self, now: Now) {
         self.groups.coordinator.handle_timeout(now);
+        self.retry_loads(now);
     }
 
     /// Lets the coordinator and the log act on each other. Whether anything happened.

@@ -30,7 +30,14 @@ impl Broker {
         body: OffsetCommitRequest,
     ) {
         let (mut partitions, mut offsets) = (Vec::new(), Vec::new());
+        // Versions 2 to 4; -1 leaves it to the group (KIP-211).
+        let retention = Some(body.retention_time_ms).filter(|retention| *retention >= 0);
         for topic in body.topics {
+            let topic_id = self
+                .image
+                .topics()
+                .named(&topic.name)
+                .map(|topic| topic.id());
             for commit in topic.partitions {
                 let name = self.partition_name(&topic.name, commit.partition_index);
                 if !self.partition_exists(&name) {
@@ -45,6 +52,8 @@ impl Broker {
                         offset: commit.committed_offset,
                         leader_epoch: (epoch >= 0).then_some(epoch),
                         metadata: metadata.to_string(),
+                        topic_id,
+                        expire_millis: retention.map(|retention| now.wall_millis + retention),
                     },
                 ));
                 partitions.push((name, None));

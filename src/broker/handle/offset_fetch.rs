@@ -58,7 +58,8 @@ impl Broker {
 
     fn find_offsets(&self, now: Now, group_id: &str, asked: Asked) -> Result<Found, ErrorCode> {
         let partition = self.served_partition(now, group_id);
-        let offsets = self.groups.coordinator.committed(partition, group_id)?;
+        let mut offsets = self.groups.coordinator.committed(partition, group_id)?;
+        offsets.retain(|name, offset| self.is_of_present_topic(name, offset));
         let Some(asked) = asked else {
             let mut topics: BTreeMap<&str, Vec<_>> = BTreeMap::new();
             for (name, offset) in offsets {

@@ -85,13 +85,22 @@ pub(super) fn compact_bytes(input: &mut Bytes) -> Result<Bytes, RecordError> {
 
 /// Walks over tagged fields.
 pub(super) fn skip_tags(input: &mut Bytes) -> Result<(), RecordError> {
+    tag(input, u32::MAX).map(|_| ())
+}
+
+/// Walks over tagged fields and picks one.
+pub(super) fn tag(input: &mut Bytes, wanted: u32) -> Result<Option<Bytes>, RecordError> {
     let count = unsigned_varint(input)?;
+    let mut found = None;
     for _ in 0..count {
-        unsigned_varint(input)?;
+        let tag = unsigned_varint(input)?;
         let length = unsigned_varint(input)? as usize;
-        take(input, length)?;
+        let value = take(input, length)?;
+        if tag == wanted {
+            found = Some(value);
+        }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Appends a text; the coordinator refuses longer ones before.
@@ -107,6 +116,28 @@ pub(super) fn put_nullable_string(out: &mut Vec<u8>, text: Option<&str>) {
         None => out.put_i16(-1),
         Some(text) => put_string(out, text),
     }
+}
+
+fn put_unsigned_varint(out: &mut Vec<u8>, mut value: u32) {
+    while value > 0x7f {
+        out.put_u8((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.put_u8(value as u8);
+}
+
+/// Appends a text of a flexible version.
+pub(super) fn put_compact_string(out: &mut Vec<u8>, text: &str) {
+    put_unsigned_varint(out, text.len() as u32 + 1);
+    out.put_slice(text.as_bytes());
+}
+
+/// Appends tagged fields: just this one.
+pub(super) fn put_tag(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
+    put_unsigned_varint(out, 1);
+    put_unsigned_varint(out, tag);
+    put_unsigned_varint(out, value.len() as u32);
+    out.put_slice(value);
 }
 
 /// Appends bytes.

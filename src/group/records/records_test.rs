@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::id::TopicPartition;
+use crate::id::{TopicId, TopicPartition};
 
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text
@@ -14,6 +14,12 @@ fn hex(text: &str) -> Vec<u8> {
     digits.chunks(2).map(pair).collect()
 }
 
+fn topic_id() -> TopicId {
+    TopicId(uuid::Uuid::from_u128(
+        0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
+    ))
+}
+
 fn offset() -> CommittedOffset {
     CommittedOffset {
         offset: 258,
@@ -21,6 +27,7 @@ fn offset() -> CommittedOffset {
         metadata: "m".into(),
         commit_millis: 1_000,
         expire_millis: None,
+        topic_id: None,
     }
 }
 
@@ -43,6 +50,35 @@ fn an_offset_is_laid_out_as_kafka_lays_it_out() {
             value
         }
     );
+}
+
+/// Versions 1 and 4: with an expiry of its own, or with the topic's incarnation.
+#[test]
+fn the_version_of_an_offset_is_that_of_what_it_says() {
+    let expiring = CommittedOffset {
+        leader_epoch: None,
+        expire_millis: Some(2_000),
+        ..offset()
+    };
+    let identified = CommittedOffset {
+        topic_id: Some(topic_id()),
+        ..offset()
+    };
+    for (offset, expected) in [
+        (
+            expiring,
+            "0001 0000000000000102 0001 6d 00000000000003e8 00000000000007d0",
+        ),
+        (
+            identified,
+            "0004 0000000000000102 00000007 02 6d 00000000000003e8 01 00 10 \
+             00112233445566778899aabbccddeeff",
+        ),
+    ] {
+        let value = encode_offset(&offset);
+        assert_eq!(value, hex(expected));
+        assert_eq!(offset_commit::decode_offset(value), Ok(offset));
+    }
 }
 
 #[test]
@@ -73,7 +109,10 @@ fn offsets_of_all_versions_read() {
         (
             "0004 0000000000000102 00000007 02 6d 00000000000003e8 01 00 10 \
              00112233445566778899aabbccddeeff",
-            &offset(),
+            &CommittedOffset {
+                topic_id: Some(topic_id()),
+                ..offset()
+            },
         ),
     ] {
         let read = offset_commit::decode_offset(hex(value).into());

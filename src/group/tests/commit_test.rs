@@ -84,6 +84,7 @@ fn metadata_that_is_too_long_fails_its_partition_alone() {
         offset: 9,
         leader_epoch: Some(3),
         metadata: "x".repeat(4_097),
+        ..CommitOffset::default()
     };
     let t1 = TopicPartition::new("t", 1);
     request.offsets.push((t1.clone(), long));

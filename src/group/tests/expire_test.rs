@@ -73,6 +73,21 @@ fn kip211_topics_without_subscribers_expire_under_members() {
     );
 }
 
+/// A client of OffsetCommit 2 to 4 says how long its offsets are to be kept.
+#[test]
+fn kip211_an_offset_with_an_expiry_of_its_own_goes_then() {
+    let mut desk = desk();
+    let mut request = commit(member("", -1), 7);
+    request.offsets[0].1.expire_millis = Some(desk.now().wall_millis + 10_000);
+    desk.send(GroupRequest::Commit(request));
+    desk.settle(Ok(()));
+    desk.pass(8_000);
+    assert!(desk.writes.is_empty());
+    desk.pass(4_000);
+    desk.settle_all();
+    assert_eq!((desk.committed(&t0()), desk.state()), (None, "Dead"));
+}
+
 #[test]
 fn kafka13636_nothing_expires_amid_a_rebalance() {
     let mut desk = desk();
