@@ -8,8 +8,8 @@ use checkers::anomaly::Kind;
 use checkers::history::{Acks, FaultClass, Settings};
 use checkers::verdict::{Check, Verdict};
 
-use crate::report::checks;
 use crate::report::words::{count, shortened};
+use crate::report::{checks, rows};
 use crate::run::summary::{Liveness, Summary};
 
 /// One family of promises.
@@ -183,11 +183,11 @@ pub(super) fn conditions(summary: &Summary) -> String {
         [one] => (*one).to_owned(),
         [all @ .., last] => format!("{} and {last}", all.join(", ")),
     };
-    let configured = if summary.rows.is_empty() {
-        settings(&summary.verdict.settings)
-    } else {
+    let configured = if rows::has_several(summary) {
         let rows = count(summary.rows.len() as u64, "row");
-        format!("Of {rows} of the matrix, each on a topic of its own: see the rows below")
+        format!("{rows} of the matrix, each on a topic of its own; this is their sum")
+    } else {
+        settings(&summary.verdict.settings)
     };
     format!("{configured}. What happened to it: {happened}.")
 }

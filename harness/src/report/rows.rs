@@ -40,8 +40,11 @@ pub(super) const NUMBERS: [&str; 6] = [
     "longest silence",
 ];
 
-/// The rows; none for a run of one topic.
+/// The rows; none for a run of one topic, which the rest of the page is about.
 pub(super) fn rows(plan: &Plan, summary: &Summary) -> Vec<Row> {
+    if !has_several(summary) {
+        return Vec::new();
+    }
     let seen = |fault: &FaultSummary| FaultSeen {
         name: fault.name.clone(),
         seen: fault.was_seen(),
@@ -60,6 +63,11 @@ pub(super) fn rows(plan: &Plan, summary: &Summary) -> Vec<Row> {
     summary.rows.iter().map(row).collect()
 }
 
+/// Whether the run covered several rows, so that the page tells them apart.
+pub(super) fn has_several(summary: &Summary) -> bool {
+    summary.rows.len() > 1
+}
+
 fn row(judged: Judged<'_>) -> Row {
     let (outcome, cell) = (judged.outcome, cell::judged(judged));
     let (mark, tone) = look(cell.state);
@@ -69,7 +77,7 @@ fn row(judged: Judged<'_>) -> Row {
         mark,
         state: cell.state.words(),
         tone,
-        because: shortened(&cell.because, 300),
+        because: shortened(&cell.because, 200),
         numbers: [
             thousands(outcome.verdict.counts.acknowledged),
             thousands(cell.lost),

@@ -189,7 +189,6 @@ fn summary(plan: &Plan, history: &str) -> Summary {
         deaths: Vec::new(),
         faults: Vec::new(),
         verdict,
-        rows: Vec::new(),
         reproduce: "cargo verdict run --plan results/x/plan.json".to_owned(),
     });
     let row = |number: u64| RowOutcome {

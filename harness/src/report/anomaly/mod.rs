@@ -39,6 +39,7 @@ pub(super) struct Section {
 
 /// One anomaly.
 pub(super) struct Example {
+    pub(super) is_open: bool,
     pub(super) title: String,
     pub(super) explanation: String,
     pub(super) steps: Vec<step::Step>,
@@ -74,7 +75,7 @@ pub(super) fn sections(
     let mut stories = input.evidence.stories.iter();
     let mut sections = Vec::new();
     for finding in findings {
-        let examples: Vec<Example> = finding
+        let mut examples: Vec<Example> = finding
             .examples
             .iter()
             .map(|(row, anomaly)| {
@@ -82,6 +83,10 @@ pub(super) fn sections(
                 example(*row, anomaly, picture, stories.next())
             })
             .collect();
+        // One story in full is read; the others are a click away.
+        if let Some(first) = examples.first_mut() {
+            first.is_open = sections.is_empty();
+        }
         let left_out = finding.count - (examples.len() as u64).min(finding.count);
         sections.push(Section {
             id: id_of(finding),
@@ -141,6 +146,7 @@ fn example(
     let lines = story.map_or(&[][..], |story| &story.log_lines);
     let lines_left_out = lines.len().saturating_sub(LOG_LINES_MAX);
     Example {
+        is_open: false,
         title: title(row, anomaly),
         explanation: shortened(&anomaly.explanation, EXPLANATION_MAX),
         steps_left_out: match left_out {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use checkers::anomaly::Kind;
 use checkers::verdict::{Anomaly, Check, Verdict};
 
+use crate::report::rows::has_several;
 use crate::run::summary::Summary;
 
 /// Examples of a finding that breaks a promise.
@@ -80,7 +81,7 @@ pub fn findings(summary: &Summary) -> Vec<Finding<'_>> {
 
 /// The verdicts that findings come from: those of the rows, or that of the whole run.
 fn judged(summary: &Summary) -> Vec<(Option<&str>, &Verdict)> {
-    if summary.rows.is_empty() {
+    if !has_several(summary) {
         return vec![(None, &summary.verdict)];
     }
     let rows = summary.rows.iter();

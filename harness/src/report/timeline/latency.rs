@@ -32,7 +32,7 @@ pub(super) fn lane(canvas: &mut Canvas, buckets: &[Bucket]) {
     canvas.label(top + 13.0, "latency of acks");
     canvas.note(top + 28.0, "── median");
     canvas.note(top + 42.0, "╌╌ p99");
-    canvas.note(top + 56.0, "┈┈ maximum");
+    canvas.note(top + 56.0, "···· maximum");
     let floor = top + HEIGHT - 3.0;
     let height = |micros: u64| (micros.max(LEAST_MICROS) as f64 / LEAST_MICROS as f64).ln();
     let scale = (HEIGHT - 8.0) / height(top_micros);

@@ -11,7 +11,7 @@ use crate::report::timeline::clients::{self, Room};
 use crate::report::timeline::svg::{Canvas, Glyph, width_of};
 
 /// The height of the row of one partition.
-const ROW: f64 = 7.0;
+const ROW: f64 = 9.0;
 const ROWS_MAX: usize = 12;
 /// Spans over all members that are drawn.
 const SPANS_MAX: usize = 1_200;

@@ -24,7 +24,7 @@ pub(super) fn lane(canvas: &mut Canvas, buckets: &[Bucket]) {
     canvas.label(top + 13.0, "sends a second");
     canvas.note(top + 28.0, "── acked");
     canvas.note(top + 42.0, "╌╌ unknown");
-    canvas.note(top + 56.0, "┈┈ failed");
+    canvas.note(top + 56.0, "···· failed");
     let y = |rate: f64| top + HEIGHT - 3.0 - (HEIGHT - 16.0) * rate / top_rate;
     let curve = |canvas: &mut Canvas, class: &str, value: fn(&Counts) -> u64| {
         if buckets.iter().all(|bucket| value(&bucket.counts) == 0) {
