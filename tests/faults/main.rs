@@ -28,6 +28,7 @@ mod resources;
 mod runs;
 mod sandbox;
 mod support;
+mod tolerance;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
                 resources::trials(),
                 runs::trials(),
                 sandbox::trials(),
+                tolerance::trials(),
             ]
             .concat_trials();
             libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

@@ -364,8 +364,8 @@ pub(super) const PROMISES: &[Promised] = &[
             ),
             kept(
                 WITHIN_TOLERANCE,
-                "{down} were down, and of {replication.factor} replicas {tolerated} may be \
-                 (replication factor ≥ min.insync.replicas + tolerated broker failures), so \
+                "of {replication.factor} replicas {tolerated} may be down (replication factor ≥ \
+                 min.insync.replicas + tolerated broker failures), so without {down} \
                  another leads within {within} ms",
                 "Kafka: min.insync.replicas",
             ),

@@ -228,6 +228,11 @@ pub fn names() -> String {
 impl Plan {
     /// The plan of `seed` that plays `named` once, and lasts as long as that takes.
     pub fn play(seed: u64, named: &NamedScript) -> Self {
+        Self::play_on(seed, named, |_| {})
+    }
+
+    /// The same on a cluster that was changed.
+    pub fn play_on(seed: u64, named: &NamedScript, change: impl FnOnce(&mut ClusterPlan)) -> Self {
         let profile = Profile {
             name: named.name,
             description: named.description,
@@ -238,6 +243,7 @@ impl Plan {
         };
         let mut plan = Self::draw(seed, &profile);
         named.setup.fit(seed, &mut plan.cluster);
+        change(&mut plan.cluster);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(STREAM);
         let drawn = named
