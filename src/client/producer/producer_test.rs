@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::client::error::ErrorKind;
 use crate::client::fake_broker::{FakeBroker, PRODUCER_ID, Received, TOPIC};
+use crate::client::producer::attempt::{Outcome, Turns, produce};
 use crate::error::ErrorCode;
 use crate::record::BatchHeader;
 
@@ -200,6 +201,52 @@ async fn batches_that_leave_together_leave_in_the_order_of_their_sequences() {
     }
     for sent in sent {
         sent.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_whose_task_runs_first_leaves_behind_those_before_it() {
+    let mut broker = FakeBroker::start().await;
+    let producer = producer(&broker, |_| {}).await;
+    let sent = send(&producer, "so that leader and connection are known");
+    appended(broker.next().await, 0);
+    sent.await.unwrap().unwrap();
+    let known = producer.shared.cluster.partition(TOPIC, 0);
+    let leader = known.and_then(|known| known.leader).unwrap();
+    let mut turns = Turns::new();
+    let (first, second) = (turns.take(), turns.take());
+    let begin = |records: &'static [u8], turn| {
+        let shared = Arc::clone(&producer.shared);
+        tokio::spawn(async move {
+            let partition = TopicPartition::new(TOPIC, 0);
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+            let records = Bytes::from_static(records);
+            let cluster = &shared.cluster;
+            produce(
+                cluster,
+                leader,
+                &partition,
+                records,
+                Acks::All,
+                deadline,
+                turn,
+            )
+            .await
+        })
+    };
+    let late = begin(b"second", second);
+    // More than it needs to leave, if nothing holds it.
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    let early = begin(b"first", first);
+    for (records, offset) in [("first", 1), ("second", 2)] {
+        let request = broker.next().await;
+        assert_eq!(batch(&request), records);
+        appended(request, offset);
+    }
+    for attempt in [early, late] {
+        assert!(matches!(attempt.await.unwrap(), Outcome::Appended(Some(_))));
     }
 }
 
