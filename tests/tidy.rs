@@ -147,6 +147,53 @@ fn named_modules(line: &str) -> impl Iterator<Item = String> {
     })
 }
 
+/// The folders of `tests/` that are one binary each: their `main.rs` names the files.
+const TEST_BINARIES: &[&str] = &["it", "faults", "clients", "pages"];
+
+#[test]
+fn every_file_of_a_test_binary_is_named_by_a_mod() {
+    let sources = sources();
+    let mut dropped = Vec::new();
+    for binary in TEST_BINARIES {
+        let folder = format!("tests/{binary}/");
+        let of_binary = sources.iter().filter(|s| s.name.starts_with(&folder));
+        let named: BTreeSet<String> = of_binary.clone().flat_map(files_of_mods).collect();
+        let main = format!("{folder}main.rs");
+        let others = of_binary.filter(|source| source.name != main);
+        dropped.extend(others.filter(|source| !named.contains(&source.name)));
+    }
+    let dropped: Vec<&str> = dropped.iter().map(|source| source.name.as_str()).collect();
+    assert!(
+        dropped.is_empty(),
+        "{dropped:?} belong to no test binary, so their tests never run: add `mod …;` beside them"
+    );
+}
+
+/// The files that the `mod …;` lines of a source may mean.
+fn files_of_mods(source: &Source) -> Vec<String> {
+    let path = Path::new(&source.name);
+    let is_root = matches!(
+        path.file_stem().and_then(|stem| stem.to_str()),
+        Some("main" | "mod")
+    );
+    let folder = if is_root {
+        path.parent().unwrap_or(path).to_owned()
+    } else {
+        path.with_extension("")
+    };
+    let modules = source.text.lines().filter_map(|line| {
+        let line = line
+            .trim_start_matches("pub(crate) ")
+            .trim_start_matches("pub ");
+        line.strip_prefix("mod ")?.strip_suffix(';')
+    });
+    let files = modules.flat_map(|module| {
+        let file = folder.join(format!("{module}.rs"));
+        [file, folder.join(module).join("mod.rs")]
+    });
+    files.map(|file| file.display().to_string()).collect()
+}
+
 #[test]
 fn modules_name_only_lower_ranks() {
     let mut complaints = Vec::new();
