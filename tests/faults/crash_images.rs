@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::config::sabotage::Sabotage;
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::crash::Subject;
 use harness::crash::result::{CrashSummary, Finding};
+use harness::disk::journal::NameDurability;
 use harness::disk::rule::Survival;
 use harness::nemesis::{FaultSpec, Target};
-use harness::plan::{Plan, ScheduledFault, profile};
+use harness::plan::{DiskPlan, Plan, ScheduledFault, profile};
 use harness::run::status::Status;
 use harness::run::store::Store;
 use harness::run::{RunRequest, launch};
@@ -34,6 +36,27 @@ pub(crate) fn trials() -> Vec<Trial> {
             flushed,
         ),
         Trial::test("crash_images::a_loss_that_is_allowed_is_told", allowed),
+        Trial::test(
+            "crash_images::kills_during_recovery_change_nothing",
+            killed_recoveries,
+        ),
+    ]
+    .into_iter()
+    .chain(planted())
+    .collect()
+}
+
+/// The planted bugs that only some of the states that a disk could have left show.
+fn planted() -> Vec<Trial> {
+    if !cfg!(feature = "sabotage") {
+        return Vec::new();
+    }
+    vec![
+        Trial::test("crash_images::vote_not_fsynced_is_found", forgotten_votes),
+        Trial::test(
+            "crash_images::crash_during_recovery_counted_as_clean_is_found",
+            recoveries_that_pass_as_clean,
+        ),
     ]
 }
 
@@ -42,17 +65,25 @@ fn run(flush_every_message: bool, results: &Path) -> Result<Store, Failed> {
     let profile = profile::find("power-loss-all").expect("a profile");
     let mut plan = Plan::draw_with(5, profile, 3_000);
     plan.flush_every_message(flush_every_message);
-    plan.faults = vec![ScheduledFault {
+    plan.faults = vec![all_lose_their_power(Survival::Prefix)];
+    run_plan(plan, results)
+}
+
+fn all_lose_their_power(survival: Survival) -> ScheduledFault {
+    ScheduledFault {
         at_ms: 1_500,
         for_ms: 500,
         draw: 1,
         when: None,
         what: FaultSpec::PowerLoss {
             target: Target::All,
-            survival: Survival::Prefix,
+            survival,
             stagger_ms: 0,
         },
-    }];
+    }
+}
+
+fn run_plan(plan: Plan, results: &Path) -> Result<Store, Failed> {
     let request = RunRequest {
         plan,
         results: results.to_owned(),
@@ -126,6 +157,88 @@ fn allowed() -> Outcome {
         summary.allowed_losses > 0,
         format!("nothing was fsynced, and nothing was lost: {summary:?}"),
     )
+}
+
+/// In the run everything survives, so that it goes on as if nothing were wrong.
+const ALL: Survival = Survival::Subset(1_000);
+
+fn forgotten_votes() -> Outcome {
+    let results = tempfile::tempdir()?;
+    let profile = profile::find("power-loss-all").expect("a profile");
+    let mut plan = Plan::draw_with(5, profile, 3_000);
+    plan.flush_every_message(true);
+    plan.faults = vec![all_lose_their_power(ALL)];
+    plan.cluster.sabotage = Some(Sabotage::VoteNotFsynced.name().to_owned());
+    let found = check_damaged(&run_plan(plan, results.path())?)?;
+    let is_told = |finding: &Finding| match finding {
+        Finding::NotRecovered(reason) => reason.contains("quorum-state"),
+        _ => false,
+    };
+    let mut findings = found.states.iter().flat_map(|state| &state.findings);
+    ensure(findings.any(is_told), format!("{found:?}"))
+}
+
+/// Enough that recovery is killed on a state in which any half of what was not flushed survived.
+const MIXED_STATES: usize = 24;
+/// Seeds that are tried: the kills have to meet recovery before it comes to the first hole.
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
+
+/// One node, every batch a segment of which nothing is flushed, and its power goes.
+fn one_node_with_holes(seed: u64) -> Plan {
+    let profile = profile::find("none").expect("a profile");
+    let mut plan = Plan::draw_with(seed, profile, 3_000);
+    let cluster = &mut plan.cluster;
+    cluster.nodes = 1;
+    cluster.replication_factor = 1;
+    cluster.min_insync_replicas = 1;
+    cluster.partitions = 1;
+    cluster.disk = Some(DiskPlan {
+        fsync_ms: 1,
+        quota_mib: None,
+        names: NameDurability::default(),
+    });
+    for (key, value) in [
+        ("log.segment.bytes", "1024"),
+        ("log.flush.interval.messages", "200"),
+    ] {
+        let settings = &mut cluster.broker_settings;
+        settings.insert(key.to_owned(), value.to_owned());
+    }
+    plan.workload.payload_bytes = [300, 800];
+    plan.workload.producer.linger_ms = 0;
+    plan.faults = vec![all_lose_their_power(ALL)];
+    plan
+}
+
+/// Whether kills during recovery changed a log, in one of the states; some recovery was killed.
+fn is_changed_by_kills(plan: Plan) -> Result<bool, Failed> {
+    let (results, scratch) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let subject = Subject::open(&run_plan(plan, results.path())?)?;
+    let summary = subject.check(scratch.path(), MIXED_STATES, 2, |_, _| ())?;
+    ensure(
+        summary.killed > 0,
+        format!("nothing was killed: {summary:?}"),
+    )?;
+    ensure(summary.harness_faults.is_empty(), format!("{summary:?}"))?;
+    let mut findings = summary.states.iter().flat_map(|state| &state.findings);
+    Ok(findings.any(|finding| matches!(finding, Finding::DiffersAfterKills { .. })))
+}
+
+fn killed_recoveries() -> Outcome {
+    let is_changed = is_changed_by_kills(one_node_with_holes(*SEEDS.start()))?;
+    ensure(!is_changed, "kills changed a log")
+}
+
+fn recoveries_that_pass_as_clean() -> Outcome {
+    let bug = Sabotage::CrashDuringRecoveryCountedAsClean;
+    for seed in SEEDS {
+        let mut plan = one_node_with_holes(seed);
+        plan.cluster.sabotage = Some(bug.name().to_owned());
+        if is_changed_by_kills(plan)? {
+            return Ok(());
+        }
+    }
+    ensure(false, format!("not found by seeds {SEEDS:?}"))
 }
 
 /// The first disk of a node, as it was durable.

@@ -10,8 +10,9 @@ use crate::disk::rule::{
     DiskAction, DiskErrno, DiskPick, DiskRule, FileClass, OperationClass, Survival,
 };
 use crate::link::{FrameAction, FramePick, FrameRule, FrameSide};
-use crate::nemesis::{DirectoryPick, FaultSpec, PartitionShape, Target};
-use crate::plan::{DiskPlan, Plan, ScheduledFault};
+use crate::nemesis::{Damage, DirectoryPick, FaultSpec, FileKind, PartitionShape, Target};
+use crate::plan::{Condition, DiskPlan, Plan, ScheduledFault, When};
+use crate::worker::protocol::Compression;
 
 use super::drawn;
 
@@ -119,6 +120,27 @@ pub(super) fn a_write_fails(seed: u64) -> Plan {
     plan
 }
 
+/// The end of the last record turns to zeroes while its node is down. Uncompressed, it is still a
+/// record, of something that nobody sent.
+pub(super) fn the_last_record_changes(seed: u64) -> Plan {
+    let mut plan = one_node(seed, 3_000);
+    flush_never(&mut plan);
+    plan.workload.payload_bytes = [200, 600];
+    plan.workload.producer.compression = Compression::None;
+    let zeroes = FaultSpec::Damage {
+        target: Target::All,
+        directory: DirectoryPick::All,
+        damage: Damage::ZeroTail {
+            files: FileKind::Segment,
+            files_max: 1,
+            bytes: 40,
+        },
+        clean: false,
+    };
+    plan.faults = vec![fault(seed, 1_500, 500, zeroes)];
+    plan
+}
+
 /// The answers to producers are lost, then the power of the node; so all that was under way is
 /// sent again to a node that has to know it from its disk.
 pub(super) fn retries_after_power_loss(seed: u64) -> Plan {
@@ -167,23 +189,43 @@ fn gaps(seed: u64, workload_ms: u64) -> Plan {
     plan
 }
 
-/// A leader alone writes what nobody acknowledges; then all lose their power, and with it the
-/// knowledge where epochs begin, by which its successor would have told it to cut that off. It
-/// leads again once that one is killed.
+/// A leader alone writes what nobody acknowledges; its successor goes on without it; then all lose
+/// their power, and with it the knowledge where epochs begin, by which the successor would have
+/// told it to cut that off. It leads again once that one is killed.
 pub(super) fn a_diverged_replica_leads_after_power_loss(seed: u64) -> Plan {
-    let mut plan = three_nodes(seed, 9_500);
+    let mut plan = three_nodes(seed, 15_000);
     set(&mut plan, "log.segment.bytes", "1024");
     set(&mut plan, "log.flush.interval.messages", "1");
     let alone = FaultSpec::Partition {
         target: leader(&plan),
         shape: PartitionShape::IsolateFromNodes,
     };
+    let power = power_loss(Target::All, Survival::None);
+    // On a busy machine the successor leads late, and replicas come back late.
     plan.faults = vec![
-        fault(seed, 1_000, 4_200, alone),
-        fault(seed, 5_000, 600, power_loss(Target::All, Survival::None)),
-        fault(seed, 7_500, 800, kill(leader(&plan))),
+        fault(seed, 1_000, 6_500, alone),
+        ScheduledFault {
+            when: Some(isr_has(&plan, 2, 5_000, 1_000)),
+            ..fault(seed, 1_100, 600, power)
+        },
+        ScheduledFault {
+            when: Some(isr_has(&plan, 3, 6_000, 300)),
+            ..fault(seed, 7_600, 800, kill(leader(&plan)))
+        },
     ];
     plan
+}
+
+fn isr_has(plan: &Plan, replicas: u32, within_ms: u64, after_ms: u64) -> When {
+    When {
+        holds: Condition::IsrHas {
+            topic: plan.cluster.topic.clone(),
+            partition: 0,
+            replicas,
+        },
+        within_ms,
+        after_ms,
+    }
 }
 
 /// The API key of Produce.

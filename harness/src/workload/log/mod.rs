@@ -133,7 +133,7 @@ pub fn open_options(plan: &Plan, endpoint: Endpoint) -> OpenOptions {
             group: group.map(|group| group::options(group, endpoint)),
             ..plan.workload.consumer.clone()
         }),
-        sabotage: group.and(plan.cluster.sabotage.clone()),
+        sabotage: plan.cluster.sabotage.clone(),
     }
 }
 
