@@ -156,32 +156,28 @@ impl Share {
     }
 }
 
-/// What each of the readers reads: a part of the partitions of the only topic, or whole topics and
-/// at last, one by one, the partitions that have no leader.
+/// What each of the readers reads: a part of the partitions of the only topic, or whole topics; and
+/// at last, one by one, the partitions that have no leader, for they would hold up the others.
 fn shares(plan: &Plan, missing: &Missing, readers: usize) -> Vec<Vec<Share>> {
     let mut shares: Vec<Vec<Share>> = (0..readers).map(|_| Vec::new()).collect();
     let topics = plan.topics();
-    if let [topic] = topics.as_slice() {
+    let is_only = topics.len() == 1;
+    for (number, topic) in topics.iter().enumerate() {
+        let lack = missing.get(&topic.name);
+        let is_silent = |index: &i32| lack.is_some_and(|lack| lack.is_silent(*index));
         for (reader, shares) in shares.iter_mut().enumerate() {
-            let of_reader = |index: &i32| *index as usize % readers == reader;
-            let partitions = (0..topic.partitions).filter(of_reader);
-            shares.push(Share::new(&topic.name, partitions));
-        }
-        return shares;
-    }
-    let is_silent = |topic: &str, index: &i32| {
-        let lack = missing.get(topic);
-        lack.is_some_and(|lack| lack.is_silent(*index))
-    };
-    for (topic, reader) in topics.iter().zip((0..readers).cycle()) {
-        let (silent, others): (Vec<i32>, Vec<i32>) =
-            (0..topic.partitions).partition(|index| is_silent(&topic.name, index));
-        let shares = shares.get_mut(reader).into_iter();
-        for shares in shares {
-            shares.insert(0, Share::new(&topic.name, others.iter().copied()));
-            shares.extend(silent.iter().map(|index| Share {
+            let is_of_reader = |index: &i32| {
+                let turn = if is_only { *index as usize } else { number };
+                turn % readers == reader
+            };
+            let partitions = (0..topic.partitions).filter(is_of_reader);
+            let (silent, others): (Vec<i32>, Vec<i32>) = partitions.partition(is_silent);
+            if !others.is_empty() {
+                shares.insert(0, Share::new(&topic.name, others.into_iter()));
+            }
+            shares.extend(silent.into_iter().map(|index| Share {
                 is_hopeless: true,
-                ..Share::new(&topic.name, std::iter::once(*index))
+                ..Share::new(&topic.name, std::iter::once(index))
             }));
         }
     }
@@ -321,4 +317,44 @@ async fn read_on(
         }
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::view::{Lack, Silent};
+
+    #[test]
+    fn a_partition_without_a_leader_holds_up_no_other() {
+        let mut plan = Plan::draw(1, &crate::plan::profile::PROFILES[0]);
+        plan.cluster.partitions = 6;
+        let topic = plan.cluster.topic.clone();
+        let silent = |partition| Silent {
+            topic: topic.clone(),
+            partition,
+            replicas: vec!["n1".to_owned()],
+        };
+        let lack = Lack {
+            reason: "partition 1 has no leader".to_owned(),
+            silent: vec![silent(1), silent(2)],
+        };
+        let missing = Missing::from([(topic.clone(), lack)]);
+        let shares = shares(&plan, &missing, 3);
+        let read = |shares: &Vec<Share>| {
+            let of = |share: &Share| {
+                let partitions = share.progress.keys().copied();
+                (partitions.collect::<Vec<i32>>(), share.is_hopeless)
+            };
+            shares.iter().map(of).collect::<Vec<_>>()
+        };
+        let read: Vec<_> = shares.iter().map(read).collect();
+        assert_eq!(
+            read,
+            [
+                vec![(vec![0, 3], false)],
+                vec![(vec![4], false), (vec![1], true)],
+                vec![(vec![5], false), (vec![2], true)],
+            ]
+        );
+    }
 }
