@@ -68,7 +68,9 @@ fn finish(record: &mut RunRecord, unit: &Unit, summary: &Summary) {
             seen: fault.was_seen(),
         })
         .collect();
-    let Some(pack) = unit.pack else { return };
+    if unit.pack.is_none() {
+        return;
+    }
     let death = summary.deaths.first().map(String::as_str);
     let judged = |outcome: &RowOutcome| {
         cell::judged(Judged {
@@ -78,29 +80,15 @@ fn finish(record: &mut RunRecord, unit: &Unit, summary: &Summary) {
             death,
         })
     };
-    record.cells = rows(summary, pack).iter().map(judged).collect();
-}
-
-/// The outcomes of the rows of a run.
-fn rows(summary: &Summary, pack: Pack) -> Vec<RowOutcome> {
-    if !summary.rows.is_empty() {
-        return summary.rows.clone();
-    }
-    let row = match pack {
-        Pack::Mode(_) => pack.to_string(),
-        Pack::Durability(_) => format!(
-            "acks=all rf=3 min.isr=2 {}",
-            pack.to_string().trim_start_matches("durability ")
-        ),
-    };
-    vec![RowOutcome {
-        row,
-        topic: String::new(),
-        verdict: summary.verdict.clone(),
-        liveness: summary.liveness.clone(),
-        refused: summary.counts.failed,
-        unavailable_ms: 0,
-    }]
+    record.cells = summary.rows.iter().map(judged).collect();
+    let is_missing = |cell: &CellResult| record.cells.iter().all(|other| other.row != cell.row);
+    let mut unsaid = all_cells(
+        unit,
+        CellState::Inconclusive,
+        "the run says nothing of this row",
+    );
+    unsaid.retain(is_missing);
+    record.cells.extend(unsaid);
 }
 
 fn all_cells(unit: &Unit, state: CellState, why: &str) -> Vec<CellResult> {
