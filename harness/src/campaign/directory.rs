@@ -211,7 +211,12 @@ impl Directory {
             say_new_place(result, &kept).map_err(at(&kept))?;
         }
         append(&mut self.runs, &self.root.join(RUNS), record)?;
-        remove(&self.root.join("work").join(&record.unit))
+        self.drop_work(&record.unit)
+    }
+
+    /// Removes what the run of `unit` left at work.
+    pub fn drop_work(&self, unit: &str) -> Result<(), DirectoryError> {
+        remove(&self.root.join("work").join(unit))
     }
 
     /// Stores the end of a replay.

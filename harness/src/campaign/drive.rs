@@ -248,6 +248,7 @@ impl<E: Execute> Driver<E> {
     fn end(&mut self, unit: &Unit, ran: &Ran) -> Result<(), DirectoryError> {
         self.running.remove(&unit.id);
         let Some(mut record) = conclude::record(unit, ran, &self.binary) else {
+            self.directory.drop_work(&unit.id)?;
             return self.event(&Event::UnitInterrupted { unit: &unit.id });
         };
         let size = ran.result.as_deref().map(size);

@@ -135,10 +135,12 @@ pub async fn replay<E: Execute>(
             continue;
         };
         let unit = Unit::new(subject.record.kind, &subject.record.name, None, plan);
-        let work = directory.work(&format!("replay-{}", unit.id))?;
+        let name = format!("replay-{}", unit.id);
+        let work = directory.work(&name)?;
         let ran = executor
             .execute(Arc::new(unit), work, interrupt.clone())
             .await;
+        directory.drop_work(&name)?;
         let came_back = match &ran.ending {
             Ending::Interrupted => break,
             Ending::Finished { summary, .. } => Some(is_same_failure(
