@@ -77,9 +77,6 @@ fn state(judged: Judged<'_>) -> (CellState, String) {
     if verdict.validity == Validity::HarnessError {
         return (CellState::InfrastructureError, verdict.sentence.clone());
     }
-    if let Some(words) = refused(outcome) {
-        return (CellState::Refused, words);
-    }
     if let Some(words) = broken(verdict, Class::Liveness) {
         return (CellState::Unavailable, words);
     }
@@ -123,7 +120,10 @@ fn exercised(judged: Judged<'_>) -> (CellState, String) {
                 "{acknowledged} acknowledged records, {seen} of {} faults had their effect",
                 judged.faults.len()
             );
-            (CellState::Kept, words)
+            match refused(judged.outcome) {
+                Some(why) => (CellState::Refused, format!("{words}; {why}")),
+                None => (CellState::Kept, words),
+            }
         }
     }
 }
@@ -138,18 +138,15 @@ fn allowed_loss(verdict: &Verdict) -> Option<(String, bool)> {
         .map(|check| (check.promise.because.clone(), seen))
 }
 
-/// Why every send was refused, if each had to be: acks=all with more replicas asked for than there
-/// are.
+/// That sends were refused, if they had to be: acks=all with no replica to spare, so that a promise
+/// is kept by refusing.
 fn refused(outcome: &RowOutcome) -> Option<String> {
     let settings = &outcome.verdict.settings;
-    let must =
-        settings.acks == Acks::All && settings.min_insync_replicas > settings.replication_factor;
-    let is_refused = outcome.refused > 0 && outcome.verdict.counts.acknowledged == 0;
-    (must && is_refused).then(|| {
-        format!(
-            "{} sends refused: {} of {} replicas can never be in sync",
-            outcome.refused, settings.min_insync_replicas, settings.replication_factor
-        )
+    let (copies, least) = (settings.replication_factor, settings.min_insync_replicas);
+    let has_none_to_spare = settings.acks == Acks::All && copies > 1 && least >= copies;
+    (has_none_to_spare && outcome.refused > 0).then(|| {
+        let refused = outcome.refused;
+        format!("{refused} sends refused while not all {copies} replicas were in sync")
     })
 }
 

@@ -161,28 +161,37 @@ fn silence_after_healing_is_unavailable_unless_the_contract_allows_it() {
 }
 
 #[test]
-fn what_can_never_be_acknowledged_is_refused_and_what_could_is_not() {
-    let mut row = outcome(Vec::new());
+fn a_promise_that_is_kept_by_refusing_is_told_apart_where_no_replica_is_to_spare() {
+    let mut row = outcome(vec![check(Kind::LostWrite, true, 0)]);
     row.verdict.settings.acks = Acks::All;
-    row.verdict.settings.replication_factor = 2;
-    row.verdict.settings.min_insync_replicas = 3;
-    row.verdict.counts.acknowledged = 0;
-    row.verdict.validity = Validity::Inconclusive;
-    row.liveness = stuck();
     row.refused = 50;
-    assert_eq!(state_of(&row), CellState::Refused);
+    for (copies, least, wanted) in [
+        (3, 3, CellState::Refused),
+        (2, 3, CellState::Refused),
+        (3, 2, CellState::Kept),
+        (1, 1, CellState::Kept),
+    ] {
+        row.verdict.settings.replication_factor = copies;
+        row.verdict.settings.min_insync_replicas = least;
+        assert_eq!(state_of(&row), wanted, "{copies} {least}");
+    }
+    row.verdict.settings.min_insync_replicas = 3;
     row.verdict.settings.replication_factor = 3;
-    assert_ne!(
+    row.refused = 0;
+    assert_eq!(state_of(&row), CellState::Kept, "nothing was refused");
+    row.refused = 1;
+    row.verdict.settings.acks = Acks::One;
+    assert_eq!(
         state_of(&row),
-        CellState::Refused,
-        "it should have served again"
+        CellState::Kept,
+        "acks=1 asks for no replicas"
     );
-    row.verdict.settings.replication_factor = 2;
-    row.verdict.counts.acknowledged = 1;
-    assert_ne!(
+    row.verdict.settings.acks = Acks::All;
+    row.liveness = stuck();
+    assert_eq!(
         state_of(&row),
-        CellState::Refused,
-        "something was acknowledged"
+        CellState::Unavailable,
+        "healed, it must serve again"
     );
 }
 

@@ -161,7 +161,13 @@ fn pairs_of(selection: &Selection) -> Vec<Pair> {
             }
         }
     }
-    pairs.sort_by_key(|pair| (!is_control(pair.column), pair.column.cost, pair.place));
+    // A run that covers many rows is cheap for each of them.
+    let most = Pack::ALL.into_iter().map(|pack| pack.rows().len()).max();
+    let cost = |pair: &Pair| {
+        let rows = pair.pack.rows().len().max(1);
+        pair.column.cost as usize * most.unwrap_or(1) / rows
+    };
+    pairs.sort_by_key(|pair| (!is_control(pair.column), cost(pair), pair.place));
     pairs
 }
 
@@ -221,6 +227,12 @@ mod tests {
         assert_eq!(pairs.iter().collect::<BTreeSet<_>>().len(), round);
         assert_eq!(pairs, second.iter().map(pair).collect::<Vec<_>>());
         assert!(first.iter().take(7).all(|unit| unit.name == "none"));
+        let rows = |unit: &Unit| unit.pack.map_or(0, |pack| pack.rows().len());
+        let after: Vec<usize> = first.iter().skip(7).map(rows).collect();
+        assert!(
+            after.is_sorted_by(|a, b| a >= b),
+            "many rows first: {after:?}"
+        );
         assert!(gaps.iter().all(|gap| !gap.because.is_empty()));
     }
 
