@@ -104,7 +104,8 @@ pub fn tally(stored: &Stored) -> BTreeMap<CellKey, Tally> {
 }
 
 impl Tally {
-    fn empty(because: &str) -> Self {
+    /// A cell without a run.
+    pub fn empty(because: &str) -> Self {
         Self {
             state: CellState::NotExercised,
             because: because.to_owned(),
@@ -119,7 +120,8 @@ impl Tally {
         }
     }
 
-    fn add(&mut self, cell: &CellResult) {
+    /// Adds what one run says.
+    pub fn add(&mut self, cell: &CellResult) {
         let state = CellState::of_many([self.state, cell.state]);
         // Of equal states the least words, so that the order of the runs does not matter.
         let is_better = cell.state == state

@@ -6,8 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
+use crate::campaign::progress::Progress;
 use crate::cli::exit::Exit;
 use crate::run::store::Store;
 use crate::run::summary::Summary;
@@ -18,33 +17,6 @@ pub(super) struct CampaignEntry {
     pub(super) path: PathBuf,
     pub(super) has_page: bool,
     pub(super) progress: Option<Progress>,
-}
-
-/// How far a campaign is: what `progress.json` says.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Progress {
-    pub(super) budget_ms: u64,
-    pub(super) used_ms: u64,
-    pub(super) runs: u64,
-    pub(super) effective: u64,
-    pub(super) effective_an_hour: u64,
-    pub(super) covered: u64,
-    pub(super) cells: u64,
-    pub(super) findings: u64,
-    pub(super) infrastructure: u64,
-    pub(super) running: Vec<Running>,
-    pub(super) is_running: bool,
-    pub(super) updated: String,
-}
-
-/// A unit that is running.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Running {
-    pub(super) unit: String,
-    pub(super) label: String,
-    pub(super) started: String,
 }
 
 /// The result directory of one run.
@@ -66,11 +38,10 @@ pub(super) fn campaigns(root: &Path) -> Vec<CampaignEntry> {
 
 /// The campaign in `path`.
 fn campaign(path: PathBuf) -> CampaignEntry {
-    let text = fs::read_to_string(path.join("progress.json"));
     CampaignEntry {
         name: name(&path),
         has_page: path.join("index.html").is_file(),
-        progress: text.ok().and_then(|text| serde_json::from_str(&text).ok()),
+        progress: Progress::read(&path),
         path,
     }
 }

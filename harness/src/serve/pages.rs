@@ -7,8 +7,9 @@ use std::path::Path;
 use askama::{Error, Template};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::campaign::progress::Progress;
 use crate::serve::files;
-use crate::serve::find::{self, CampaignEntry, Progress, RunEntry};
+use crate::serve::find::{self, CampaignEntry, RunEntry};
 use crate::serve::search::{self, Hits, Question};
 
 const STYLE: &str = include_str!("../../templates/campaign.css");

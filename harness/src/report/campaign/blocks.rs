@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::campaign::tally::Tally;
 use crate::campaign::{RunRecord, UnitKind};
 use crate::cli::exit::Exit;
 use crate::matrix::{COLUMNS, Pack, Row};
-use crate::report::campaign::grid::{Cell, Grid};
+use crate::report::campaign::grid::Grid;
 use crate::report::campaign::matrix::{Look, anchor, bound, counts, look};
 use crate::report::campaign::numbers::{exit, is_broken};
 use crate::report::campaign::read::Campaign;
@@ -147,17 +148,7 @@ fn heading(key: Key<'_>) -> String {
             let pack = Pack::ALL.get(pack).map(Pack::to_string);
             format!("{column} × {}", pack.unwrap_or_default())
         }
-        Key::Other(kind, name) => format!("{} {name}", kind_word(kind)),
-    }
-}
-
-/// The kind in a word.
-pub(super) fn kind_word(kind: UnitKind) -> &'static str {
-    match kind {
-        UnitKind::Matrix => "matrix",
-        UnitKind::Swarm => "swarm",
-        UnitKind::Script => "script",
-        UnitKind::Canary => "canary",
+        Key::Other(kind, name) => format!("{} {name}", kind.word()),
     }
 }
 
@@ -185,7 +176,7 @@ fn cells(key: Key<'_>, grid: &Grid) -> Vec<Line> {
         .collect()
 }
 
-fn cell_line(grid: &Grid, row: usize, column: usize, cell: &Cell) -> Line {
+fn cell_line(grid: &Grid, row: usize, column: usize, cell: &Tally) -> Line {
     let name = grid.rows.get(row).map(Row::to_string).unwrap_or_default();
     Line {
         anchor: anchor(row, column),

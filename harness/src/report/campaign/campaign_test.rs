@@ -15,6 +15,9 @@ fn store(directory: &Path, started: &str, runs: &[RunRecord]) {
     let header = format!(r#"{{"format":1,"command":"matrix","started":"{started}"}}"#);
     fs::write(directory.join("campaign.json"), header).expect("written");
     let mut lines = String::new();
+    for kept in runs.iter().filter_map(|run| run.kept.as_ref()) {
+        fs::create_dir_all(directory.join(kept)).expect("a directory");
+    }
     for run in runs {
         let _ = writeln!(lines, "{}", serde_json::to_string(run).expect("plain data"));
     }
@@ -61,6 +64,11 @@ fn the_sentence_tells_everything_that_is_wrong() {
         failed,
     ];
     store(&second, "2026-11-26T01:00:00Z", &runs);
+    let replays = [Some(true), Some(false), None].map(|came_back| {
+        serde_json::json!({"signature": "aaaaaaaaaaaa", "came_back": came_back}).to_string()
+    });
+    let lines = format!("{}\n{{\"signature", replays.join("\n"));
+    fs::write(second.join("replays.jsonl"), lines).expect("written");
     page(&first);
     let page = page(&second);
     assert_eq!(
@@ -68,7 +76,11 @@ fn the_sentence_tells_everything_that_is_wrong() {
         "2 broken promises in 5 runs; 1 new or back since Tuesday; 1 120 cells not exercised; \
          canaries caught 1/2; the harness failed in 1 run"
     );
-    assert!(page.contains("r = 2/2 runs of the same kind") || page.contains("r = 1/2"));
+    assert!(
+        page.contains("1/2 runs of its kind, "),
+        "each was seen in one of two"
+    );
+    assert!(page.contains("r = 1/2 replays, ") && page.contains("r is not known"));
     assert!(page.contains("verdict replay") && page.contains("runs/0000000000000001"));
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Card {
     pub(super) shape: String,
     pub(super) faults: String,
     pub(super) rate: String,
+    pub(super) seen: String,
     pub(super) first: String,
     pub(super) last: String,
     pub(super) cells: Vec<(String, String)>,
@@ -92,7 +93,11 @@ fn card(
         } else {
             signature.faults.join(" + ")
         },
-        rate: rate(campaign, runs),
+        rate: match campaign.replays.get(&signature.id) {
+            Some((again, all)) => format!("r = {}", of(*again, *all, "replay")),
+            None => "r is not known: it was not replayed".to_owned(),
+        },
+        seen: seen_in(campaign, runs),
         first: match past.first_seen(&signature.id) {
             Some(digest) => format!("{} (campaign {})", date(&digest.started), digest.name),
             None => runs.first().map(|run| seen(run)).unwrap_or_default(),
@@ -109,7 +114,7 @@ fn card(
 }
 
 /// In how many of the runs that could have shown it.
-fn rate(campaign: &Campaign, runs: &[&RunRecord]) -> String {
+fn seen_in(campaign: &Campaign, runs: &[&RunRecord]) -> String {
     fn sort(run: &RunRecord) -> (UnitKind, &str, Option<&str>) {
         (run.kind, &run.name, run.pack.as_deref())
     }
@@ -117,10 +122,19 @@ fn rate(campaign: &Campaign, runs: &[&RunRecord]) -> String {
     let alike = campaign
         .honest()
         .filter(|(_, run)| sorts.contains(&sort(run)));
-    let (k, n) = (runs.len() as u64, alike.count() as u64);
+    of(runs.len() as u64, alike.count() as u64, "run of its kind")
+}
+
+/// `7/10 replays, 40% to 89% (95 % interval)`.
+fn of(k: u64, n: u64, noun: &str) -> String {
     let (low, high) = interval(k, n);
+    let noun = match noun.split_once(' ') {
+        Some((first, rest)) if n != 1 => format!("{first}s {rest}"),
+        None if n != 1 => format!("{noun}s"),
+        _ => noun.to_owned(),
+    };
     format!(
-        "r = {}/{} runs of the same kind, {} to {} (95 % interval)",
+        "{}/{} {noun}, {} to {} (95 % interval)",
         thousands(k),
         thousands(n),
         percent(low),

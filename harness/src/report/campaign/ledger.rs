@@ -47,7 +47,7 @@ impl Ledger {
                     description,
                     runs: *runs,
                     seed: run.seed,
-                    run: format!("{} {}", super::blocks::kind_word(run.kind), run.name),
+                    run: format!("{} {}", run.kind.word(), run.name),
                     kept: run.kept.clone(),
                 }),
             }

@@ -5,9 +5,10 @@
 
 use crate::campaign::CellState;
 use crate::campaign::statistics::upper_bound;
+use crate::campaign::tally::Tally;
 use crate::cli::Flush;
 use crate::matrix::{COLUMNS, Row};
-use crate::report::campaign::grid::{Cell, Grid};
+use crate::report::campaign::grid::Grid;
 use crate::report::words::seconds;
 
 /// Rows that belong together.
@@ -113,7 +114,7 @@ pub(super) static LOOKS: [Look; 9] = [
     Look::new(
         CellState::NotExercised,
         "n",
-        r#"<path class="o" d="M3 5h4"/>"#,
+        r#"<path class="o" d="M3 7 7 3"/>"#,
         "no fault proved its effect, or nothing was run",
     ),
     Look::new(
@@ -187,7 +188,7 @@ fn short_name(row: &Row) -> String {
     name.split(" flush=").next().unwrap_or_default().to_owned()
 }
 
-fn square(row: usize, column: usize, cell: &Cell) -> Square {
+fn square(row: usize, column: usize, cell: &Tally) -> Square {
     Square {
         look: look(cell.state),
         anchor: anchor(row, column),
@@ -203,7 +204,7 @@ fn square(row: usize, column: usize, cell: &Cell) -> Square {
 }
 
 /// What was counted in a cell, each with its letter, where it is not zero.
-pub(super) fn counts(cell: &Cell) -> String {
+pub(super) fn counts(cell: &Tally) -> String {
     let mut parts = Vec::new();
     for (letter, count) in [
         ("L", cell.lost),
@@ -223,7 +224,7 @@ pub(super) fn counts(cell: &Cell) -> String {
 }
 
 /// The bound that the effective runs support; nothing without any.
-pub(super) fn bound(cell: &Cell) -> String {
+pub(super) fn bound(cell: &Tally) -> String {
     if cell.effective == 0 {
         return String::new();
     }

@@ -30,6 +30,7 @@ use std::path::Path;
 use askama::Template;
 
 use crate::campaign::canary::CANARIES;
+use crate::evidence::ledger::STATES;
 use crate::report::ReportError;
 use crate::report::campaign::blocks::{Block, Blocks};
 use crate::report::campaign::canaries::Canaries;
@@ -142,6 +143,14 @@ fn planted() -> Vec<(String, String)> {
         .collect()
 }
 
+/// The states that a campaign should reach.
+fn states() -> Vec<(String, String)> {
+    let states = STATES.iter();
+    states
+        .map(|state| (state.name.to_owned(), state.description.to_owned()))
+        .collect()
+}
+
 /// Everything but the lists of runs.
 fn page<'a>(
     campaign: &'a Campaign,
@@ -173,7 +182,7 @@ fn page<'a>(
         promised: promises::promised(&grid.rows),
         novelties: findings::novelties(&cards),
         cards,
-        ledger: Ledger::of(&campaign.runs, &[]),
+        ledger: Ledger::of(&campaign.runs, &states()),
         canaries,
         holes: holes::holes(campaign, grid, canaries),
         steps: holes::steps(grid),

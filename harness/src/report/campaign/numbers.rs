@@ -33,10 +33,10 @@ impl Numbers {
         let findings = campaign.honest().flat_map(|(_, run)| &run.findings);
         let signatures: std::collections::BTreeSet<&str> =
             findings.map(|finding| finding.id.as_str()).collect();
-        let has_broken = campaign.honest().any(|(_, run)| is_broken(run));
+        let has_broken = campaign.honest().any(|(_, run)| run.is_violation());
         Self {
             runs: campaign.runs.len() as u64,
-            effective: runs.clone().filter(|run| is_effective(run)).count() as u64,
+            effective: runs.clone().filter(|run| run.is_effective()).count() as u64,
             failed: runs.filter(|run| has_failed(run)).count() as u64,
             broken: (signatures.len() as u64).max(u64::from(has_broken)),
             busy_ms: busy_ms(&campaign.runs),
@@ -60,11 +60,6 @@ impl Numbers {
 /// How a run ended.
 pub(super) fn exit(run: &RunRecord) -> Exit {
     Exit::from_code(i32::from(run.exit_code))
-}
-
-/// Whether a run counts: something acted, and the checkers decided.
-pub(super) fn is_effective(run: &RunRecord) -> bool {
-    matches!(exit(run), Exit::Kept | Exit::Broken | Exit::Unavailable)
 }
 
 /// Whether the harness or the machine failed in a run.

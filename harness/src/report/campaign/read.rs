@@ -1,9 +1,9 @@
 //! The files of a campaign directory, as far as its page shows them.
 //!
-//! In: `campaign.json` and `runs.jsonl`. Out: the runs in the order of the file, each unit once.
+//! In: `campaign.json`, `runs.jsonl` and `replays.jsonl`. Out: the runs in the order of the file, each unit once.
 //! Invariant: a line that cannot be read is named on the page and hides no other line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -27,6 +27,8 @@ pub(super) struct Campaign {
     pub(super) not_exercised: Vec<NotExercised>,
     /// Its runs.
     pub(super) runs: Vec<RunRecord>,
+    /// For each signature in how many of its replays it came back, and how many had a verdict.
+    pub(super) replays: BTreeMap<String, (u64, u64)>,
     /// What could not be read, each in a sentence.
     pub(super) problems: Vec<String>,
 }
@@ -40,6 +42,14 @@ pub(super) struct NotExercised {
     pub(super) column: String,
     /// Why.
     pub(super) because: String,
+}
+
+/// A replay of a finding: what the page needs of a line of `replays.jsonl`.
+#[derive(Debug, Deserialize)]
+struct Replay {
+    signature: String,
+    /// Nothing if the replay had no verdict.
+    came_back: Option<bool>,
 }
 
 /// The settings of a campaign that the page shows, with the words for them.
@@ -66,6 +76,13 @@ impl Campaign {
         }
         if let Some(text) = read_if_there(&directory.join("runs.jsonl"))? {
             campaign.read_runs(&text);
+        }
+        if let Some(text) = read_if_there(&directory.join("replays.jsonl"))? {
+            campaign.read_replays(&text);
+        }
+        // A campaign keeps only some runs of each finding, and drops others later.
+        for run in &mut campaign.runs {
+            run.kept = run.kept.take().filter(|kept| directory.join(kept).is_dir());
         }
         Ok(campaign)
     }
@@ -110,6 +127,20 @@ impl Campaign {
                     "runs.jsonl line {}: {error}; this run is not counted",
                     index + 1
                 )),
+            }
+        }
+    }
+
+    fn read_replays(&mut self, text: &str) {
+        // A half-written line tells of a replay that is run again.
+        let replays = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Replay>(line).ok());
+        for replay in replays {
+            if let Some(came_back) = replay.came_back {
+                let (again, all) = self.replays.entry(replay.signature).or_default();
+                *again += u64::from(came_back);
+                *all += 1;
             }
         }
     }
