@@ -102,7 +102,7 @@ fn clauses(page: &mut String, clauses: &[Clause]) {
     page.push_str("| if | then | because | source |\n|---|---|---|---|\n");
     for clause in clauses {
         let then = if clause.forbidden { "kept" } else { "free" };
-        let because = clause.because.replace('{', "*").replace('}', "*");
+        let because = clause.because.replace(['{', '}'], "*");
         let _ = writeln!(
             page,
             "| {} | {then} | {because} | {} |",

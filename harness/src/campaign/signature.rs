@@ -5,6 +5,7 @@
 //! Source: reference/faults.md §4.3.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use checkers::history::{FaultClass, OpType};
 use checkers::verdict::{Anomaly, Check, Verdict, Witness};
@@ -94,8 +95,12 @@ impl Signature {
             hasher.update([0]);
         }
         let digest = hasher.finalize();
-        let bytes = digest.iter().take(ID_BYTES);
-        bytes.map(|byte| format!("{byte:02x}")).collect()
+        let mut id = String::new();
+        for byte in digest.iter().take(ID_BYTES) {
+            // Writing to a text cannot fail.
+            let _ = write!(id, "{byte:02x}");
+        }
+        id
     }
 }
 

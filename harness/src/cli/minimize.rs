@@ -63,9 +63,9 @@ fn place(subject: &Subject, run: &Path) -> PathBuf {
     subject.directory.join(name)
 }
 
-/// So many runs that it should be seen again.
+/// So many runs that it should be seen again: smaller plans may fail less often than larger ones.
 fn times(outcome: &Outcome) -> u32 {
-    outcome.rate.repeats().clamp(1, 50)
+    outcome.rate.repeats().clamp(10, 50)
 }
 
 fn print(before: &Plan, outcome: &Outcome) {
@@ -84,7 +84,11 @@ fn print(before: &Plan, outcome: &Outcome) {
     };
     say!("{runs} runs, and {end}");
     say!("before: {}; {}", size(before), outcome.before);
-    say!("after:  {}; {}", size(plan), outcome.rate);
+    say!(
+        "after:  {}; over all plans that failed {}",
+        size(plan),
+        outcome.rate
+    );
     for what in removed {
         say!("  not needed: {what}");
     }
@@ -100,7 +104,8 @@ fn print(before: &Plan, outcome: &Outcome) {
 fn size(plan: &Plan) -> String {
     let (cluster, workload) = (&plan.cluster, &plan.workload);
     format!(
-        "{} faults, {} nodes, {} partitions of {} topics, {} producers × {}, {} consumers, {:.1} s",
+        "{} faults, {} nodes, {} partitions of {} topics, {} producers × {}, {} consumers, \
+         {:.1} s",
         plan.faults.len(),
         cluster.nodes,
         cluster.partitions,
