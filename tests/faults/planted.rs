@@ -2,21 +2,24 @@
 //! faulty disks, which break more than they are asked to, the same plan without it is kept.
 //!
 //! In: the canaries that campaigns run. Out: a test for each that passes when one of its anomalies
-//! breaks a promise. Invariant: a run that ends in another way is no finding.
+//! breaks a promise, and the run's evidence says who had what was lost. Invariant: a run that ends
+//! in another way is no finding.
 
 use std::sync::Arc;
 
+use checkers::anomaly::Kind;
 use checkers::verdict::Check;
 use harness::campaign::canary::{CANARIES, Canary, Part, TRIES};
 use harness::cli::Keep;
 use harness::cli::exit::Exit;
+use harness::evidence::Evidence;
 use harness::plan::Plan;
 use harness::run::status::Status;
 use harness::run::summary::Summary;
 use harness::run::{RunRequest, launch};
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::ensure;
+use crate::support::{Outcome, ensure};
 
 pub(crate) fn trials() -> Vec<Trial> {
     if !cfg!(feature = "sabotage") {
@@ -35,9 +38,9 @@ fn found(canary: &'static Canary) -> Trial {
     Trial::test(format!("{}_is_found", name(canary)), move || {
         let mut ends = Vec::new();
         for seed in 1..=TRIES {
-            let summary = run(canary.plan(seed))?;
+            let (summary, evidence) = run(canary.plan(seed))?;
             if canary.is_caught(&summary) {
-                return Ok(());
+                return is_explained(&summary, &evidence);
             }
             ends.push(format!("seed {seed}: {}", end(&summary)));
         }
@@ -51,7 +54,7 @@ fn found(canary: &'static Canary) -> Trial {
 fn kept(canary: &'static Canary) -> Trial {
     Trial::test(format!("{}_is_kept_without", name(canary)), move || {
         let plan = canary.control(1);
-        let summary = run(plan.clone())?;
+        let (summary, _) = run(plan.clone())?;
         let end = format!("{}\n{}", end(&summary), reproduce(&plan)?);
         ensure(summary.exit() == Exit::Kept, end)
     })
@@ -66,8 +69,36 @@ fn name(canary: &Canary) -> String {
     format!("planted_{part}::{}", canary.bug.name().replace('-', "_"))
 }
 
-/// How the run ended.
-fn run(plan: Plan) -> Result<Summary, Failed> {
+/// Of a lost record it is told what every node did, and whether it has it: not all have.
+fn is_explained(summary: &Summary, evidence: &Evidence) -> Outcome {
+    let problems = &evidence.problems;
+    ensure(problems.is_empty(), format!("unread: {problems:?}"))?;
+    let checks = summary.verdict.checks.iter();
+    let lost = checks.filter(|check| check.anomaly == Kind::LostWrite);
+    let Some(lost) = lost.flat_map(|check| &check.examples).next() else {
+        return Ok(());
+    };
+    let is_reached = |name: &str| evidence.reached.iter().any(|state| state.name == name);
+    ensure(
+        is_reached("record-lost"),
+        "record-lost is not in the ledger",
+    )?;
+    let place = format!("at offset {} of {}", lost.offsets.0, lost.key);
+    let mut stories = evidence.stories.iter();
+    let story = stories.find(|story| story.about.ends_with(&place));
+    let story = story.ok_or_else(|| format!("no story of the record {place}"))?;
+    let at_end: Vec<_> = story.holders.iter().map(|holder| holder.at_end).collect();
+    let is_told = !at_end.is_empty() && at_end.iter().all(Option::is_some);
+    let is_lacking = at_end.contains(&Some(false));
+    let moves = story
+        .holders
+        .iter()
+        .all(|holder| !holder.moments.is_empty());
+    ensure(is_told && is_lacking && moves, format!("{story:?}"))
+}
+
+/// How the run ended, and what explains it.
+fn run(plan: Plan) -> Result<(Summary, Evidence), Failed> {
     let results = tempfile::tempdir()?;
     let request = RunRequest {
         plan,
@@ -75,7 +106,9 @@ fn run(plan: Plan) -> Result<Summary, Failed> {
         keep: Keep::Never,
     };
     let end = launch(&request, &Arc::new(Status::default()))?;
-    Ok(end.summary.map_err(|failure| failure.to_string())?)
+    let summary = end.summary.map_err(|failure| failure.to_string())?;
+    let evidence = std::fs::read(end.store.evidence())?;
+    Ok((summary, serde_json::from_slice(&evidence)?))
 }
 
 /// The exit, and what was broken.

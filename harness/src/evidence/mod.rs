@@ -5,6 +5,8 @@
 //! Invariant: evidence explains a verdict and never changes it; what cannot be read is named.
 
 mod gather;
+#[cfg(test)]
+mod gather_test;
 mod holders;
 pub mod ledger;
 mod log_lines;
