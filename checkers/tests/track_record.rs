@@ -23,7 +23,10 @@ fn folder() -> &'static Path {
 fn rows() -> Vec<Row> {
     let path = folder().join("../results/README.md");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let section = text.split("\n## Stored histories\n").nth(1).expect("the section");
+    let section = text
+        .split("\n## Stored histories\n")
+        .nth(1)
+        .expect("the section");
     let table = section.lines().filter(|line| line.starts_with("| `"));
     let row = |line: &str| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -44,7 +47,9 @@ fn stored() -> BTreeMap<String, PathBuf> {
     for anomaly in anomalies.filter(|path| path.is_dir()) {
         for entry in fs::read_dir(&anomaly).expect("a folder") {
             let path = entry.expect("an entry").path();
-            let below = path.strip_prefix(folder().join("testdata")).expect("below it");
+            let below = path
+                .strip_prefix(folder().join("testdata"))
+                .expect("below it");
             let name = below.display().to_string();
             if name.contains("/real-") {
                 found.insert(name, path);
