@@ -115,8 +115,6 @@ pub const STATES: &[State] = &[
         Line(&["log directory is online again"])),
     state("disk-full-answered", "an append found no space",
         Line(&["found no space"])),
-    state("disk-has-space-again", "a full disk has space again",
-        Line(&["the disk has space again"])),
     state("write-failed", "a write to a disk failed",
         Line(&["disk failed", "Write of"])),
     state("fsync-failed", "an fsync failed",
@@ -128,8 +126,6 @@ pub const STATES: &[State] = &[
 
     state("produce-refused-not-enough-replicas", "a send was refused: too few replicas in sync",
         Error("send", &["NOT_ENOUGH_REPLICAS"])),
-    state("not-enough-replicas-after-append", "too few replicas in sync once a batch was appended",
-        Error("send", &["NOT_ENOUGH_REPLICAS_AFTER_APPEND"])),
     state("produce-outcome-unknown", "nobody knows what became of a send",
         Operation(|op| op.kind == OpType::Info && matches!(op.action, Action::Send(_)))),
     state("retry-deduplicated", "an idempotent retry was already in the log",
