@@ -17,12 +17,16 @@ use tokio::time::Instant;
 
 use crate::cluster::LOOK;
 use crate::cluster::view::View;
+use crate::nemesis::min_isr::MinIsr;
 use crate::nemesis::{BoxFuture, ClusterState, ClusterView, PartitionState};
 use crate::plan::Plan;
 use crate::sandbox::node_address;
 
 /// How long one question may take: short, because a node that hangs must not blind the harness.
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The setting that the fault `min-isr` changes.
+const MIN_ISR: &str = "min.insync.replicas";
 
 /// How long whoever looks for a leader or controller waits for an election to end.
 const ELECTION_PATIENCE: Duration = Duration::from_secs(1);
@@ -176,6 +180,31 @@ impl ClusterView for Observer {
                 }
                 tokio::time::sleep(LOOK).await;
             }
+        })
+    }
+
+    fn min_isr(&self) -> BoxFuture<'_, Result<MinIsr, String>> {
+        Box::pin(async {
+            let mut told = MinIsr::new();
+            for topic in &self.shared.topics {
+                let mut settings = self.topic_settings(topic).await?;
+                let value = settings.remove(MIN_ISR).unwrap_or_default();
+                told.insert(topic.clone(), value);
+            }
+            Ok(told)
+        })
+    }
+
+    fn set_min_isr<'a>(&'a self, values: &'a MinIsr) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let admin = self.admin().await?;
+            for (topic, value) in values {
+                let set = admin
+                    .alter_topic_configs(topic, &[(MIN_ISR, value.as_str())])
+                    .await;
+                set.map_err(|error| error.to_string())?;
+            }
+            Ok(())
         })
     }
 }

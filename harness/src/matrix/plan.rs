@@ -69,10 +69,6 @@ impl Column {
         let of_groups = ["group-churn", "coordinator-kill", "client-pause"];
         match (self.name, pack) {
             ("reassignment", _) => Err("the broker has no partition reassignment yet".to_owned()),
-            ("min-isr-change", _) => Err(
-                "no fault changes min.insync.replicas yet, so its effect cannot be proven"
-                    .to_owned(),
-            ),
             (name, Pack::Durability(_)) if of_groups.contains(&name) => Err(format!(
                 "{name} is about the members of a group, and these rows have none"
             )),

@@ -6,12 +6,13 @@
 
 use std::ops::Range;
 
+use checkers::history::CommitMode;
 use rand::{Rng, RngExt};
 
 use crate::disk::rule::{DiskAction, DiskErrno, DiskPick, OperationClass, Survival};
 use crate::link::{FrameAction, FramePick, FrameRule, FrameSide};
-use crate::nemesis::{DirectoryPick, FaultSpec, PartitionShape, Target};
-use crate::plan::{Plan, ScheduledFault, damage, disk, schedule};
+use crate::nemesis::{Damage, DirectoryPick, FaultSpec, PartitionShape, Target};
+use crate::plan::{GroupPlan, Plan, ScheduledFault, damage, disk, schedule};
 
 /// The first fault begins about here, in milliseconds.
 const FIRST_MS: Range<u64> = 700..1_100;
@@ -50,6 +51,7 @@ pub(super) fn draw(rng: &mut impl Rng, column: &str, plan: &Plan) -> Vec<Schedul
         "pause" => scene.alone_then(leader.clone(), FaultSpec::Pause { target: leader }),
         "partition" => scene.partitions(leader),
         "ack-lost" => scene.lose_answers(is_group),
+        "min-isr-change" => scene.change_min_isr(leader),
         "disk-stall" => scene.stall(leader),
         "disk-error" => scene.fail_disk(leader),
         "disk-full" => scene.fill_disk(leader),
@@ -63,11 +65,35 @@ pub(super) fn draw(rng: &mut impl Rng, column: &str, plan: &Plan) -> Vec<Schedul
         }
         "corruption" => {
             let damage = damage::corrupt(scene.rng, victim.clone());
-            scene.alone_then(victim, damage::fit(damage, 0));
+            scene.alone_then(victim, everywhere(damage::fit(damage, 0)));
         }
         _ => {}
     }
+    let is_of_clients = ["none", "client-kill", "client-pause", "group-churn"];
+    if plan.workload.group.as_ref().is_some_and(may_skip) && !is_of_clients.contains(&column) {
+        scene.kill_owners_meanwhile();
+    }
     scene.faults
+}
+
+/// Whether members commit what they have not processed: whoever dies then shows it.
+fn may_skip(group: &GroupPlan) -> bool {
+    matches!(group.mode, CommitMode::SyncBefore | CommitMode::AutoHandoff)
+}
+
+/// The same damage in every file that it could be in: those of a partition with one copy, too.
+fn everywhere(mut what: FaultSpec) -> FaultSpec {
+    if let FaultSpec::Damage {
+        damage:
+            Damage::FlipBits { files_max, .. }
+            | Damage::Truncate { files_max, .. }
+            | Damage::ZeroTail { files_max, .. },
+        ..
+    } = &mut what
+    {
+        *files_max = 500;
+    }
+    what
 }
 
 struct Scene<'a, R> {
@@ -232,6 +258,26 @@ impl<'a, R: Rng> Scene<'a, R> {
         let target = schedule::coordinator();
         let for_ms = self.rng.random_range(REPLACED_MS);
         self.add(self.at_ms, for_ms, FaultSpec::Kill { target });
+    }
+
+    /// Lower or higher than most topics have it, while a leader goes.
+    fn change_min_isr(&mut self, leader: Target) {
+        let change = FaultSpec::MinIsr {
+            target: Target::All,
+            replicas: disk::pick(self.rng, &[1, 3]),
+        };
+        self.add(self.at_ms, 2_600, change);
+        self.at_ms += self.rng.random_range(300..500);
+        self.alone_then(leader.clone(), FaultSpec::Kill { target: leader });
+    }
+
+    fn kill_owners_meanwhile(&mut self) {
+        for after_ms in [900, 2_300] {
+            let kill = FaultSpec::ClientKill {
+                target: self.owner(),
+            };
+            self.add(self.at_ms + after_ms, 300, kill);
+        }
     }
 
     /// Longer than brokers wait for a disk, and a second more.

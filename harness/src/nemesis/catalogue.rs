@@ -11,6 +11,7 @@ use crate::nemesis::disk::DiskFault;
 use crate::nemesis::frame::Frame;
 use crate::nemesis::kill::Kill;
 use crate::nemesis::link_faults::{Kind, LinkFault};
+use crate::nemesis::min_isr::MinIsrFault;
 use crate::nemesis::partition::Partition;
 use crate::nemesis::pause::Pause;
 use crate::nemesis::power_loss::PowerLoss;
@@ -89,6 +90,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "the running process may map little more memory",
     ),
     (
+        "min-isr",
+        "min.insync.replicas of all topics changes under load, and changes back",
+    ),
+    (
         "cpu",
         "SIGSTOP and SIGCONT by turns: the process runs a part of the time",
     ),
@@ -144,6 +149,7 @@ pub fn build(spec: &FaultSpec, draw: u64) -> Box<dyn Fault> {
         )),
         FaultSpec::FileLimit { files, .. } => Box::new(FileLimit::new(*files)),
         FaultSpec::AddressSpace { mebibytes, .. } => Box::new(AddressSpace::new(*mebibytes)),
+        FaultSpec::MinIsr { replicas, .. } => Box::new(MinIsrFault::new(*replicas)),
         FaultSpec::Cpu { percent, .. } => Box::new(Cpu::new(*percent)),
     }
 }

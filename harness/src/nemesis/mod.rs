@@ -29,6 +29,7 @@ pub mod files;
 mod frame;
 mod kill;
 mod link_faults;
+pub mod min_isr;
 mod partition;
 mod pause;
 mod power_loss;

@@ -146,6 +146,13 @@ pub enum FaultSpec {
         /// How much it may map beyond what it has when the fault fires.
         mebibytes: u64,
     },
+    /// `min.insync.replicas` of every topic under test changes; healed by the values of before.
+    MinIsr {
+        /// All nodes, for it concerns every partition.
+        target: Target,
+        /// The value while the fault acts.
+        replicas: i16,
+    },
     /// The process runs a part of the time only: SIGSTOP and SIGCONT by turns, 50 ms a turn.
     Cpu {
         /// Whom.
@@ -202,6 +209,7 @@ impl FaultSpec {
             Self::Damage { .. } => "damage",
             Self::FileLimit { .. } => "file-limit",
             Self::AddressSpace { .. } => "address-space",
+            Self::MinIsr { .. } => "min-isr",
             Self::Cpu { .. } => "cpu",
         }
     }
@@ -237,6 +245,7 @@ impl FaultSpec {
             | Self::Damage { target, .. }
             | Self::FileLimit { target, .. }
             | Self::AddressSpace { target, .. }
+            | Self::MinIsr { target, .. }
             | Self::Cpu { target, .. } => target,
         }
     }

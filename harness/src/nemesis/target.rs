@@ -13,6 +13,7 @@ use broker::id::BrokerId;
 use checkers::history::Key;
 use serde::{Deserialize, Serialize};
 
+use crate::nemesis::min_isr::MinIsr;
 use crate::workload::group::Roster;
 
 /// A future in a box, because faults are called through trait objects.
@@ -114,6 +115,22 @@ pub trait ClusterView: Send + Sync {
     /// # Errors
     /// A sentence that says which node was asked and what it said.
     fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>>;
+
+    /// `min.insync.replicas` of every topic under test, as DescribeConfigs tells it.
+    ///
+    /// # Errors
+    /// Who was asked and what it said; a cluster without topics has none to tell of.
+    fn min_isr(&self) -> BoxFuture<'_, Result<MinIsr, String>> {
+        Box::pin(async { Err("there are no topics under test".to_owned()) })
+    }
+
+    /// Sets `min.insync.replicas` of these topics by IncrementalAlterConfigs.
+    ///
+    /// # Errors
+    /// The first topic whose value could not be set.
+    fn set_min_isr<'a>(&'a self, _values: &'a MinIsr) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async { Err("there are no topics under test".to_owned()) })
+    }
 }
 
 impl Target {

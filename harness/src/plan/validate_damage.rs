@@ -3,9 +3,12 @@
 //! In: a fault of a plan. Out: its first field that cannot be carried out, with the remedy.
 //! Invariant: what passes here can have an effect on some cluster of this plan.
 
-use crate::nemesis::{Damage, DirectoryPick, FaultSpec, FileKind, Place};
+use checkers::history::FaultClass;
+
+use crate::nemesis::{Damage, DirectoryPick, FaultSpec, FileKind, Place, Target};
 use crate::plan::validate::{Complaint, out_of_range, range};
 use crate::plan::{Plan, ScheduledFault};
+use crate::run::faults::class;
 
 /// More would make a plan that nobody can read the effect of.
 const FILES_MAX: u64 = 1_000;
@@ -32,11 +35,37 @@ pub(super) fn complaint(plan: &Plan, fault: &ScheduledFault) -> Option<Complaint
         FaultSpec::AddressSpace { mebibytes, .. } => {
             out_of_range([range("mebibytes", *mebibytes, 0, 1 << 20)].into_iter())
         }
+        FaultSpec::MinIsr { target, replicas } => min_isr(plan, target, *replicas),
         FaultSpec::Cpu { percent, .. } => {
             out_of_range([range("percent", *percent, 1, 99)].into_iter())
         }
         _ => None,
     }
+}
+
+/// What is stored is judged by the value that the plan has for a topic, so nothing may take it while
+/// the value is another.
+fn min_isr(plan: &Plan, target: &Target, replicas: i16) -> Option<Complaint> {
+    if *target != Target::All {
+        let remedy = "it concerns every partition; name the role all";
+        return Some(Complaint::new("target", target, remedy));
+    }
+    let takes = |fault: &ScheduledFault| {
+        let class = class(&fault.what);
+        let takes = matches!(
+            class,
+            FaultClass::PowerLoss
+                | FaultClass::Corruption
+                | FaultClass::Wipe
+                | FaultClass::LyingDisk
+        );
+        takes.then(|| fault.what.name())
+    };
+    if let Some(other) = plan.faults.iter().find_map(takes) {
+        let remedy = format!("the plan also has {other}, which is judged by one value; drop one");
+        return Some(Complaint::new("fault", "min-isr", remedy));
+    }
+    out_of_range([range("replicas", replicas, 1, 9)].into_iter())
 }
 
 fn amounts(damage: &Damage) -> Option<Complaint> {
@@ -151,6 +180,28 @@ mod tests {
         })
     }
 
+    fn min_isr_of(target: Target, replicas: i16) -> FaultSpec {
+        FaultSpec::MinIsr { target, replicas }
+    }
+
+    #[test]
+    fn nothing_takes_stored_records_while_min_isr_is_not_what_they_are_judged_by() {
+        let loss = crate::plan::profile::find("power-loss-all").expect("a profile");
+        let kill = crate::plan::profile::find("kill").expect("a profile");
+        for (profile, is_refused) in [(kill, false), (loss, true)] {
+            let mut plan = Plan::draw(3, profile);
+            let changed = ScheduledFault {
+                what: min_isr_of(Target::All, 1),
+                for_ms: 1_000,
+                ..plan.faults[0].clone()
+            };
+            plan.faults.push(changed);
+            let checked = plan.check(std::path::Path::new("p.json"));
+            let said = checked.err().map_or(String::new(), |said| said.to_string());
+            assert_eq!(said.contains("judged by one value"), is_refused, "{said}");
+        }
+    }
+
     #[test]
     fn what_could_never_act_is_refused_with_its_field() {
         let target = || Target::Random;
@@ -208,6 +259,9 @@ mod tests {
                 },
                 None,
             ),
+            (min_isr_of(Target::All, 1), None),
+            (min_isr_of(Target::All, 0), Some("replicas: 0")),
+            (min_isr_of(target(), 1), Some("target: a random node")),
         ] {
             assert_eq!(remedy_of(what.clone()).as_deref(), expected, "{what:?}");
         }

@@ -376,5 +376,6 @@ pub(crate) fn class(spec: &FaultSpec) -> FaultClass {
             _ => FaultClass::Disk,
         },
         FaultSpec::PowerLoss { .. } => FaultClass::PowerLoss,
+        FaultSpec::MinIsr { .. } => FaultClass::Membership,
     }
 }
