@@ -303,17 +303,14 @@ mod tests {
 
     use super::*;
 
-    /// Whether records of two nodes with these disks may be gone, by what the fault told of them.
-    fn may_lose(second: Result<PowerLossEffect, String>) -> bool {
-        let disk = |node| DiskId { node, directory: 0 };
-        let lost = || PowerLossEffect {
-            unsynced: 3,
-            lost: 2,
-            lost_bytes: 100,
-            files: Vec::new(),
+    /// Whether records that one copy was enough for may be gone, by what the fault told of its disk.
+    fn may_lose(lost: Result<PowerLossEffect, String>) -> bool {
+        let disk = DiskId {
+            node: 1,
+            directory: 0,
         };
         let mut fault = PowerLoss::new(Survival::None, Duration::ZERO, 1);
-        fault.lost = vec![Lost::of(disk(1), Ok(lost())), Lost::of(disk(2), second)];
+        fault.lost = vec![Lost::of(disk, lost)];
         let op = |index, phase, detail| Op {
             index,
             time: 0,
@@ -323,7 +320,7 @@ mod tests {
                 fault: "power-loss".to_owned(),
                 class: FaultClass::PowerLoss,
                 phase,
-                target: json!(["n1", "n2"]),
+                target: json!(["n1"]),
                 detail,
             })),
             error: None,
@@ -334,7 +331,11 @@ mod tests {
             op(0, Phase::Inject, Value::Null),
             op(1, Phase::Vacuous, told),
         ];
-        let header = Header::new(Settings::default(), Value::Null);
+        let settings = Settings {
+            min_insync_replicas: 1,
+            ..Settings::default()
+        };
+        let header = Header::new(settings, Value::Null);
         let history = History::from_ops(header, ops).expect("a history");
         let promise = Contract::of(&history).promise(checkers::anomaly::Kind::LostWrite);
         !promise.forbidden
