@@ -127,8 +127,11 @@ async fn settle(stage: &Stage, clients: &Clients) -> Aftermath {
     let begin = Instant::now();
     let mut missing = recover(stage, clients, limit).await;
     let after_ms = begin.elapsed().as_millis() as u64;
+    // Who may stay silent was not waited for until the deadline.
+    let waited = begin.elapsed().min(limit);
     for Lack { reason, .. } in missing.values_mut() {
         let missing = std::mem::take(reason);
+        let limit = Duration::from_secs(waited.as_secs());
         *reason = NotRecovered { limit, missing }.to_string();
     }
     if missing.len() < stage.plan.topics().len() {
