@@ -28,7 +28,7 @@ use crate::run::summary::Summary;
 use crate::sandbox::enter::PARENT_VARIABLE;
 
 /// What a run may take beyond all its deadlines, for judging and writing on a loaded machine.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 
 /// How a run ended.
 #[derive(Clone, Debug)]

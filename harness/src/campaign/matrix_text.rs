@@ -11,9 +11,10 @@ use crate::campaign::tally::{CellKey, Tally};
 /// The matrix; a cell that nobody has run yet is a dot.
 pub fn lines(campaign: &Campaign, cells: &BTreeMap<CellKey, Tally>) -> Vec<String> {
     let width = campaign.rows.iter().map(String::len).max().unwrap_or(0);
-    let numbers: String = (1..=campaign.columns.len())
+    let numbers: Vec<String> = (1..=campaign.columns.len())
         .map(|n| format!("{n:>3}"))
         .collect();
+    let numbers = numbers.concat();
     let mut lines = vec![format!("{:width$}{numbers}", "")];
     let mut used = BTreeSet::new();
     for row in &campaign.rows {
@@ -22,7 +23,8 @@ pub fn lines(campaign: &Campaign, cells: &BTreeMap<CellKey, Tally>) -> Vec<Strin
             used.extend(cell.map(|cell| cell.state));
             cell.map_or('.', |cell| cell.state.letter())
         });
-        let letters: String = letters.map(|letter| format!("  {letter}")).collect();
+        let letters: Vec<String> = letters.map(|letter| format!("  {letter}")).collect();
+        let letters = letters.concat();
         lines.push(format!("{row:width$}{letters}"));
     }
     let columns = campaign.columns.iter().enumerate();

@@ -221,7 +221,7 @@ mod tests {
         let mut progress = Progress {
             budget_ms: 600_000,
             cells: 1_121,
-            ..Counter::default().progress(Duration::from_secs(300))
+            ..Counter::default().progress(Duration::from_mins(5))
         };
         progress.effective_an_hour = 240;
         progress.runs = 20;

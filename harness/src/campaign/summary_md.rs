@@ -186,7 +186,7 @@ mod tests {
         assert!(places.is_sorted(), "{places:?}");
         assert!(
             text.lines()
-                .any(|line| line.starts_with(row) && line.contains("B"))
+                .any(|line| line.starts_with(row) && line.contains('B'))
         );
     }
 }

@@ -207,8 +207,12 @@ mod tests {
                 all.add(&unjudged("r", "c", CellState::ALL[*state], &format!("because {words}")));
             };
             let (mut there, mut back) = (Tally::empty(""), Tally::empty(""));
-            picks.iter().for_each(|pick| add(&mut there, pick));
-            picks.iter().rev().for_each(|pick| add(&mut back, pick));
+            for pick in &picks {
+                add(&mut there, pick);
+            }
+            for pick in picks.iter().rev() {
+                add(&mut back, pick);
+            }
             prop_assert_eq!(there, back);
         }
     }

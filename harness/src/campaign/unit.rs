@@ -74,11 +74,9 @@ fn id(kind: UnitKind, name: &str, pack: Option<Pack>, plan: &Plan) -> String {
 
 /// The first 16 hex digits of a digest.
 pub fn short(digest: &[u8]) -> String {
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let bytes = digest.iter().take(8);
+    let hex: Vec<String> = bytes.map(|byte| format!("{byte:02x}")).collect();
+    hex.concat()
 }
 
 #[cfg(test)]
