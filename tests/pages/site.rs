@@ -98,13 +98,7 @@ pub(crate) fn missing_page(browser: &Browser, site: &Site) -> Result<(), Failed>
         &format!("{cells} cells of the served campaign"),
     )?;
     // What the content policy forbids is an error on the console.
-    demand(
-        view.console().is_empty(),
-        &view.console().join(
-            "
-",
-        ),
-    )
+    demand(view.console().is_empty(), &view.console().join("\n"))
 }
 
 /// Links of the campaign page, read from the disk, lead to files that are there.
