@@ -16,7 +16,8 @@ pub struct Share {
     pub percent: u64,
 }
 
-/// Percent of the budget that are kept, once there are findings, for estimating how often findings come back.
+/// Percent of the budget that are kept, once there are findings, to estimate how often each comes
+/// back.
 pub const REPLAY_PERCENT: u32 = 10;
 
 /// What `verdict matrix` runs.

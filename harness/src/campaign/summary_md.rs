@@ -146,8 +146,8 @@ fn canaries(stored: &Stored, outcome: &Outcome, lines: &mut Vec<String>) {
 }
 
 /// What is said where planted bugs are not compiled in.
-pub const NO_SABOTAGE: &str = "CANARIES NOT EXERCISED: this build has no planted bugs, so nothing shows that this campaign \
-     could have found one; build with --features sabotage.";
+pub const NO_SABOTAGE: &str = "CANARIES NOT EXERCISED: this build has no planted bugs, so nothing \
+     shows that this campaign could have found one; build with --features sabotage.";
 
 #[cfg(test)]
 mod tests {
