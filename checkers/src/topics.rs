@@ -96,21 +96,7 @@ mod tests {
 
     /// Two topics; the one that is SENT has a record at offset 0 that a reader goes over without
     /// finding it.
-    const LOSS: &str = r#"{"verdict-history":1,"topics":{"safe":{"acks":"all"},"weak":{"acks":"1","enable.idempotence":false}}}
-{"index":0,"time":0,"process":1,"type":"invoke","f":"send","value":[["send","SENT-0",1]]}
-{"index":1,"time":0,"process":1,"type":"ok","f":"send","value":[["send","SENT-0",[0,1]]]}
-{"index":2,"time":0,"process":0,"type":"info","f":"nemesis","value":{"fault":"kill","class":"process-crash","phase":"inject","target":"n1"}}
-{"index":3,"time":0,"process":2,"type":"invoke","f":"send","value":[["send","safe-0",2]]}
-{"index":4,"time":0,"process":2,"type":"ok","f":"send","value":[["send","safe-0",[SAFE,2]]]}
-{"index":5,"time":0,"process":2,"type":"invoke","f":"send","value":[["send","weak-0",3]]}
-{"index":6,"time":0,"process":2,"type":"ok","f":"send","value":[["send","weak-0",[WEAK,3]]]}
-{"index":7,"time":0,"process":3,"type":"invoke","f":"assign","value":["safe-0","weak-0"]}
-{"index":8,"time":0,"process":3,"type":"ok","f":"assign","value":["safe-0","weak-0"]}
-{"index":9,"time":0,"process":3,"type":"invoke","f":"seek","value":{"safe-0":0,"weak-0":0}}
-{"index":10,"time":0,"process":3,"type":"ok","f":"seek","value":{"safe-0":0,"weak-0":0}}
-{"index":11,"time":0,"process":3,"type":"invoke","f":"poll","value":[["poll"]]}
-{"index":12,"time":0,"process":3,"type":"ok","f":"poll","value":[["poll",{"safe-0":[[SAFE,2]],"weak-0":[[WEAK,3]]}]]}
-"#;
+    const LOSS: &str = include_str!("../testdata/two-topics.jsonl");
 
     fn judged(lost_of: &str) -> (Vec<TopicVerdict>, Verdict) {
         let (safe, weak) = if lost_of == "safe" {

@@ -143,10 +143,20 @@ async fn settle(stage: &Stage, clients: &Clients) -> Aftermath {
         members.end(&stage.session).await;
     }
     // What can still be read is read: a violation outranks unavailability.
-    for unfinished in clients.read_everything(&stage.session, &missing).await {
-        let lack = missing.entry(unfinished.topic.clone());
-        lack.or_insert_with(|| String::new().into())
-            .add(&unfinished.to_string());
+    let unread = clients.read_everything(&stage.session, &missing).await;
+    if !unread.is_empty() {
+        // Damage shows when it is read, and takes the leader of a partition whose only copy it is.
+        let now = stage.cluster.lacks().await;
+        for unfinished in unread {
+            let silent = now.get(&unfinished.topic);
+            let silent = silent.and_then(|lack| lack.silent(unfinished.partition));
+            let lack = missing.entry(unfinished.topic.clone());
+            let lack = lack.or_insert_with(|| String::new().into());
+            match silent {
+                Some(silent) => lack.add_silence(&unfinished.to_string(), silent.clone()),
+                None => lack.add(&unfinished.to_string()),
+            }
+        }
     }
     Aftermath::of_topics(after_ms, missing)
 }

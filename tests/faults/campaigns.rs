@@ -22,7 +22,7 @@ use crate::support::{Outcome, ensure};
 pub(crate) const AS_CLI: &str = "VERDICT_TEST_CLI";
 
 /// Several runs on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![Trial::test(

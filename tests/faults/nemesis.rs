@@ -243,7 +243,7 @@ async fn overlap() -> Outcome {
     check(partition)?;
     check(kill)?;
     let steps = steps.into_inner().map_err(|_| Failed::from("steps"))?;
-    ensure(steps.len() == 3, format!("{steps:?}"))?;
+    ensure(steps.len() == 5, format!("{steps:?}"))?;
     heal_everything(&cluster.arena).await?;
     ensure(
         cluster.arena.supervisor.unexpected_exits().is_empty(),

@@ -7,8 +7,9 @@ use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::disk::journal::NameDurability;
 use harness::disk::rule::DiskId;
+use harness::nemesis::{Effect, FaultSpec, Target};
 use harness::plan::profile::{self, Profile};
-use harness::plan::{DiskPlan, Plan};
+use harness::plan::{DiskPlan, Plan, ScheduledFault};
 use harness::run::judge::judge;
 use harness::run::launch::RunEnd;
 use harness::run::status::Status;
@@ -34,6 +35,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             keeps_on_disks,
         ),
         Trial::test("runs::a_stored_run_replays_and_is_judged_again", replays),
+        Trial::test(
+            "runs::a_minimum_that_changes_is_told_and_changes_back",
+            minimum_changes,
+        ),
     ]
 }
 
@@ -102,6 +107,34 @@ fn replays() -> Outcome {
         runs == 3,
         format!("two directories and the link to the newest, not {runs}"),
     )
+}
+
+/// One that takes the value from 2 to 1, and one that sets what is set.
+fn minimum_changes() -> Outcome {
+    let results = tempfile::tempdir()?;
+    let mut plan = Plan::draw_with(1, named("none"), WORKLOAD_MS);
+    let change = |at_ms, replicas| ScheduledFault {
+        at_ms,
+        for_ms: 700,
+        draw: 0,
+        when: None,
+        what: FaultSpec::MinIsr {
+            target: Target::All,
+            replicas,
+        },
+    };
+    plan.faults = vec![change(500, 1), change(1_700, 2)];
+    let summary = run(plan, results.path())?.1;
+    ensure(summary.exit() == Exit::Kept, &summary.sentence)?;
+    let reports: Vec<_> = summary.faults.iter().map(|fault| &fault.report).collect();
+    let [Some(changed), Some(same)] = reports.as_slice() else {
+        return Err(format!("a fault is not over: {reports:?}").into());
+    };
+    let is_seen = matches!(changed.effect, Effect::Seen(_));
+    let is_back = [changed, same].map(|report| report.not_recovered.is_none());
+    ensure(is_seen && is_back == [true, true], format!("{reports:?}"))?;
+    let is_vacuous = matches!(same.effect, Effect::Vacuous(_));
+    ensure(is_vacuous, format!("{same:?}"))
 }
 
 fn named(name: &str) -> &'static Profile {

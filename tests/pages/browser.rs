@@ -34,7 +34,7 @@ const FLAGS: [&str; 5] = [
     "--hide-scrollbars",
 ];
 /// A busy machine takes its time; nothing here waits for the time to pass.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How a page is looked at.
 #[derive(Clone, Copy, Debug)]

@@ -122,7 +122,7 @@ fn bare(number: u64, day: u64, kind: UnitKind, name: &str) -> RunRecord {
             .to_owned(),
         faults: vec![FaultSeen {
             name: name.to_owned(),
-            seen: number % 31 != 0 && name != "corruption",
+            seen: !number.is_multiple_of(31) && name != "corruption",
         }],
         cells: Vec::new(),
         reached: vec![
@@ -153,7 +153,8 @@ fn matrix_run(number: u64, day: u64, round: u64, pack: Pack, column: usize) -> R
         .collect();
     if name == "pause" && round == 0 {
         run.exit_code = 10;
-        run.sentence = "Broken: 3 lost-write (acks=all waits for all in-sync replicas).".to_owned();
+        "Broken: 3 lost-write (acks=all waits for all in-sync replicas)."
+            .clone_into(&mut run.sentence);
         let id = if day == 30 {
             "c0ffee000001"
         } else {

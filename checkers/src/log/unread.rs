@@ -42,9 +42,11 @@ pub(crate) fn unread(log: &Log<'_>) -> Vec<Unread> {
     let fate = |send: &SendRow| {
         let is_later = |end: &EndRow| end.invoked > send.completed;
         if send.outcome == Outcome::Unplaced {
-            return match is_read && end.is_some_and(is_later) {
-                true => Fate::Nowhere,
-                false => Fate::Unknown,
+            let is_gone = is_read && end.is_some_and(is_later);
+            return if is_gone {
+                Fate::Nowhere
+            } else {
+                Fate::Unknown
             };
         }
         if passed.get(log.order.slots.slot(send.offset)) == Some(&true) {

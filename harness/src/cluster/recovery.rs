@@ -36,10 +36,7 @@ impl Cluster {
     ) -> Missing {
         let patience = Instant::now() + SILENCE_PATIENCE;
         loop {
-            let missing = match self.observer.look().await {
-                Ok(view) => view.lacks(&self.plan),
-                Err(error) => self.all_lack(&error),
-            };
+            let missing = self.lacks().await;
             if missing.is_empty() {
                 return missing;
             }
@@ -52,6 +49,14 @@ impl Cluster {
                 return missing;
             }
             tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What topics lack at this moment.
+    pub async fn lacks(&self) -> Missing {
+        match self.observer.look().await {
+            Ok(view) => view.lacks(&self.plan),
+            Err(error) => self.all_lack(&error),
         }
     }
 

@@ -62,11 +62,26 @@ impl Lack {
         self.silent.clear();
     }
 
+    /// A partition without a leader is missing, too.
+    pub fn add_silence(&mut self, reason: &str, silent: Silent) {
+        let is_only_silence = self.reason.is_empty() || !self.is_more_than_silence();
+        let mut known = std::mem::take(&mut self.silent);
+        self.add(reason);
+        if is_only_silence {
+            known.push(silent);
+            self.silent = known;
+        }
+    }
+
     /// Whether this partition is one without a leader.
     pub fn is_silent(&self, partition: i32) -> bool {
-        self.silent
-            .iter()
-            .any(|silent| silent.partition == partition)
+        self.silent(partition).is_some()
+    }
+
+    /// This partition, if it is one without a leader.
+    pub fn silent(&self, partition: i32) -> Option<&Silent> {
+        let mut silent = self.silent.iter();
+        silent.find(|silent| silent.partition == partition)
     }
 }
 

@@ -111,7 +111,8 @@ fn events() -> Vec<Value> {
 }
 
 fn lines(values: &[Value]) -> String {
-    values.iter().map(|value| format!("{value}\n")).collect()
+    let line = |value: &Value| [value.to_string(), "\n".to_owned()];
+    values.iter().flat_map(line).collect()
 }
 
 fn write_logs(store: &Store) {

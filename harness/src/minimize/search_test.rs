@@ -70,6 +70,18 @@ fn draws(plan: &Plan) -> Vec<u32> {
     plan.faults.iter().map(|fault| fault.draw).collect()
 }
 
+/// Every run ends without a verdict.
+struct Dead;
+impl Trial for Dead {
+    fn run(&mut self, _: &Plan) -> Seen {
+        Seen::Nothing("killed".to_owned())
+    }
+    fn has_time(&self) -> bool {
+        true
+    }
+    fn keep(&mut self, _: &Plan) {}
+}
+
 #[test]
 fn a_bug_that_always_shows_ends_with_the_minimal_plan() {
     for picked in [&[4][..], &[1, 7], &[0, 5, 11], &[]] {
@@ -170,16 +182,6 @@ fn a_failure_that_does_not_come_back_and_runs_without_a_verdict_are_told() {
             last: None
         })
     );
-    struct Dead;
-    impl Trial for Dead {
-        fn run(&mut self, _: &Plan) -> Seen {
-            Seen::Nothing("killed".to_owned())
-        }
-        fn has_time(&self) -> bool {
-            true
-        }
-        fn keep(&mut self, _: &Plan) {}
-    }
     let dead = minimize(&mut Dead, &whole).expect_err("no verdict");
     assert_eq!((dead.runs, dead.last.as_deref()), (0, Some("killed")));
     assert!(

@@ -75,7 +75,7 @@ impl DiskFault {
     /// A node whose metadata log, or whose last directory, fails has to end: that is no surprise.
     fn excuse(&mut self, arena: &Arena, node: BrokerId, directories: usize, imposed: &[Imposed]) {
         let (disks, imposed) = (arena.disks.clone(), imposed.to_vec());
-        let (action, patience) = (self.rule.action.clone(), arena.stall_timeout);
+        let (action, patience) = (self.rule.action, arena.stall_timeout);
         let is_hit = move |on: &Imposed| {
             let did = disks.effect(on.disk, on.rule);
             may_end_node(&action, &did, patience)

@@ -303,7 +303,8 @@ mod tests {
 
     use super::*;
 
-    /// Whether records that one copy was enough for may be gone, by what the fault told of its disk.
+    /// Whether records that one copy was enough for may be gone, by what the fault told of its
+    /// disk.
     fn may_lose(lost: Result<PowerLossEffect, String>) -> bool {
         let disk = DiskId {
             node: 1,

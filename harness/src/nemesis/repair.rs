@@ -201,7 +201,7 @@ mod tests {
             (DiskAction::Torn { bytes: 1 }, 0, true),
             (DiskAction::Stall, 2_000, true),
             (DiskAction::Stall, 1_499, false),
-            (slow.clone(), 100, false),
+            (slow, 100, false),
             (slow, 2_500, true),
             (full, 0, false),
             (error(DiskErrno::Enospc), 0, false),

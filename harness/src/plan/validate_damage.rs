@@ -43,8 +43,8 @@ pub(super) fn complaint(plan: &Plan, fault: &ScheduledFault) -> Option<Complaint
     }
 }
 
-/// What is stored is judged by the value that the plan has for a topic, so nothing may take it while
-/// the value is another.
+/// What is stored is judged by the value that the plan has for a topic, so nothing may take it
+/// while the value is another.
 fn min_isr(plan: &Plan, target: &Target, replicas: i16) -> Option<Complaint> {
     if *target != Target::All {
         let remedy = "it concerns every partition; name the role all";

@@ -40,7 +40,7 @@ pub(super) struct Hit {
 
 /// What was found.
 pub(super) struct Hits {
-    pub(super) hits: Vec<Hit>,
+    pub(super) first: Vec<Hit>,
     pub(super) total: usize,
     /// Lines that could not be read.
     pub(super) unreadable: usize,
@@ -49,7 +49,7 @@ pub(super) struct Hits {
 /// The runs below `root` that answer the question, those of campaigns first.
 pub(super) fn search(root: &Path, question: &Question) -> Hits {
     let mut found = Hits {
-        hits: Vec::new(),
+        first: Vec::new(),
         total: 0,
         unreadable: 0,
     };
@@ -74,8 +74,8 @@ pub(super) fn search(root: &Path, question: &Question) -> Hits {
 impl Hits {
     fn add(&mut self, hit: Hit) {
         self.total += 1;
-        if self.hits.len() < HITS_MAX {
-            self.hits.push(hit);
+        if self.first.len() < HITS_MAX {
+            self.first.push(hit);
         }
     }
 }

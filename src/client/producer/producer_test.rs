@@ -219,7 +219,7 @@ async fn an_attempt_whose_task_runs_first_leaves_behind_those_before_it() {
         let shared = Arc::clone(&producer.shared);
         tokio::spawn(async move {
             let partition = TopicPartition::new(TOPIC, 0);
-            let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+            let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
             let records = Bytes::from_static(records);
             let cluster = &shared.cluster;
             produce(

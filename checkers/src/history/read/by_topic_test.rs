@@ -9,10 +9,11 @@ const HEADER: &str = r#"{"verdict-history":1,"settings":{"acks":"all"},"topics":
 fn history(lines: &[(u64, &str, &str, &str)]) -> History {
     let mut text = HEADER.replace('\n', "") + "\n";
     for (index, (process, kind, f, value)) in lines.iter().enumerate() {
-        text += &format!(
+        let line = format!(
             "{{\"index\":{index},\"time\":0,\"process\":{process},\"type\":\"{kind}\",\
              \"f\":\"{f}\",\"value\":{value}}}\n"
         );
+        text += &line;
     }
     History::read(text.as_bytes()).expect("reads")
 }

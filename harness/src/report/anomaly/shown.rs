@@ -43,9 +43,12 @@ pub fn shown(summary: &Summary) -> Vec<&Anomaly> {
     examples.map(|(_, anomaly)| anomaly).collect()
 }
 
+/// What was found in a row, and the row's name if there are several.
+type OfRow<'a> = (Option<&'a str>, &'a Check);
+
 /// What was found, broken promises first, each in the order of [`Kind::ALL`].
 pub fn findings(summary: &Summary) -> Vec<Finding<'_>> {
-    let mut grouped: BTreeMap<(bool, Kind), Vec<(Option<&str>, &Check)>> = BTreeMap::new();
+    let mut grouped: BTreeMap<(bool, Kind), Vec<OfRow<'_>>> = BTreeMap::new();
     for (row, verdict) in judged(summary) {
         for check in verdict.checks.iter().filter(|check| check.count > 0) {
             let group = grouped.entry((!check.is_broken(), check.anomaly));

@@ -1,6 +1,7 @@
 //! The files of a campaign directory, as far as its page shows them.
 //!
-//! In: `campaign.json`, `runs.jsonl` and `replays.jsonl`. Out: the runs in the order of the file, each unit once.
+//! In: `campaign.json`, `runs.jsonl` and `replays.jsonl`. Out: the runs in the order of the file,
+//! each unit once.
 //! Invariant: a line that cannot be read is named on the page and hides no other line.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -30,13 +30,14 @@ pub(super) struct Line {
     pub(super) is_past: bool,
 }
 
+type Words<'a> = &'a dyn Fn(f64) -> String;
 type Measure = fn(&Digest) -> f64;
 
 /// The curves.
 pub(super) fn curves(past: &[Digest], now: &Digest) -> Vec<Curve> {
     let whole = |value: f64| thousands(value.round() as u64);
     let share = |value: f64| format!("{value:.0} %");
-    let measures: [(&str, Measure, &dyn Fn(f64) -> String); 4] = [
+    let measures: [(&str, Measure, Words<'_>); 4] = [
         ("broken promises", |of| of.numbers.broken as f64, &whole),
         ("runs", |of| of.numbers.runs as f64, &whole),
         ("effective runs an hour", |of| of.numbers.an_hour(), &whole),

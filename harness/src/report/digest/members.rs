@@ -50,7 +50,7 @@ pub enum End {
 /// The members, while the history is read.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    members: BTreeMap<String, Member>,
+    by_name: BTreeMap<String, Member>,
     /// Which life a process acts for.
     lives: BTreeMap<u64, Box<str>>,
     /// Which partitions each life owns, as positions in the spans of its client.
@@ -99,7 +99,7 @@ impl Members {
 
     fn member(&mut self, life: &str) -> &mut Member {
         let name = life.split('.').next().unwrap_or(life);
-        let member = self.members.entry(name.to_owned());
+        let member = self.by_name.entry(name.to_owned());
         member.or_insert_with(|| Member {
             name: name.to_owned(),
             spans: Vec::new(),
@@ -151,7 +151,7 @@ impl Members {
     }
 
     pub(super) fn finish(self) -> (Vec<Member>, BTreeMap<i32, u64>) {
-        let mut members: Vec<Member> = self.members.into_values().collect();
+        let mut members: Vec<Member> = self.by_name.into_values().collect();
         members.sort_by_key(|member| natural(&member.name));
         (members, self.generations)
     }

@@ -142,7 +142,7 @@ mod tests {
         let body: String = history
             .lines()
             .skip(1)
-            .map(|line| format!("{line}\n"))
+            .flat_map(|line| [line, "\n"])
             .collect();
         let digest = digest(&body);
         assert_eq!(digest.problem, None);

@@ -1,4 +1,5 @@
-//! One logical consumer: takes some partitions of a topic, reads on, rewinds now and then, reads ends.
+//! One logical consumer: takes some partitions of a topic, reads on, rewinds now and then, reads
+//! ends.
 //!
 //! Its positions outlive its assignments, so that the history has long unbroken reads; a share of
 //! the moves goes back or to an edge, and partitions with unseen records are preferred.

@@ -1,7 +1,8 @@
 //! One logical producer: sends at its share of the planned rate, for a while to one partition.
 //!
-//! It stays with a partition for a while, so that a partition without a leader holds up those who send to it
-//! and nobody else: were every send's partition drawn, all producers would soon wait for it.
+//! It stays with a partition for a while, so that a partition without a leader holds up those who
+//! send to it and nobody else: were every send's partition drawn, all producers would soon wait
+//! for it.
 
 use std::ops::Range;
 use std::sync::Arc;
