@@ -9,7 +9,7 @@ use checkers::history::Acks;
 use checkers::verdict::{Validity, Verdict};
 
 use crate::campaign::record::{CellResult, CellState, FaultSeen};
-use crate::matrix::{COLUMNS, RowOutcome};
+use crate::matrix::{self, COLUMNS, RowOutcome};
 use crate::run::summary::Liveness;
 
 /// What is known of one row after a run.
@@ -100,9 +100,16 @@ fn exercised(judged: Judged<'_>) -> (CellState, String) {
         .first()
         .is_some_and(|control| control.name == judged.column);
     let seen = judged.faults.iter().filter(|fault| fault.seen).count();
-    if !is_control && seen == 0 {
-        let planned = judged.faults.len();
-        let words = format!("none of the {planned} planned faults proved its effect");
+    // A profile, which is no column, has no helpers.
+    let column = matrix::column::find(judged.column);
+    let is_own = |fault: &&FaultSeen| {
+        column.is_none_or(|column| column.faults.contains(&fault.name.as_str()))
+    };
+    let own = judged.faults.iter().filter(is_own);
+    if !is_control && !own.clone().any(|fault| fault.seen) {
+        let planned = own.count();
+        let words =
+            format!("none of the {planned} planned faults of the column proved its effect");
         return (CellState::NotExercised, words);
     }
     let acknowledged = verdict.counts.acknowledged;

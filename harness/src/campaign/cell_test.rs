@@ -124,6 +124,30 @@ fn faults_without_effect_prove_nothing_and_the_control_needs_none() {
 }
 
 #[test]
+fn a_fault_that_only_helps_does_not_exercise_the_column() {
+    let kept = outcome(vec![check(Kind::LostWrite, true, 0)]);
+    let fault = |name: &str, seen| FaultSeen {
+        name: name.to_owned(),
+        seen,
+    };
+    for (column, kill_seen, wanted) in [
+        ("leader-kill", false, CellState::NotExercised),
+        ("leader-kill", true, CellState::Kept),
+        ("partition", false, CellState::Kept),
+        ("a profile", false, CellState::Kept),
+    ] {
+        let faults = [fault("partition", true), fault("kill", kill_seen)];
+        let cell = judged(Judged {
+            column,
+            outcome: &kept,
+            faults: &faults,
+            death: None,
+        });
+        assert_eq!(cell.state, wanted, "{column} {kill_seen}");
+    }
+}
+
+#[test]
 fn a_violation_outranks_everything_around_it() {
     let mut bad = outcome(vec![
         check(Kind::Phantom, true, 1),

@@ -21,6 +21,9 @@ fn every_cell_has_a_plan_that_can_be_run_or_says_why_not() {
                 };
                 drawn.check(Path::new(column.name)).expect("can be run");
                 assert_eq!(drawn.faults.is_empty(), column.name == "none");
+                let mut faults = drawn.faults.iter();
+                let has_own = faults.any(|fault| column.faults.contains(&fault.what.name()));
+                assert_eq!(has_own, column.name != "none", "{}", column.name);
                 assert_eq!(drawn.cluster.disk.is_some(), column.needs_disks());
                 assert!(drawn.last_heal_ms() <= drawn.time.workload_ms - 500);
                 assert_eq!(plan(column.name, pack, seed), Ok(drawn), "the same again");
