@@ -179,16 +179,18 @@ fn signal(child: &Child, signal: Signal) {
 fn ending(ended: Ended, work: &Path, result: Option<&Path>, is_interrupted: bool) -> Ending {
     let found = result.and_then(read);
     let last = last_line(&work.join(STDERR));
+    // A verdict that is there counts, however the process ended after it; one of a run that was
+    // asked to end, only if it is a violation.
+    if let Some((summary, reached)) = found
+        && (!is_interrupted || summary.is_violation())
+    {
+        return Ending::Finished { summary, reached };
+    }
     let how = match ended {
         Ended::NotStarted(error) => format!("the process could not be run: {error}"),
         Ended::Late(limit) => format!("it did not end within {} s", limit.as_secs()),
         Ended::ByItself(status) => {
             let exit = status.code().map(Exit::from_code);
-            if let Some((summary, reached)) = found
-                && (!is_interrupted || summary.is_violation())
-            {
-                return Ending::Finished { summary, reached };
-            }
             if exit == Some(Exit::MachineCannot) {
                 return Ending::MachineCannot { why: last };
             }
@@ -224,4 +226,29 @@ fn last_line(path: &Path) -> String {
     let mut lines = text.lines().rev().map(str::trim);
     let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
     line.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::fixture;
+
+    #[test]
+    fn a_verdict_that_was_written_counts_though_the_process_was_killed_at_the_limit() {
+        let work = tempfile::tempdir().expect("a place");
+        let late = || Ended::Late(MARGIN);
+        let end = |is_interrupted| ending(late(), work.path(), Some(work.path()), is_interrupted);
+        let verdict = work.path().join("verdict.json");
+        fs::write(&verdict, "{\"format\":").expect("written");
+        assert!(matches!(end(false), Ending::NoVerdict { .. }), "half a one");
+        let mut summary = fixture::summary();
+        for (exit, is_kept) in [(Exit::Broken, true), (Exit::Kept, false)] {
+            summary.exit_code = exit.code();
+            let text = serde_json::to_string(&summary).expect("plain data");
+            fs::write(&verdict, text).expect("written");
+            assert!(matches!(end(false), Ending::Finished { .. }), "{exit:?}");
+            let is_there = matches!(end(true), Ending::Finished { .. });
+            assert_eq!(is_there, is_kept, "asked to end, {exit:?}");
+        }
+    }
 }

@@ -1,10 +1,18 @@
 //! Campaigns for tests.
 
+use std::collections::BTreeSet;
+
+use checkers::history::Settings;
+use checkers::verdict::{Validity, Verdict};
+
 use crate::campaign::directory::{CAMPAIGN_FORMAT, Campaign, Stored};
 use crate::campaign::record::{RunRecord, UnitKind};
 use crate::campaign::shard::Shard;
 use crate::campaign::signature::Signature;
 use crate::cli::exit::Exit;
+use crate::plan::{Plan, profile};
+use crate::run::summary::{Liveness, Parts, Summary};
+use crate::workload::stats::Counts;
 
 /// A campaign over the whole matrix.
 pub(super) fn campaign() -> Campaign {
@@ -45,6 +53,35 @@ pub(super) fn signature(id: &str) -> Signature {
         shape: "commit ok → read before it".to_owned(),
         faults: Vec::new(),
     }
+}
+
+/// What a run says that proved nothing.
+pub(super) fn summary() -> Summary {
+    let profile = profile::find("kill").expect("a profile");
+    let reason = "no clients".to_owned();
+    Summary::conclude(Parts {
+        plan: &Plan::draw(1, profile),
+        client: String::new(),
+        duration_ms: 1,
+        counts: Counts::default(),
+        liveness: Liveness::NotReached { reason },
+        rows: Vec::new(),
+        is_harness_fault: false,
+        deaths: Vec::new(),
+        faults: Vec::new(),
+        verdict: Verdict {
+            validity: Validity::Inconclusive,
+            sentence: String::new(),
+            reasons: Vec::new(),
+            settings: Settings::default(),
+            faults: BTreeSet::new(),
+            counts: checkers::verdict::Counts::default(),
+            checks: Vec::new(),
+            available_after_heal: None,
+            silenced: None,
+        },
+        reproduce: String::new(),
+    })
 }
 
 /// A swarm's run that ended in this way.
