@@ -7,8 +7,8 @@ use crate::cli::MinimizeArgs;
 use crate::cli::exit::Exit;
 use crate::cli::replay;
 use crate::cli::say::say;
-use crate::minimize::subject::Subject;
-use crate::minimize::{Outcome, minimize as search, words};
+use crate::minimize::subject::{Subject, one_of};
+use crate::minimize::{Needed, Outcome, minimize as search, words};
 use crate::plan::Plan;
 
 /// Minimises the plan of a run; 12 if its failure does not come back.
@@ -23,12 +23,16 @@ pub fn minimize(arguments: &MinimizeArgs) -> Exit {
 }
 
 fn run(arguments: &MinimizeArgs) -> Result<Exit, (Exit, String)> {
-    let (subject, trial) = replay::prepare(&arguments.run, &arguments.results)?;
-    if subject.broke.as_ref().is_none_or(Vec::is_empty) {
+    let mut subject = replay::subject(&arguments.run)?;
+    let broke = subject.broke.take().unwrap_or_default();
+    if broke.is_empty() {
         let directory = subject.directory.display();
         let message = format!("{directory}: no verdict.json with a broken promise to look for");
         return Err((Exit::Usage, message));
     }
+    let one = one_of(&broke, arguments.signature.as_deref());
+    subject.broke = Some(vec![one.map_err(|message| (Exit::Usage, message))?]);
+    let trial = replay::prepare(&subject, &arguments.results)?;
     let out = arguments
         .out
         .clone()
@@ -94,6 +98,7 @@ fn print(before: &Plan, outcome: &Outcome) {
     }
     for (number, fault) in plan.faults.iter().enumerate() {
         let without = match needed.get(number) {
+            Some(Needed { clean: 0 }) => "undecided: no run without it had a verdict".to_owned(),
             Some(needed) => format!("without it: 0/{}", needed.clean),
             None => "no time was left to run without it".to_owned(),
         };

@@ -169,6 +169,9 @@ pub struct MinimizeArgs {
     #[arg(long, value_name = "TIME", default_value = "30m",
         value_parser = humantime::parse_duration)]
     pub budget: std::time::Duration,
+    /// Which failure to look for, of several [default: the first that is no silence]
+    #[arg(long, value_name = "ID")]
+    pub signature: Option<String>,
     /// Where the smallest plan is stored, at any time [default: minimal.json in RUN]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,

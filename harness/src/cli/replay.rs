@@ -43,7 +43,11 @@ pub fn plans(arguments: &ReplayArgs) -> Result<Vec<Plan>, Exit> {
 /// Runs the plan as often as asked, each time in a process of its own, and prints how often it
 /// failed in the same way; the worst exit.
 pub fn replay(arguments: &ReplayArgs) -> Exit {
-    match prepare(&arguments.run, &arguments.results) {
+    let prepared = subject(&arguments.run).and_then(|subject| {
+        let trial = prepare(&subject, &arguments.results)?;
+        Ok((subject, trial))
+    });
+    match prepared {
         Ok((subject, mut trial)) => {
             say!("looking for {}", wanted(&subject));
             let rate = measure(&mut trial, &subject.plan, arguments.times);
@@ -57,12 +61,13 @@ pub fn replay(arguments: &ReplayArgs) -> Exit {
     }
 }
 
-/// What is replayed, and by whom: below a new directory of `results`.
-pub(super) fn prepare(
-    run: &Path,
-    results: &Path,
-) -> Result<(Subject, ProcessTrial), (Exit, String)> {
-    let subject = Subject::read(run).map_err(|message| (Exit::Usage, message))?;
+/// What is replayed.
+pub(super) fn subject(run: &Path) -> Result<Subject, (Exit, String)> {
+    Subject::read(run).map_err(|message| (Exit::Usage, message))
+}
+
+/// Who replays it: below a new directory of `results`.
+pub(super) fn prepare(subject: &Subject, results: &Path) -> Result<ProcessTrial, (Exit, String)> {
     doctor::require_sandbox().map_err(|refusal| (Exit::MachineCannot, refusal.to_string()))?;
     let time = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
     let work = results.join(format!("{time}-replay-{}", subject.plan.seed));
@@ -74,7 +79,7 @@ pub(super) fn prepare(
             format!("cannot write {}: {error}", work.display()),
         )
     };
-    Ok((subject, trial.map_err(refused)?))
+    trial.map_err(refused)
 }
 
 /// The failure that is looked for, in words.

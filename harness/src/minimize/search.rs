@@ -180,7 +180,9 @@ impl Search<'_> {
             let mut plan = self.best.clone();
             let fault = plan.faults.remove(needed.len());
             if plan.check(Path::new("candidate")).is_err() {
-                break;
+                // Nothing runs without it.
+                needed.push(Needed { clean: 0 });
+                continue;
             }
             let times = self.rate.repeats().max(NEEDED_RUNS);
             match self.repeat(&plan, times) {

@@ -54,6 +54,26 @@ impl Subject {
     }
 }
 
+/// The one failure that a search is about: with several, each step could keep another one. It is
+/// the one with `id`, else the first that is no silence.
+pub fn one_of(broke: &[Signature], id: Option<&str>) -> Result<Signature, String> {
+    let found = match id {
+        Some(id) => broke.iter().find(|signature| signature.id == id),
+        None => {
+            let safety = broke.iter().find(|signature| !signature.is_of_liveness());
+            safety.or(broke.first())
+        }
+    };
+    found.cloned().ok_or_else(|| {
+        let known: Vec<&str> = broke.iter().map(|known| known.id.as_str()).collect();
+        let asked = id.unwrap_or_default();
+        format!(
+            "--signature: the run has no failure {asked}; it has {}",
+            known.join(", ")
+        )
+    })
+}
+
 fn parse(path: &Path, text: &str) -> Result<Summary, String> {
     serde_json::from_str(text).map_err(|error| {
         format!(
@@ -67,7 +87,27 @@ fn parse(path: &Path, text: &str) -> Result<Summary, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::campaign::fixture::signature;
+    use crate::campaign::signature::UNAVAILABLE_AFTER_HEAL;
     use crate::plan::profile;
+
+    #[test]
+    fn a_search_is_about_one_failure() {
+        let mut silence = signature("a");
+        UNAVAILABLE_AFTER_HEAL.clone_into(&mut silence.anomaly);
+        let broke = [silence, signature("b"), signature("c")];
+        let one = |id| one_of(&broke, id).map(|signature| signature.id);
+        assert_eq!(
+            one(None).as_deref(),
+            Ok("b"),
+            "the first that is no silence"
+        );
+        assert_eq!(one(Some("a")).as_deref(), Ok("a"));
+        let error = one(Some("d")).expect_err("not there");
+        assert!(error.contains("no failure d; it has a, b, c"), "{error}");
+        let only = one_of(&broke[..1], None).map(|signature| signature.id);
+        assert_eq!(only.as_deref(), Ok("a"), "nothing else");
+    }
 
     #[test]
     fn a_plan_without_a_verdict_reads_and_a_broken_verdict_is_told_with_its_line() {
