@@ -151,11 +151,11 @@ impl<E: Execute> Driver<E> {
                     let (unit, ran) = joined.map_err(DirectoryError::executor)?;
                     self.end(&unit, &ran)?;
                 }
-                _ = look.tick() => self.progress(true)?,
+                _ = look.tick() => self.progress(true),
             }
         }
         self.replay(interrupt).await?;
-        self.progress(false)?;
+        self.progress(false);
         self.settle()
     }
 
@@ -271,7 +271,8 @@ impl<E: Execute> Driver<E> {
         }
         self.event(&Event::ended(&record))?;
         self.remember(record);
-        self.progress(true)
+        self.progress(true);
+        Ok(())
     }
 
     fn remember(&mut self, record: RunRecord) {
@@ -315,7 +316,8 @@ impl<E: Execute> Driver<E> {
         self.used_before + self.begin.elapsed()
     }
 
-    fn progress(&mut self, is_running: bool) -> Result<(), DirectoryError> {
+    /// Shows how far it is. What cannot be shown is said, and ends no campaign.
+    fn progress(&mut self, is_running: bool) {
         let progress = Progress {
             budget_ms: self.limits.budget.as_millis() as u64,
             cells: self.limits.cells,
@@ -326,10 +328,17 @@ impl<E: Execute> Driver<E> {
         };
         self.display.show(&progress);
         if self.is_page_old() {
-            report::campaign::write(self.directory.root(), None)?;
+            if let Err(error) = report::campaign::write(self.directory.root(), None) {
+                self.display
+                    .say(&format!("the page is not up to date: {error}"));
+            }
             self.page = (Instant::now(), self.records.len());
         }
-        self.directory.write(progress::FILE, &progress.to_json())
+        let text = progress.to_json();
+        if let Err(error) = self.directory.write(progress::FILE, &text) {
+            self.display
+                .say(&format!("the progress is not stored: {error}"));
+        }
     }
 
     /// Whether the page shows less than there is, and it is time to write it again.

@@ -10,7 +10,7 @@ use crate::campaign::events::Event;
 use crate::campaign::execute::Processes;
 use crate::campaign::finish::finish;
 use crate::campaign::merge::Merge;
-use crate::campaign::outcome::Outcome;
+use crate::campaign::outcome::{self, Outcome};
 use crate::campaign::progress::Display;
 use crate::campaign::selection::Selection;
 use crate::campaign::sequence::{Gap, Sequence};
@@ -146,10 +146,14 @@ impl Prepared {
             Display::on_stderr(),
         )
         .map_err(usage)?;
-        let (stored, mut directory) = runtime.block_on(async {
+        let driven = runtime.block_on(async {
             let interrupt = Interrupt::listen().map_err(fault)?;
             driver.run(units, &interrupt).await.map_err(fault)
-        })?;
+        });
+        let (stored, mut directory) = match driven {
+            Ok(driven) => driven,
+            Err(refusal) => return conclude_stored(&self.root, refusal),
+        };
         let outcome = finish(directory.root(), &stored).map_err(fault)?;
         let event = Event::Ended {
             runs: stored.records.len(),
@@ -160,6 +164,20 @@ impl Prepared {
         print(&stored, &outcome, directory.root());
         Ok(outcome)
     }
+}
+
+/// The end of a campaign that could not go on: what it has stored counts all the same.
+fn conclude_stored(root: &Path, (exit, message): Refusal) -> Result<Outcome, Refusal> {
+    let also = |error: &dyn std::fmt::Display| (exit, format!("{message}; {error}"));
+    let stored = Stored::read(root).map_err(|error| also(&error))?;
+    let mut outcome = outcome::outcome(&stored);
+    outcome.exit = outcome.exit.worst(exit);
+    eprintln!("verdict: {message}");
+    if let Err(error) = finish(root, &stored) {
+        eprintln!("verdict: {error}");
+    }
+    print(&stored, &outcome, root);
+    Ok(outcome)
 }
 
 fn print(stored: &Stored, outcome: &Outcome, root: &Path) {
@@ -206,4 +224,29 @@ fn digest_of_this_program() -> std::io::Result<String> {
     let mut hash = Sha256::new();
     std::io::copy(&mut std::fs::File::open("/proc/self/exe")?, &mut hash)?;
     Ok(unit::short(&hash.finalize()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::directory::{lines_of, to_json};
+    use crate::campaign::fixture;
+
+    #[test]
+    fn a_violation_that_is_stored_outranks_the_failure_that_ended_the_campaign() {
+        for (ended, wanted) in [
+            (Exit::Broken, Exit::Broken),
+            (Exit::Kept, Exit::HarnessFault),
+        ] {
+            let root = tempfile::tempdir().expect("a place");
+            let write = |name: &str, text: String| {
+                std::fs::write(root.path().join(name), text).expect("written");
+            };
+            write("campaign.json", to_json(&fixture::campaign()));
+            write("runs.jsonl", lines_of(&[fixture::record(1, ended)]));
+            let outcome = conclude_stored(root.path(), fault("the disk is full"));
+            assert_eq!(outcome.expect("an outcome").exit, wanted);
+            assert!(root.path().join("summary.md").is_file());
+        }
+    }
 }
