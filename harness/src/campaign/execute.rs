@@ -89,12 +89,12 @@ impl Execute for Processes {
     async fn execute(&self, unit: Arc<Unit>, work: PathBuf, interrupt: Interrupt) -> Ran {
         let started = jiff::Zoned::now().timestamp().to_string();
         let begin = Instant::now();
-        let ended = self.run(&unit.plan, &work, &interrupt).await;
+        let (ended, was_stopped) = self.run(&unit.plan, &work, &interrupt).await;
         let result = fs::canonicalize(work.join("latest")).ok();
         Ran {
             started,
             duration_ms: begin.elapsed().as_millis() as u64,
-            ending: ending(ended, &work, result.as_deref(), interrupt.has_come()),
+            ending: ending(ended, &work, result.as_deref(), was_stopped),
             result,
         }
     }
@@ -108,10 +108,13 @@ enum Ended {
 }
 
 impl Processes {
-    async fn run(&self, plan: &Plan, work: &Path, interrupt: &Interrupt) -> Ended {
+    /// Also tells whether it was this process that stopped it: a run that ended by itself counts,
+    /// even if an interrupt came meanwhile.
+    async fn run(&self, plan: &Plan, work: &Path, interrupt: &Interrupt) -> (Ended, bool) {
+        let mut was_stopped = false;
         let mut child = match self.start(plan, work) {
             Ok(child) => child,
-            Err(error) => return Ended::NotStarted(error),
+            Err(error) => return (Ended::NotStarted(error), was_stopped),
         };
         let limit = limit(plan);
         let waited = timeout(limit, interrupt.or(child.wait())).await;
@@ -119,6 +122,7 @@ impl Processes {
             Ok(Ok(status)) => status.map_or_else(Ended::NotStarted, Ended::ByItself),
             // It stops what it started, and ends.
             Ok(Err(_)) => {
+                was_stopped = true;
                 signal(&child, Signal::SIGTERM);
                 match timeout(MARGIN, child.wait()).await {
                     Ok(status) => status.map_or_else(Ended::NotStarted, Ended::ByItself),
@@ -130,7 +134,7 @@ impl Processes {
         if matches!(ended, Ended::Late(_)) {
             let _ = child.kill().await;
         }
-        ended
+        (ended, was_stopped)
     }
 
     fn start(&self, plan: &Plan, work: &Path) -> io::Result<Child> {
@@ -176,13 +180,13 @@ fn signal(child: &Child, signal: Signal) {
     }
 }
 
-fn ending(ended: Ended, work: &Path, result: Option<&Path>, is_interrupted: bool) -> Ending {
+fn ending(ended: Ended, work: &Path, result: Option<&Path>, was_stopped: bool) -> Ending {
     let found = result.and_then(read);
     let last = last_line(&work.join(STDERR));
     // A verdict that is there counts, however the process ended after it; one of a run that was
     // asked to end, only if it is a violation.
     if let Some((summary, reached)) = found
-        && (!is_interrupted || summary.is_violation())
+        && (!was_stopped || summary.is_violation())
     {
         return Ending::Finished { summary, reached };
     }
@@ -197,7 +201,7 @@ fn ending(ended: Ended, work: &Path, result: Option<&Path>, is_interrupted: bool
             format!("it left no verdict ({status})")
         }
     };
-    if is_interrupted {
+    if was_stopped {
         return Ending::Interrupted;
     }
     let why = if last.is_empty() {
@@ -237,7 +241,7 @@ mod tests {
     fn a_verdict_that_was_written_counts_though_the_process_was_killed_at_the_limit() {
         let work = tempfile::tempdir().expect("a place");
         let late = || Ended::Late(MARGIN);
-        let end = |is_interrupted| ending(late(), work.path(), Some(work.path()), is_interrupted);
+        let end = |was_stopped| ending(late(), work.path(), Some(work.path()), was_stopped);
         let verdict = work.path().join("verdict.json");
         fs::write(&verdict, "{\"format\":").expect("written");
         assert!(matches!(end(false), Ending::NoVerdict { .. }), "half a one");
