@@ -283,7 +283,7 @@ impl Stored {
         let campaign = read_campaign(root)?;
         Ok(Self {
             campaign,
-            records: read_lines(&root.join(RUNS))?,
+            records: read_runs(&root.join(RUNS))?,
             replays: read_lines(&root.join(REPLAYS))?,
         })
     }
@@ -310,6 +310,30 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DirectoryError
         })
     });
     values.collect()
+}
+
+/// Reads the records; the unit of each is a name of a directory, so that it must be an id.
+fn read_runs(path: &Path) -> Result<Vec<RunRecord>, DirectoryError> {
+    let records: Vec<RunRecord> = read_lines(path)?;
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    for (index, RunRecord { unit, kept, .. }) in records.iter().enumerate() {
+        let is_id = unit.len() == 16 && unit.bytes().all(is_digit);
+        let is_in_place = |kept: &String| *kept == format!("runs/{unit}");
+        let reason = if !is_id {
+            format!("unit {unit:?} is not 16 hex digits")
+        } else if !kept.as_ref().is_none_or(is_in_place) {
+            format!("kept is not runs/{unit}")
+        } else {
+            continue;
+        };
+        return Err(DirectoryError::Malformed {
+            path: path.to_owned(),
+            line: index + 1,
+            reason,
+            remedy: "remove the line, and what it tells of is run again",
+        });
+    }
+    Ok(records)
 }
 
 fn read_campaign(root: &Path) -> Result<Campaign, DirectoryError> {
@@ -446,5 +470,40 @@ fn remove(path: &Path) -> Result<(), DirectoryError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::fixture;
+    use crate::cli::exit::Exit;
+
+    #[test]
+    fn a_line_whose_unit_or_place_would_leave_the_directory_is_refused() {
+        let root = tempfile::tempdir().expect("a place");
+        fs::write(root.path().join(CAMPAIGN), to_json(&fixture::campaign())).expect("written");
+        let good = fixture::record(1, Exit::Kept);
+        let read = |unit: &str, kept: Option<&str>| {
+            let mut bad = fixture::record(2, Exit::Kept);
+            unit.clone_into(&mut bad.unit);
+            bad.kept = kept.map(str::to_owned);
+            let text = lines_of(&[good.clone(), bad]);
+            fs::write(root.path().join(RUNS), text).expect("written");
+            Stored::read(root.path()).map_err(|error| error.to_string())
+        };
+        let unit = "00000000000000aa";
+        assert_eq!(read(unit, None).expect("reads").records.len(), 2);
+        assert!(read(unit, Some("runs/00000000000000aa")).is_ok());
+        for (unit, kept) in [
+            ("../../etc", None),
+            ("", None),
+            ("00000000000000AA", None),
+            (unit, Some("runs/../../etc")),
+            (unit, Some("/etc")),
+        ] {
+            let error = read(unit, kept).expect_err("refused");
+            assert!(error.contains("runs.jsonl:2: "), "{error}");
+        }
     }
 }
