@@ -15,7 +15,7 @@ use crate::run::summary::{Liveness, Parts, Summary};
 use crate::workload::stats::Counts;
 
 /// A campaign over the whole matrix.
-pub(super) fn campaign() -> Campaign {
+pub(crate) fn campaign() -> Campaign {
     let selection = crate::campaign::selection::Selection::all();
     Campaign {
         format: CAMPAIGN_FORMAT,
@@ -45,7 +45,7 @@ pub(super) fn stored(records: Vec<RunRecord>) -> Stored {
 }
 
 /// A finding with this id.
-pub(super) fn signature(id: &str) -> Signature {
+pub(crate) fn signature(id: &str) -> Signature {
     Signature {
         id: id.to_owned(),
         anomaly: "commit-lost".to_owned(),
@@ -85,7 +85,7 @@ pub(super) fn summary() -> Summary {
 }
 
 /// A swarm's run that ended in this way.
-pub(super) fn record(number: u64, exit: Exit) -> RunRecord {
+pub(crate) fn record(number: u64, exit: Exit) -> RunRecord {
     RunRecord {
         unit: format!("{number:016x}"),
         kind: UnitKind::Swarm,

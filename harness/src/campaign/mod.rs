@@ -14,7 +14,7 @@ pub mod events;
 pub mod execute;
 pub mod finish;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod jobs;
 pub mod junit;
 pub mod matrix_text;

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use checkers::anomaly::{Class, Kind};
 use checkers::history::{FaultClass, OpType};
 use checkers::verdict::{Anomaly, Check, Verdict, Witness};
 use serde::{Deserialize, Serialize};
@@ -44,13 +45,17 @@ pub struct Signature {
 
 /// The signatures of all that a run found broken, each once, in the order of a report.
 pub fn signatures(summary: &Summary) -> Vec<Signature> {
-    let mut found = Vec::new();
-    of_verdict(&summary.verdict, &mut found);
-    of_liveness(&summary.liveness, &summary.verdict, &mut found);
+    let (mut found, mut whole): (Vec<Signature>, Vec<Signature>) = Default::default();
     for row in &summary.rows {
         of_verdict(&row.verdict, &mut found);
         of_liveness(&row.liveness, &row.verdict, &mut found);
     }
+    of_verdict(&summary.verdict, &mut whole);
+    of_liveness(&summary.liveness, &summary.verdict, &mut whole);
+    // Of several topics the whole repeats what its rows say, in other words.
+    let said: BTreeSet<String> = found.iter().map(|row| row.anomaly.clone()).collect();
+    whole.retain(|signature| !said.contains(&signature.anomaly));
+    found.extend(whole);
     for death in &summary.deaths {
         let faults = classes(&summary.verdict, true);
         let promise = "a node ends when it is told to";
@@ -77,6 +82,13 @@ impl Signature {
         };
         signature.id = signature.hash();
         signature
+    }
+
+    /// Whether it is that something was not served, rather than that something was wrong.
+    pub fn is_of_liveness(&self) -> bool {
+        let mut kinds = Kind::ALL.iter();
+        self.anomaly == UNAVAILABLE_AFTER_HEAL
+            || kinds.any(|kind| kind.name() == self.anomaly && kind.class() == Class::Liveness)
     }
 
     /// Whether both are of one failure as far as a plan with fewer faults can tell: everything but

@@ -4,6 +4,7 @@ use checkers::contract::Contract;
 use checkers::history::History;
 
 use super::*;
+use crate::matrix::RowOutcome;
 use crate::plan::{Plan, profile};
 use crate::run::summary::Parts;
 use crate::workload::stats::Counts;
@@ -154,7 +155,7 @@ fn a_run_that_keeps_its_promises_has_none() {
 fn rows_deaths_and_silence_count_and_what_is_the_same_counts_once() {
     let mut summary = ONE.summary(&[], Some(1));
     let broken = OTHER.summary(&[], None).verdict;
-    let row = |partition: i32| crate::matrix::RowOutcome {
+    let row = |partition: i32| RowOutcome {
         row: format!("row {partition}"),
         topic: format!("t{partition}"),
         verdict: broken.clone(),
@@ -199,4 +200,27 @@ fn lists_and_numbers_are_not_part_of_a_sentence() {
     ] {
         assert_eq!(anonymous(sentence), wanted);
     }
+}
+
+#[test]
+fn one_silence_of_a_topic_is_one_finding() {
+    let mut summary = ONE.summary(&["process-crash"], Some(3));
+    summary.verdict.checks.clear();
+    let silent = |reason: &str| Liveness::NotRecovered {
+        reason: reason.to_owned(),
+    };
+    summary.liveness = silent("t: nobody leads it");
+    let whole = signatures(&summary);
+    assert_eq!(anomalies(&whole), [UNAVAILABLE_AFTER_HEAL], "no rows");
+    summary.rows = vec![RowOutcome {
+        row: String::new(),
+        topic: "t".to_owned(),
+        verdict: summary.verdict.clone(),
+        liveness: silent("nobody leads it"),
+        refused: 0,
+        unavailable_ms: 0,
+    }];
+    let found = signatures(&summary);
+    assert_eq!(anomalies(&found), [UNAVAILABLE_AFTER_HEAL]);
+    assert_ne!(found, whole, "the row's words, without its name");
 }
