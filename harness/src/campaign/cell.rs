@@ -108,8 +108,7 @@ fn exercised(judged: Judged<'_>) -> (CellState, String) {
     let own = judged.faults.iter().filter(is_own);
     if !is_control && !own.clone().any(|fault| fault.seen) {
         let planned = own.count();
-        let words =
-            format!("none of the {planned} planned faults of the column proved its effect");
+        let words = format!("none of the {planned} planned faults of the column proved its effect");
         return (CellState::NotExercised, words);
     }
     let acknowledged = verdict.counts.acknowledged;

@@ -38,6 +38,10 @@ pub fn record(unit: &Unit, ran: &Ran, binary: &str) -> Option<RunRecord> {
         Ending::Interrupted => return None,
         Ending::Finished { summary, reached } => {
             finish(&mut record, unit, summary);
+            if unit.kind == UnitKind::Canary {
+                let canary = canary::find(&unit.name);
+                record.caught = Some(canary.is_some_and(|canary| canary.is_caught(summary)));
+            }
             record.reached.clone_from(reached);
         }
         Ending::MachineCannot { why } => {
@@ -49,9 +53,6 @@ pub fn record(unit: &Unit, ran: &Ran, binary: &str) -> Option<RunRecord> {
             record.sentence = format!("Infrastructure error: {why}");
             record.cells = all_cells(unit, CellState::InfrastructureError, why);
         }
-    }
-    if unit.kind == UnitKind::Canary {
-        record.caught = Some(is_caught(unit, &ran.ending));
     }
     Some(record)
 }
@@ -96,11 +97,4 @@ fn all_cells(unit: &Unit, state: CellState, why: &str) -> Vec<CellResult> {
     rows.iter()
         .map(|row| cell::unjudged(&row.to_string(), &unit.name, state, why))
         .collect()
-}
-
-fn is_caught(unit: &Unit, ending: &Ending) -> bool {
-    let Ending::Finished { summary, .. } = ending else {
-        return false;
-    };
-    canary::find(&unit.name).is_some_and(|canary| canary.is_caught(summary))
 }

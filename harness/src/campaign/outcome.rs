@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::campaign::canary::TRIES;
-use crate::campaign::directory::Stored;
+use crate::campaign::directory::{Campaign, Stored};
 use crate::campaign::record::{CellState, RunRecord, UnitKind};
 use crate::campaign::tally::{self, CellKey, Tally};
 use crate::cli::exit::Exit;
@@ -35,6 +35,10 @@ pub struct Counts {
     pub runs: u64,
     /// Runs that proved something.
     pub effective: u64,
+    /// Runs that were to have faults, whatever came of them.
+    pub with_faults: u64,
+    /// Those of them that proved something.
+    pub effective_with_faults: u64,
     /// Runs that broke a promise.
     pub violations: u64,
     /// Runs after which the cluster was not available again.
@@ -71,7 +75,12 @@ impl Canary {
 pub fn outcome(stored: &Stored) -> Outcome {
     let cells = tally::tally(stored);
     let canaries = canaries(&stored.records);
-    let counts = count(stored, &cells);
+    let campaign = &stored.campaign;
+    let counts = Counts {
+        cells: (campaign.rows.len() * campaign.columns.len()) as u64,
+        covered: covered(&stored.campaign, &cells),
+        ..count(&stored.records)
+    };
     let missed: Vec<&str> = canaries
         .iter()
         .filter(|(_, canary)| canary.is_missed())
@@ -88,29 +97,46 @@ pub fn outcome(stored: &Stored) -> Outcome {
     }
 }
 
-/// The first of the following that holds.
+/// How a campaign of these runs ends.
+pub fn exit_of(records: &[RunRecord]) -> Exit {
+    let missed = canaries(records).into_values().any(Canary::is_missed);
+    exit(count(records), !missed)
+}
+
+/// The first of the following that holds. The control alone proves nothing about faults.
 fn exit(counts: Counts, all_caught: bool) -> Exit {
+    let is_vacuous = counts.effective == 0
+        || (counts.with_faults > 0 && counts.effective_with_faults == 0)
+        || !all_caught;
+    let has_failed = counts.infrastructure > 0;
     [
         (counts.violations > 0, Exit::Broken),
         (counts.unavailable > 0, Exit::Unavailable),
-        (counts.effective == 0 || !all_caught, Exit::Vacuous),
+        (counts.effective == 0 && has_failed, Exit::HarnessFault),
+        (is_vacuous, Exit::Vacuous),
         (counts.inconclusive > 0, Exit::Inconclusive),
-        (counts.infrastructure > 0, Exit::HarnessFault),
+        (has_failed, Exit::HarnessFault),
     ]
     .into_iter()
     .find_map(|(holds, exit)| holds.then_some(exit))
     .unwrap_or(Exit::Kept)
 }
 
-fn count(stored: &Stored, cells: &BTreeMap<CellKey, Tally>) -> Counts {
-    let campaign = &stored.campaign;
-    let mut counts = Counts {
-        cells: (campaign.rows.len() * campaign.columns.len()) as u64,
-        covered: cells.values().filter(|cell| cell.effective > 0).count() as u64,
-        ..Counts::default()
-    };
+/// Cells of the selection of which a run proved something: a run covers its whole pack.
+fn covered(campaign: &Campaign, cells: &BTreeMap<CellKey, Tally>) -> u64 {
+    let is_wanted =
+        |(row, column): &CellKey| campaign.rows.contains(row) && campaign.columns.contains(column);
+    let cells = cells
+        .iter()
+        .filter(|(key, cell)| cell.effective > 0 && is_wanted(key));
+    cells.count() as u64
+}
+
+/// What the runs add up to, cells apart.
+fn count(records: &[RunRecord]) -> Counts {
+    let mut counts = Counts::default();
     let mut findings = Vec::new();
-    for record in &stored.records {
+    for record in records {
         let exit = Exit::from_code(i32::from(record.exit_code));
         let cells = |state| record.cells.iter().any(|cell| cell.state == state);
         counts.runs += 1;
@@ -119,6 +145,10 @@ fn count(stored: &Stored, cells: &BTreeMap<CellKey, Tally>) -> Counts {
             continue;
         }
         counts.effective += u64::from(record.is_effective());
+        if !record.is_control() {
+            counts.with_faults += 1;
+            counts.effective_with_faults += u64::from(record.is_effective());
+        }
         counts.violations += u64::from(record.is_violation());
         let is_unavailable = exit == Exit::Unavailable || cells(CellState::Unavailable);
         counts.unavailable += u64::from(is_unavailable);
@@ -131,10 +161,11 @@ fn count(stored: &Stored, cells: &BTreeMap<CellKey, Tally>) -> Counts {
     counts
 }
 
-fn canaries(records: &[RunRecord]) -> BTreeMap<String, Canary> {
+/// The planted bugs that were tried, by name.
+pub fn canaries<'a>(records: impl IntoIterator<Item = &'a RunRecord>) -> BTreeMap<String, Canary> {
     let mut canaries: BTreeMap<String, Canary> = BTreeMap::new();
     for record in records
-        .iter()
+        .into_iter()
         .filter(|record| record.kind == UnitKind::Canary)
     {
         let canary = canaries.entry(record.name.clone()).or_default();
@@ -172,9 +203,16 @@ fn sentence(
             "Unavailable: {}",
             worst(counts.unavailable, CellState::Unavailable, cells)
         ),
+        Exit::Vacuous if missed.is_empty() && effective > 0 => {
+            "Vacuous: no run with faults had an effect".to_owned()
+        }
         Exit::Vacuous if missed.is_empty() => "Vacuous: no run had an effect".to_owned(),
         Exit::Vacuous => format!("Vacuous: planted bugs were missed: {}", missed.join(", ")),
         Exit::Inconclusive => format!("Inconclusive: {} runs", counts.inconclusive),
+        Exit::HarnessFault if effective == 0 => format!(
+            "Nothing was proven: {} runs left no verdict",
+            counts.infrastructure
+        ),
         Exit::HarnessFault => format!(
             "Kept where there is a verdict, but {} runs left none",
             counts.infrastructure

@@ -25,7 +25,8 @@ fn a_violation_outranks_everything_and_zero_effective_runs_are_no_success() {
         (&[][..], Exit::Vacuous),
         (&[Exit::Vacuous, Exit::Vacuous], Exit::Vacuous),
         (&[Exit::MachineCannot], Exit::Vacuous),
-        (&[Exit::HarnessFault], Exit::Vacuous),
+        (&[Exit::HarnessFault], Exit::HarnessFault),
+        (&[Exit::HarnessFault, Exit::Vacuous], Exit::HarnessFault),
         (&[Exit::Kept], Exit::Kept),
         (
             &[Exit::Kept, Exit::Vacuous, Exit::MachineCannot],
@@ -54,6 +55,20 @@ fn a_violation_outranks_everything_and_zero_effective_runs_are_no_success() {
         let records = records.map(|(index, &exit)| record(index as u64, exit));
         assert_eq!(exit_of(records.collect()), wanted, "{exits:?}");
     }
+}
+
+#[test]
+fn the_control_alone_is_no_success_if_there_were_runs_with_faults() {
+    let control = RunRecord {
+        kind: UnitKind::Matrix,
+        name: "none".to_owned(),
+        ..record(0, Exit::Kept)
+    };
+    assert_eq!(exit_of(vec![control.clone()]), Exit::Kept, "nothing else");
+    let with = |exit| exit_of(vec![control.clone(), record(1, exit)]);
+    assert_eq!(with(Exit::Vacuous), Exit::Vacuous);
+    assert_eq!(with(Exit::MachineCannot), Exit::Vacuous);
+    assert_eq!(with(Exit::Kept), Exit::Kept);
 }
 
 #[test]

@@ -121,13 +121,13 @@ impl Counter {
                 .iter()
                 .any(|cell| is_infrastructure(cell.state));
         self.infrastructure += u64::from(infrastructure);
-        self.effective += u64::from(record.is_effective());
         for cell in record.cells.iter().filter(|cell| cell.state.is_effective()) {
             self.covered.insert((cell.row.clone(), cell.column.clone()));
         }
         if record.kind == UnitKind::Canary {
             return;
         }
+        self.effective += u64::from(record.is_effective());
         self.findings
             .extend(record.findings.iter().map(|finding| finding.id.clone()));
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use crate::campaign::directory::Stored;
 use crate::campaign::record::{CellResult, CellState, RunRecord, UnitKind};
 use crate::cli::exit::Exit;
+use crate::matrix::COLUMNS;
 
 /// What is known of one cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,12 @@ pub struct Tally {
     pub effective: u64,
     /// How many of them broke the promise.
     pub broken: u64,
+    /// How many of them left the cluster unavailable.
+    pub unavailable: u64,
+    /// How many of them could not be decided.
+    pub undecided: u64,
+    /// In how many of them the harness failed.
+    pub failed: u64,
     /// Acknowledged records that were lost.
     pub lost: u64,
     /// Records that are twice in the log, or that the group processed twice.
@@ -78,6 +85,12 @@ impl RunRecord {
         matches!(exit, Exit::Kept | Exit::Broken | Exit::Unavailable)
     }
 
+    /// Whether it was to have no fault: a run of the matrix's control.
+    pub fn is_control(&self) -> bool {
+        let control = COLUMNS.first().map(|column| column.name);
+        self.kind == UnitKind::Matrix && control == Some(self.name.as_str())
+    }
+
     /// Whether it broke a promise of a broker without a planted bug.
     pub fn is_violation(&self) -> bool {
         let broken = self
@@ -112,6 +125,9 @@ impl Tally {
             runs: 0,
             effective: 0,
             broken: 0,
+            unavailable: 0,
+            undecided: 0,
+            failed: 0,
             lost: 0,
             duplicated: 0,
             reordered: 0,
@@ -132,7 +148,11 @@ impl Tally {
         self.state = state;
         self.runs += 1;
         self.effective += u64::from(cell.state.is_effective());
-        self.broken += u64::from(cell.state == CellState::Broken);
+        let is = |state| u64::from(cell.state == state);
+        self.broken += is(CellState::Broken);
+        self.unavailable += is(CellState::Unavailable);
+        self.undecided += is(CellState::Inconclusive);
+        self.failed += is(CellState::InfrastructureError);
         self.lost += cell.lost;
         self.duplicated += cell.duplicated;
         self.reordered += cell.reordered;

@@ -1,11 +1,12 @@
 //! Planted bugs: which were caught, and what share of them.
 //!
 //! In: the runs of canaries. Out: one row for each planted bug, and the mutation score.
-//! Invariant: a bug is caught if one of its runs was caught; a bug whose runs did not end in a
-//! judgement is neither caught nor missed.
+//! Invariant: a bug is caught if one of its runs was caught, and missed once it was tried as often
+//! as a campaign's exit asks for; a bug whose runs did not end in a judgement is neither.
 
 use std::collections::BTreeMap;
 
+use crate::campaign::outcome;
 use crate::campaign::statistics::interval;
 use crate::campaign::{RunRecord, UnitKind};
 use crate::report::campaign::matrix::percent;
@@ -47,7 +48,7 @@ impl Canaries {
         let rows = rows.map(|(name, runs)| row(name, description(name).unwrap_or_default(), runs));
         let mut rows: Vec<Row> = rows.collect();
         rows.sort_by_key(|row| {
-            ["missed", "caught", "not exercised"]
+            ["missed", "not caught yet", "caught", "not exercised"]
                 .iter()
                 .position(|state| *state == row.state)
         });
@@ -94,11 +95,13 @@ impl Canaries {
 
 fn row(name: &str, description: String, runs: &[&RunRecord]) -> Row {
     let caught: Vec<&&RunRecord> = runs.iter().filter(|run| run.caught == Some(true)).collect();
-    let was_judged = runs.iter().any(|run| run.caught.is_some());
-    let (mark, state) = match (caught.is_empty(), was_judged) {
-        (false, _) => ("✓", "caught"),
-        (true, true) => ("✗", "missed"),
-        (true, false) => ("–", "not exercised"),
+    let tried = outcome::canaries(runs.iter().copied()).into_values().next();
+    let tried = tried.unwrap_or_default();
+    let (mark, state) = match tried.tries {
+        _ if tried.caught > 0 => ("✓", "caught"),
+        _ if tried.is_missed() => ("✗", "missed"),
+        0 => ("–", "not exercised"),
+        _ => ("–", "not caught yet"),
     };
     let first = caught.first().copied().or(runs.first());
     let findings = first.iter().flat_map(|run| &run.findings);

@@ -211,6 +211,8 @@ pub(super) fn counts(cell: &Tally) -> String {
         ("D", cell.duplicated),
         ("O", cell.reordered),
         ("R", cell.refused),
+        ("?", cell.undecided),
+        ("!", cell.failed),
     ] {
         if count > 0 {
             parts.push(format!("{letter}{}", compact(count)));
@@ -228,7 +230,8 @@ pub(super) fn bound(cell: &Tally) -> String {
     if cell.effective == 0 {
         return String::new();
     }
-    format!("≤{}", at_most(upper_bound(cell.broken, cell.effective)))
+    let bad = cell.broken + cell.unavailable;
+    format!("≤{}", at_most(upper_bound(bad, cell.effective)))
 }
 
 /// A probability in percent, with as many digits as matter.

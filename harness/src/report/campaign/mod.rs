@@ -30,6 +30,7 @@ use std::path::Path;
 use askama::Template;
 
 use crate::campaign::canary::CANARIES;
+use crate::campaign::outcome;
 use crate::evidence::ledger::STATES;
 use crate::report::ReportError;
 use crate::report::campaign::blocks::{Block, Blocks};
@@ -168,7 +169,14 @@ fn page<'a>(
         style: include_str!("../../../templates/campaign.css"),
         name: &campaign.name,
         place,
-        verdict: sentence::verdict(grid, now.numbers, now, past, canaries),
+        verdict: sentence::verdict(
+            outcome::exit_of(&campaign.runs),
+            grid,
+            now.numbers,
+            now,
+            past,
+            canaries,
+        ),
         figures: sentence::figures(now.numbers),
         arguments: &campaign.arguments,
         compared_with: past.last,

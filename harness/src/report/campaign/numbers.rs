@@ -16,7 +16,7 @@ use crate::report::campaign::read::Campaign;
 pub(super) struct Numbers {
     /// All runs, canaries too.
     pub(super) runs: u64,
-    /// Runs whose faults had their effect and whose history was judged.
+    /// Runs of the broker as it is whose faults had their effect and whose history was judged.
     pub(super) effective: u64,
     /// Runs in which the harness or the machine failed.
     pub(super) failed: u64,
@@ -31,12 +31,17 @@ impl Numbers {
     pub(super) fn of(campaign: &Campaign) -> Self {
         let runs = campaign.runs.iter();
         let findings = campaign.honest().flat_map(|(_, run)| &run.findings);
+        // A cluster that does not serve again is told apart from a broken promise.
+        let findings = findings.filter(|finding| !finding.is_of_liveness());
         let signatures: std::collections::BTreeSet<&str> =
             findings.map(|finding| finding.id.as_str()).collect();
         let has_broken = campaign.honest().any(|(_, run)| run.is_violation());
         Self {
             runs: campaign.runs.len() as u64,
-            effective: runs.clone().filter(|run| run.is_effective()).count() as u64,
+            effective: campaign
+                .honest()
+                .filter(|(_, run)| run.is_effective())
+                .count() as u64,
             failed: runs.filter(|run| has_failed(run)).count() as u64,
             broken: (signatures.len() as u64).max(u64::from(has_broken)),
             busy_ms: busy_ms(&campaign.runs),
@@ -100,7 +105,31 @@ fn busy_ms(runs: &[RunRecord]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use checkers::anomaly::Kind;
+
+    use crate::campaign::signature::{Signature, UNAVAILABLE_AFTER_HEAL};
     use crate::report::campaign::sample::run;
+
+    #[test]
+    fn a_cluster_that_does_not_serve_again_is_no_broken_promise() {
+        let mut campaign = Campaign::default();
+        let mut run = run(0);
+        run.exit_code = Exit::Unavailable.code();
+        run.cells.clear();
+        run.findings = [UNAVAILABLE_AFTER_HEAL, Kind::StuckGroup.name()]
+            .map(|anomaly| Signature {
+                id: anomaly.to_owned(),
+                anomaly: anomaly.to_owned(),
+                promise: String::new(),
+                shape: String::new(),
+                faults: Vec::new(),
+            })
+            .to_vec();
+        campaign.runs.push(run);
+        assert_eq!(Numbers::of(&campaign).broken, 0);
+        campaign.runs[0].findings[0].anomaly = Kind::LostWrite.name().to_owned();
+        assert_eq!(Numbers::of(&campaign).broken, 1);
+    }
 
     #[test]
     fn runs_beside_each_other_and_pauses_between_them_are_not_counted_twice() {

@@ -4,6 +4,7 @@
 //! Invariant: nothing that is wrong is missing from the sentence. Source: reference/faults.md §3.3.
 
 use crate::campaign::CellState;
+use crate::cli::exit::Exit;
 use crate::report::campaign::canaries::Canaries;
 use crate::report::campaign::change::{Novelty, Past};
 use crate::report::campaign::grid::Grid;
@@ -22,6 +23,7 @@ pub(super) struct Verdict {
 
 /// Draws the conclusion.
 pub(super) fn verdict(
+    exit: Exit,
     grid: &Grid,
     numbers: Numbers,
     now: &Digest,
@@ -52,7 +54,7 @@ pub(super) fn verdict(
         0 => "harness healthy".to_owned(),
         failed => format!("the harness failed in {}", count(failed, "run")),
     });
-    let (mark, judgement, tone) = judgement(numbers, canaries, unavailable);
+    let (mark, judgement, tone) = judgement(exit, canaries);
     Verdict {
         sentence: parts.join("; "),
         mark,
@@ -73,23 +75,16 @@ fn broken_in(numbers: Numbers) -> String {
     }
 }
 
-fn judgement(
-    numbers: Numbers,
-    canaries: &Canaries,
-    unavailable: u64,
-) -> (&'static str, &'static str, &'static str) {
-    if numbers.broken > 0 {
-        ("✗", "Broken", "broken")
-    } else if unavailable > 0 {
-        ("▲", "Unavailable", "open")
-    } else if numbers.effective == 0 {
-        ("∅", "Proves nothing", "open")
-    } else if canaries.missed() > 0 {
-        ("∅", "Canary missed", "open")
-    } else if numbers.failed > 0 {
-        ("!", "Kept, with harness failures", "open")
-    } else {
-        ("✓", "Kept", "kept")
+/// The word for how the campaign ends, the same as its exit code.
+fn judgement(exit: Exit, canaries: &Canaries) -> (&'static str, &'static str, &'static str) {
+    match exit {
+        Exit::Kept => ("✓", "Kept", "kept"),
+        Exit::Broken => ("✗", "Broken", "broken"),
+        Exit::Unavailable => ("▲", "Unavailable", "open"),
+        Exit::Vacuous if canaries.missed() > 0 => ("∅", "Canary missed", "open"),
+        Exit::Vacuous => ("∅", "Proves nothing", "open"),
+        Exit::Inconclusive => ("?", "Undecided", "open"),
+        _ => ("!", "Harness failures", "open"),
     }
 }
 
