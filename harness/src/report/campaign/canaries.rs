@@ -59,15 +59,20 @@ impl Canaries {
         self.rows.iter().filter(|row| row.state == state).count() as u64
     }
 
-    /// Bugs that were planted and not found.
+    /// Bugs that were planted, found or not.
+    fn planted(&self) -> u64 {
+        self.rows.len() as u64 - self.count("not exercised")
+    }
+
+    /// Bugs that were planted and not found, as often as it takes to say so.
     pub(super) fn missed(&self) -> u64 {
         self.count("missed")
     }
 
     /// The part of the first sentence.
     pub(super) fn sentence(&self) -> String {
-        let (caught, missed) = (self.count("caught"), self.missed());
-        match caught + missed {
+        let (caught, planted) = (self.count("caught"), self.planted());
+        match planted {
             0 => "no canary ran".to_owned(),
             planted => format!("canaries caught {caught}/{planted}"),
         }
@@ -75,8 +80,7 @@ impl Canaries {
 
     /// The share of planted bugs that were caught.
     pub(super) fn score(&self) -> String {
-        let (caught, missed) = (self.count("caught"), self.missed());
-        let planted = caught + missed;
+        let (caught, planted) = (self.count("caught"), self.planted());
         if planted == 0 {
             return "No planted bug was run: nothing shows that this campaign could have found \
                     one."
