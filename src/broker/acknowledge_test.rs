@@ -283,7 +283,12 @@ fn a_commit_of_an_old_client_expires_as_it_says() {
         alone.pass();
     }
     let now = alone.now.wall_millis;
-    for (retention, expected) in [(60_000, Some(now + 60_000)), (0, Some(now)), (-1, None)] {
+    for (retention, expected) in [
+        (60_000, Some(now + 60_000)),
+        (i64::MAX, Some(i64::MAX)),
+        (0, Some(now)),
+        (-1, None),
+    ] {
         let partition = OffsetCommitRequestPartition::default().with_committed_offset(5);
         let commit = OffsetCommitRequestTopic::default()
             .with_name(topic())

@@ -53,7 +53,8 @@ impl Broker {
                         leader_epoch: (epoch >= 0).then_some(epoch),
                         metadata: metadata.to_string(),
                         topic_id,
-                        expire_millis: retention.map(|retention| now.wall_millis + retention),
+                        expire_millis: retention
+                            .map(|retention| now.wall_millis.saturating_add(retention)),
                     },
                 ));
                 partitions.push((name, None));
