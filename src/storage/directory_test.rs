@@ -299,6 +299,33 @@ fn a_torn_batch_is_cut_off() {
     assert_eq!(read(&mut directory, 0, 12, 10_000), [0, 2, 4, 6, 8, 10]);
 }
 
+/// With the suffix, the directory of a deleted or stray log would have more than 255 bytes.
+#[test]
+fn a_log_with_the_longest_name_is_deleted_or_set_aside() {
+    for partition in [0, 12] {
+        let log = TopicPartition::new("n".repeat(249), partition);
+        let path = PathBuf::from("data").join(log.to_string());
+        let mut request = create_request();
+        if let DiskRequest::CreateLog { log: created, .. } = &mut request {
+            created.clone_from(&log);
+        }
+        let disk = MemoryDisk::default();
+        let (mut directory, _) = open(&disk);
+        directory.execute(request.clone()).unwrap();
+        directory.execute(DiskRequest::Flush { log: log.clone() }).unwrap();
+        let delete = DiskRequest::DeleteLog { log: log.clone() };
+        assert_eq!(directory.execute(delete), Ok(DiskReply::Done));
+        assert!(!disk.is_dir(&path));
+        directory.execute(request).unwrap();
+        directory.execute(DiskRequest::Flush { log }).unwrap();
+        drop(directory);
+        disk.remove_file(&path.join("partition.metadata")).unwrap();
+        let (_, recovered) = open(&disk);
+        assert!(recovered.logs.is_empty());
+        assert!(!disk.is_dir(&path), "it is a stray");
+    }
+}
+
 #[test]
 fn a_log_that_was_never_flushed_is_set_aside_if_its_metadata_is_lost() {
     let (disk, mut directory) = fresh();

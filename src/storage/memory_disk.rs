@@ -31,6 +31,12 @@ const ROOT: Inode = 0;
 /// Too many open files; the number is the same on every Unix.
 const EMFILE: i32 = 24;
 
+/// A name that is too long; the number is that of Linux.
+const ENAMETOOLONG: i32 = 36;
+
+/// Bytes that a name may have.
+const NAME_BYTES_MAX: usize = 255;
+
 type FaultHook = Box<dyn FnMut(Operation, &Path) -> Option<io::ErrorKind> + Send>;
 
 /// A shared handle of a disk: clones see the same disk.
@@ -239,6 +245,11 @@ impl State {
 
     fn change_names(&mut self, directory: &Path, change: NameChange) -> io::Result<()> {
         let names = self.names(directory)?;
+        if let NameChange::Insert(new, _) | NameChange::Rename(_, new) = &change
+            && new.len() > NAME_BYTES_MAX
+        {
+            return Err(io::Error::from_raw_os_error(ENAMETOOLONG));
+        }
         change.clone().apply(&mut names.live);
         names.pending.push(change);
         Ok(())

@@ -3,6 +3,7 @@
 //! Invariant: names parse back to what they were made of; anything else is not ours and is left
 //! alone. Source: Kafka's `LogFileUtils`, `UnifiedLog#parseTopicPartitionName`.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
@@ -25,6 +26,8 @@ pub(super) const METADATA_SNAPSHOT: &str = "checkpoint";
 pub(super) const TEMPORARY_SUFFIX: &str = ".tmp";
 pub(super) const DELETED_SUFFIX: &str = "-delete";
 pub(super) const STRAY_SUFFIX: &str = "-stray";
+/// Bytes that a file system allows a name.
+const NAME_BYTES_MAX: usize = 255;
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
 pub(super) const EPOCHS: &str = "leader-epoch-checkpoint";
 
@@ -65,6 +68,18 @@ pub(super) fn parse_partition_dir(name: &str) -> Option<TopicPartition> {
     let canonical = partition == "0" || !partition.starts_with(['0', '+', '-']);
     let partition = partition.parse().ok().filter(|_| canonical)?;
     (!topic.is_empty()).then(|| TopicPartition::new(topic, partition))
+}
+
+/// The name of the log directory `name` once it is set aside. Where the suffix does not fit, it is
+/// a short one that tells no more whose log it was.
+pub(super) fn aside_name(name: &str, suffix: &str) -> String {
+    let whole = format!("{name}{suffix}");
+    if whole.len() <= NAME_BYTES_MAX {
+        return whole;
+    }
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    format!("{:016x}{suffix}", hasher.finish())
 }
 
 fn parse_digits(digits: &str, count: usize) -> Option<i64> {

@@ -16,7 +16,7 @@ use crate::storage::damage::LogDamage;
 use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::{DiskError, IoContext};
 use crate::storage::identity;
-use crate::storage::names::{DELETED_SUFFIX, STRAY_SUFFIX};
+use crate::storage::names::{DELETED_SUFFIX, STRAY_SUFFIX, aside_name};
 use crate::storage::partition_store::{PartitionStore, ReadRange, sync_dir};
 use crate::storage::quorum_state;
 use crate::storage::request::{DiskReply, DiskRequest, LogOptions};
@@ -207,12 +207,13 @@ impl<D: Disk> LogDirectory<D> {
         }
         let name = log.to_string();
         let was_known = self.logs.remove(log).is_some();
-        let remains = [name.clone(), format!("{name}{DELETED_SUFFIX}")];
-        if was_known
-            || remains
-                .iter()
-                .any(|dir| self.disk.is_dir(&self.path.join(dir)))
-        {
+        let aside = aside_name(&name, DELETED_SUFFIX);
+        let mut remains = [&name, &aside].into_iter();
+        if was_known || remains.any(|dir| self.disk.is_dir(&self.path.join(dir))) {
+            if !aside.starts_with(&name) {
+                // The next start could not tell what is to be forgotten.
+                self.forget_checkpoints(log)?;
+            }
             let doomed = self.set_aside(&name, DELETED_SUFFIX)?;
             self.bury(log, &doomed)?;
         }
@@ -223,7 +224,7 @@ impl<D: Disk> LogDirectory<D> {
     /// again, however far it came.
     pub(super) fn set_aside(&self, name: &str, suffix: &str) -> Result<PathBuf, DiskError> {
         debug_assert!([DELETED_SUFFIX, STRAY_SUFFIX].contains(&suffix));
-        let aside = self.path.join(format!("{name}{suffix}"));
+        let aside = self.path.join(aside_name(name, suffix));
         let from = self.path.join(name);
         if self.disk.is_dir(&from) {
             if self.disk.is_dir(&aside) {
