@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use bytes::Bytes;
 use super::damage_tests::{checkpoint, durable};
 use super::tests::{
     Directory, append, batch, close, create, create_request, fill, flush, fresh, log, only_log,
-    open, read,
+    open, read, segments,
 };
 use crate::log::LogState;
 use crate::offset::Offset;
@@ -293,6 +295,24 @@ fn nothing_is_given_up_for_want_of_a_descriptor() {
         let (_, recovered) = open(&disk);
         assert!(recovered.logs.is_empty(), "with {count} descriptors");
     }
+}
+
+/// Segments may be tiny, and all partitions of a node share its descriptors.
+#[test]
+fn an_append_over_many_segments_has_few_open_files() {
+    let (disk, mut directory) = durable();
+    let most = Arc::new(AtomicUsize::new(0));
+    let (seen, probe) = (most.clone(), disk.clone());
+    disk.set_fault(move |_, _: &Path| {
+        seen.fetch_max(probe.handles(), Ordering::Relaxed);
+        None
+    });
+    let before = disk.handles();
+    append(&mut directory, &batches(60, 1000));
+    disk.clear_fault();
+    assert!(segments(&disk).len() > 30, "{}", segments(&disk).len());
+    let opened = most.load(Ordering::Relaxed) - before;
+    assert!((1..12).contains(&opened), "{opened} open files");
 }
 
 #[test]

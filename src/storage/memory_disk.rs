@@ -157,6 +157,11 @@ impl MemoryDisk {
         self.state().descriptors = count;
     }
 
+    /// How many handles of this disk and of files on it there are.
+    pub fn handles(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// The bytes of all files that a name leads to.
     pub fn used(&self) -> u64 {
         self.state().used()

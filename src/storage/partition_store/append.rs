@@ -95,6 +95,7 @@ impl<D: Disk> PartitionStore<D> {
                 self.fold(headers.get(in_state..index).unwrap_or_default());
                 in_state = index;
                 self.roll(disk)?;
+                self.close_new_files(before.segments);
             }
             unwritten.end += header.size_bytes();
             self.active().note(header, options.index_interval_bytes);
@@ -105,6 +106,15 @@ impl<D: Disk> PartitionStore<D> {
             self.close_idle_files();
         }
         Ok(())
+    }
+
+    /// Closes the files of the segments from `first` on that are written and synced: to undo this
+    /// append they are only removed.
+    fn close_new_files(&mut self, first: usize) {
+        if let Some((_active, closed)) = self.segments.split_last_mut() {
+            let written = closed.iter_mut().skip(first);
+            written.for_each(Segment::close_file);
+        }
     }
 
     fn fold(&mut self, headers: &[BatchHeader]) {
@@ -141,8 +151,8 @@ impl<D: Disk> PartitionStore<D> {
         self.active().write_noted(disk, &bytes)
     }
 
-    /// Begins the next segment at the end of the log. The files of those before stay open until
-    /// nothing is to be undone any more.
+    /// Begins the next segment at the end of the log. The file of the one before stays open: an append
+    /// that is undone cuts it.
     pub(super) fn roll(&mut self, disk: &D) -> Result<(), DiskError> {
         self.active().write_indexes(disk)?;
         self.write_producers(disk)?;
