@@ -26,7 +26,8 @@ use crate::time::Time;
 
 /// How often closed connections and stalled disks are looked for.
 const SWEEP: Duration = Duration::from_millis(100);
-/// A thread that comes back this late was stopped, with all others of its process.
+/// A thread that comes back this late was stopped, with all others of its process; where disks
+/// have less time than that, earlier.
 const SLEPT: Duration = Duration::from_secs(2);
 /// Events handled before their effects are performed.
 const BATCH_MAX: usize = 64;
@@ -223,7 +224,7 @@ impl Core {
         }
         let now = self.clock.now();
         // A process that was stopped slept like its disks' threads: their time counts anew.
-        let slept = now.time.since(self.swept_at) > SLEPT;
+        let slept = now.time.since(self.swept_at) > slept_after(self.stall_timeout);
         self.swept_at = now.time;
         for (index, directory) in self.directories.iter_mut().enumerate() {
             if slept {
@@ -277,6 +278,12 @@ impl Core {
     }
 }
 
+/// How late a sweep means that the process was stopped: no stop that counts may fill most of the
+/// time that a disk has, and no sweep that is merely late may count.
+fn slept_after(stall_timeout: Duration) -> Duration {
+    SLEPT.min(stall_timeout / 2).max(3 * SWEEP)
+}
+
 /// Ends the process if the core's thread panics.
 struct AbortOnPanic;
 
@@ -285,5 +292,16 @@ impl Drop for AbortOnPanic {
         if std::thread::panicking() {
             std::process::abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_shorter_than_the_patience_with_disks_is_no_stall() {
+        let slept = |stall| slept_after(Duration::from_millis(stall)).as_millis();
+        assert_eq!([30_000, 2_000, 100].map(slept), [2_000, 1_000, 300]);
     }
 }
