@@ -3,8 +3,9 @@
 //! In: the loss of the metadata directory, or another reason why the quorum's member here halts.
 //! Out: all log directories offline, heartbeats that say so, then `Effect::Halt`. Invariants:
 //! nothing is written any more, neither metadata nor records; the node ends once a controller
-//! obeyed or `PATIENCE` is over, whichever comes first. Whoever leads the quorum next is not known
-//! to a member that has halted, so all other voters are told: only the active controller obeys.
+//! obeyed or two elections and `PATIENCE` are over, whichever comes first. Whoever leads the quorum
+//! next is not known to a member that has halted, so all other voters are told: only the active
+//! controller obeys.
 //! Source: ours, after KIP-858's last heartbeats of a broker whose directories failed.
 
 use std::collections::BTreeSet;
@@ -23,8 +24,10 @@ use crate::offset::BrokerEpoch;
 use crate::protocol::versions;
 use crate::time::{Now, Time};
 
-/// How long a controller may take to obey, a new one with its election.
+/// How long a controller may take to obey, besides two elections: the first may be tied.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long one voter may take to answer before it is told again.
+const ATTEMPT: Duration = Duration::from_millis(250);
 
 /// A node that is about to end.
 #[derive(Debug)]
@@ -41,9 +44,12 @@ impl Broker {
         if self.farewell.is_some() {
             return;
         }
+        let election_timeout = self
+            .settings
+            .millis("controller.quorum.election.timeout.ms");
         self.farewell = Some(Farewell {
             reason,
-            until: now.time + PATIENCE,
+            until: now.time + 2 * election_timeout + PATIENCE,
             in_flight: BTreeSet::new(),
         });
         self.quorum.handle_storage_failed(now);
@@ -76,7 +82,7 @@ impl Broker {
                 (voter, endpoint),
                 Channel::Lifecycle,
                 (api, versions::newest(api), body),
-                self.lifecycle.call_timeout(),
+                ATTEMPT,
                 PeerPurpose::Farewell { to: voter },
             );
         }

@@ -115,11 +115,6 @@ impl Lifecycle {
         }
     }
 
-    /// How long an answer of the controller is waited for.
-    pub(super) fn call_timeout(&self) -> Duration {
-        self.call_timeout
-    }
-
     /// Whether the broker was ever unfenced and thus knows the cluster.
     pub(super) fn has_served(&self) -> bool {
         self.serving
