@@ -91,12 +91,6 @@ struct Checkpoints {
 }
 
 impl Checkpoints {
-    fn forget(&mut self, log: &TopicPartition) {
-        self.high_watermarks.remove(log);
-        self.recovery_points.remove(log);
-        self.log_starts.remove(log);
-    }
-
     fn write(
         disk: &impl Disk,
         directory: &Path,

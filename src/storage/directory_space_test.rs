@@ -239,6 +239,31 @@ fn deleting_a_log_frees_space_on_a_full_disk() {
 }
 
 #[test]
+fn a_log_made_anew_inherits_nothing_of_one_whose_deletion_found_no_space() {
+    let (disk, mut directory) = durable();
+    disk.set_fault(|operation, path: &Path| {
+        let is_checkpoint = path.parent() == Some(Path::new("data"));
+        (operation == Operation::Write && is_checkpoint).then_some(io::ErrorKind::StorageFull)
+    });
+    let delete = DiskRequest::DeleteLog { log: log() };
+    let error = directory.execute(delete).unwrap_err();
+    assert!(error.is_no_space(), "{error}");
+    drop(directory);
+    disk.crash();
+    let (mut directory, recovered) = open(&disk);
+    assert!(recovered.logs.is_empty(), "a deleted log is not lost");
+    disk.clear_fault();
+    create(&mut directory);
+    fill(&mut directory, 0, 4, 1);
+    flush(&mut directory);
+    drop(directory);
+    disk.crash();
+    let (_, recovered) = open(&disk);
+    let found = only_log(&recovered);
+    assert_eq!((&found.damage, found.state.log_end_offset), (&None, 4));
+}
+
+#[test]
 fn a_missing_log_stays_lost_though_its_mark_finds_no_space() {
     let (disk, directory) = durable();
     drop(directory);

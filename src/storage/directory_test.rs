@@ -312,7 +312,9 @@ fn a_log_with_the_longest_name_is_deleted_or_set_aside() {
         let disk = MemoryDisk::default();
         let (mut directory, _) = open(&disk);
         directory.execute(request.clone()).unwrap();
-        directory.execute(DiskRequest::Flush { log: log.clone() }).unwrap();
+        directory
+            .execute(DiskRequest::Flush { log: log.clone() })
+            .unwrap();
         let delete = DiskRequest::DeleteLog { log: log.clone() };
         assert_eq!(directory.execute(delete), Ok(DiskReply::Done));
         assert!(!disk.is_dir(&path));

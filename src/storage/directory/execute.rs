@@ -186,7 +186,13 @@ impl<D: Disk> LogDirectory<D> {
             let state = store.state.clone();
             return Ok(DiskReply::Created { state });
         }
-        let directory = self.path.join(log.to_string());
+        let name = log.to_string();
+        let deleted = self.path.join(aside_name(&name, DELETED_SUFFIX));
+        if self.disk.is_dir(&deleted) {
+            // What is stored of it would be taken for that of the new log.
+            self.bury(&log, &deleted)?;
+        }
+        let directory = self.path.join(name);
         let mut store = PartitionStore::create(&self.disk, directory, topic_id, options)?;
         if let Some(damage) = self.missing.get(&log) {
             // It must not pass for the log that was there, even if its mark finds no space.

@@ -20,7 +20,7 @@ use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::{DiskError, IoContext, OpenError};
 use crate::storage::identity::{self, DirectoryIdentity, LastShutdown};
 use crate::storage::names::{
-    DELETED_SUFFIX, METADATA_TOPIC, PARTITION_METADATA, STRAY_SUFFIX, TEMPORARY_SUFFIX,
+    DELETED_SUFFIX, METADATA_TOPIC, PARTITION_METADATA, STRAY_SUFFIX, TEMPORARY_SUFFIX, aside_name,
     metadata_partition, parse_partition_dir,
 };
 use crate::storage::partition_store::{ReadRange, parse_metadata};
@@ -122,7 +122,7 @@ impl<D: Disk> LogDirectory<D> {
             let log = log.and_then(parse_partition_dir);
             match log.filter(|log| !logs.contains(log)) {
                 Some(log) => self.finish_deletion(&log, &path)?,
-                // The name is in use again, so the old log was forgotten.
+                // The name is in use again, or too long: the old log was forgotten.
                 None => {
                     let removed = self.disk.remove_dir(&path);
                     removed.during(Operation::Remove, &path)?;
@@ -132,13 +132,10 @@ impl<D: Disk> LogDirectory<D> {
         Ok(logs)
     }
 
-    /// Without space even now the rest waits for the next start.
+    /// Without space even now the rest waits for the next start, or for a log of that name.
     fn finish_deletion(&mut self, log: &TopicPartition, doomed: &Path) -> Result<(), DiskError> {
         match self.bury(log, doomed) {
-            Err(error) if error.is_no_space() => {
-                self.checkpoints.forget(log);
-                Ok(())
-            }
+            Err(error) if error.is_no_space() => Ok(()),
             done => done,
         }
     }
@@ -177,10 +174,11 @@ impl<D: Disk> LogDirectory<D> {
     }
 
     /// A log that has a recovery point had durable records, and its files are gone only if someone
-    /// took them: deleting a log forgets its recovery point first.
+    /// took them: deleting a log forgets its recovery point first, or leaves a directory until then.
     fn miss_logs(&mut self) {
         for (log, &lost_to) in &self.checkpoints.recovery_points {
-            if lost_to > 0 && !self.logs.contains_key(log) {
+            let deleted = self.path.join(aside_name(&log.to_string(), DELETED_SUFFIX));
+            if lost_to > 0 && !self.logs.contains_key(log) && !self.disk.is_dir(&deleted) {
                 let directory = self.path.join(log.to_string());
                 let reason = format!("there is no usable log in {}", directory.display());
                 let damage = LogDamage {
