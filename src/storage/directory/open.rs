@@ -174,7 +174,8 @@ impl<D: Disk> LogDirectory<D> {
     }
 
     /// A log that has a recovery point had durable records, and its files are gone only if someone
-    /// took them: deleting a log forgets its recovery point first, or leaves a directory until then.
+    /// took them: deleting a log forgets its recovery point first, or leaves a directory until
+    /// then.
     fn miss_logs(&mut self) {
         for (log, &lost_to) in &self.checkpoints.recovery_points {
             let deleted = self.path.join(aside_name(&log.to_string(), DELETED_SUFFIX));

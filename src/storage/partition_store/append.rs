@@ -151,8 +151,8 @@ impl<D: Disk> PartitionStore<D> {
         self.active().write_noted(disk, &bytes)
     }
 
-    /// Begins the next segment at the end of the log. The file of the one before stays open: an append
-    /// that is undone cuts it.
+    /// Begins the next segment at the end of the log. The file of the one before stays open: an
+    /// append that is undone cuts it.
     pub(super) fn roll(&mut self, disk: &D) -> Result<(), DiskError> {
         self.active().write_indexes(disk)?;
         self.write_producers(disk)?;
