@@ -14,7 +14,7 @@ use kafka_protocol::error::ParseResponseErrorCode;
 use kafka_protocol::messages::{
     self as wire, ApiKey, ResponseKind, fetch_request, fetch_response, list_offsets_request,
 };
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::Broker;
@@ -27,7 +27,7 @@ use crate::id::{BrokerId, TopicPartition};
 use crate::log::{EpochEnd, LogBatch};
 use crate::offset::LeaderEpoch;
 use crate::protocol::versions;
-use crate::replica::{FetchPosition, FetchedPartition, LeaderOffsets};
+use crate::replica::{FetchPosition, FetchedPartition, LeaderOffsets, Replica};
 use crate::time::{Now, Time};
 
 /// How long a fetch waits for the disk to take the answer before.
@@ -233,10 +233,14 @@ impl Broker {
             }
         };
         let mut answers = answers;
+        let knows_elections = self.lifecycle.has_served();
         for (name, position) in &positions {
             match answers.remove(name) {
                 Some(answer) => self.with_replica(now, name, |replica| {
                     replica.handle_fetch_response(now, position, answer);
+                    if knows_elections {
+                        cut_contradicted(name, replica);
+                    }
                 }),
                 // No word on it: it asks again.
                 None => self.with_replica(now, name, |_| {}),
@@ -368,9 +372,20 @@ impl Broker {
             Ok(ResponseKind::ListOffsets(body)) => decode_bounds(body),
             _ => Err(ErrorCode::NetworkException),
         };
+        let knows_elections = self.lifecycle.has_served();
         self.with_keyed_replica(now, key, |replica| {
             replica.handle_leader_offsets(now, leader_epoch, answer);
+            if knows_elections {
+                cut_contradicted(&key.name, replica);
+            }
         });
+    }
+}
+
+fn cut_contradicted(name: &TopicPartition, replica: &mut Replica) {
+    if let Some(end) = replica.cut_contradicted() {
+        let why = "its batches name epochs that its leader's log contradicts";
+        warn!(partition = %name, end, why, "cuts off records as damaged");
     }
 }
 

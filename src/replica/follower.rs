@@ -24,6 +24,9 @@ pub(super) struct FollowerState {
     pub(super) leader_epoch: LeaderEpoch,
     pub(super) partition_epoch: PartitionEpoch,
     progress: Progress,
+    is_in_sync: bool,
+    /// The highest epoch that this log can have, if the leader's log says that it has a higher one.
+    contradicted_above: Option<LeaderEpoch>,
 }
 
 /// What a follower does at the moment, apart from waiting for its disk.
@@ -52,6 +55,8 @@ impl FollowerState {
             leader_epoch: registration.leader_epoch,
             partition_epoch: registration.partition_epoch,
             progress: Progress::Fetching,
+            is_in_sync: registration.isr.contains(&core.settings.broker_id),
+            contradicted_above: None,
         }
     }
 
@@ -62,6 +67,7 @@ impl FollowerState {
             *self = Self::following(core, registration);
         }
         self.partition_epoch = registration.partition_epoch;
+        self.is_in_sync = registration.isr.contains(&core.settings.broker_id);
     }
 
     /// The next fetch; `None` while the leader is unknown, the disk works on this log, or the
@@ -123,7 +129,7 @@ impl FollowerState {
     ///
     /// Batches of a later epoch than the fetch's are dropped: they come from a leader that this
     /// follower does not know yet (KAFKA-18723).
-    fn append(&self, core: &mut Core, batches: Vec<LogBatch>) -> bool {
+    fn append(&mut self, core: &mut Core, batches: Vec<LogBatch>) -> bool {
         let mut end = core.log.log_end_offset();
         let mut epoch = core.log.epochs().latest_epoch().unwrap_or(0);
         let mut accepted = Vec::with_capacity(batches.len());
@@ -134,6 +140,9 @@ impl FollowerState {
             let in_order = summary.leader_epoch >= epoch || ignores_epochs();
             if summary.leader_epoch > self.leader_epoch && !ignores_epochs() {
                 break;
+            }
+            if continues && !in_order && accepted.is_empty() {
+                self.contradicted_above = Some(summary.leader_epoch);
             }
             if !(continues && in_order) {
                 break;
@@ -199,9 +208,33 @@ impl FollowerState {
                 }
             }
             Ok(leader) if leader.log_start_offset > end => core.restart_at(leader.log_start_offset),
-            Ok(_) => self.back_off(core, now),
+            Ok(_) => {
+                let latest = core.log.epochs().latest_epoch();
+                if latest.is_some_and(|latest| latest > self.leader_epoch) {
+                    self.contradicted_above = Some(self.leader_epoch);
+                }
+                self.back_off(core, now);
+            }
             Err(code) => self.fetch_failed_again(core, now, code),
         }
+    }
+
+    /// Cuts off the records whose epochs the leader's log contradicts; says where, if there are any.
+    ///
+    /// No checksum covers the epoch of a batch: one that was damaged on the disk passes for the
+    /// work of a later leader, and the log could never be continued. A member of the ISR is left
+    /// alone: its copies count, and the leader's may be the damaged ones.
+    pub(super) fn cut_contradicted(&mut self, core: &mut Core) -> Option<Offset> {
+        let highest = self.contradicted_above.take()?;
+        if self.is_in_sync {
+            return None;
+        }
+        let entries = core.log.epochs().entries();
+        let impossible = entries.iter().find(|entry| entry.epoch > highest)?;
+        let end = impossible.start_offset.max(core.log.log_start_offset());
+        core.truncate(end);
+        self.progress = Progress::Fetching;
+        Some(end)
     }
 
     fn fetch_failed_again(&mut self, core: &Core, now: Time, code: ErrorCode) {
