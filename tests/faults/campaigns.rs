@@ -101,6 +101,7 @@ fn merges(part: &Path, out: &Path, stored: &Stored) -> Outcome {
     let mut child = command("merge")
         .arg(part)
         .arg(part)
+        .arg("--force")
         .arg("--out")
         .arg(out)
         .spawn()?;

@@ -7,13 +7,15 @@
 //! events.jsonl       what the campaign did, for tools
 //! progress.json      how far it is, and the time that it has used
 //! runs/<unit>/       the result directories that are kept whole
-//! work/<unit>/       what is running; removed when it has ended, and on resuming
+//! work/<unit>/       what is running; removed once its line is there
 //! summary.md junit.xml index.html
 //! ```
 //! Invariant: a unit's line is in `runs.jsonl` once, or the unit is run again: the result directory
-//! is moved to `runs/` before the line is written, a line counts once its newline is there, and
-//! what is in `runs/` without a line goes away on resuming.
+//! is moved to `runs/` before the line is written, and a line counts once its newline is there. On
+//! resuming, what is in `work/` or `runs/` without a line gets it if it was judged (`adopt`), and
+//! goes away if it was not.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -47,6 +49,9 @@ pub struct Campaign {
     pub columns: Vec<String>,
     /// The part of it that was done here.
     pub shard: Shard,
+    /// What was merged, if it was: the shards of the parts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub shards: BTreeSet<Shard>,
     /// The first 16 hex digits of the SHA-256 of the binary.
     pub binary: String,
     /// Whether planted bugs are compiled in.
@@ -55,6 +60,16 @@ pub struct Campaign {
     pub started: String,
     /// Cells for which there is no run, with the reason.
     pub not_exercised: Vec<NotExercised>,
+}
+
+impl Campaign {
+    /// The shards whose units may be here.
+    pub fn parts(&self) -> BTreeSet<Shard> {
+        if self.shards.is_empty() {
+            return BTreeSet::from([self.shard]);
+        }
+        self.shards.clone()
+    }
 }
 
 /// Cells for which there is no run.
@@ -141,8 +156,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory, or opens the one of the same campaign that is there, rid of what a
-    /// killed process left behind. Returns what is stored there.
+    /// Makes the directory, or opens the one of the same campaign that is there. Returns what is
+    /// stored there; what a killed process left behind is there until [`Directory::tidy`].
     pub fn open(root: &Path, campaign: &Campaign) -> Result<(Self, Stored), DirectoryError> {
         fs::create_dir_all(root).map_err(at(root))?;
         let path = root.join("campaign.lock");
@@ -175,7 +190,6 @@ impl Directory {
             events: append_to(&root.join(EVENTS))?,
             _lock: lock,
         };
-        directory.tidy(&stored)?;
         Ok((directory, stored))
     }
 
@@ -204,14 +218,30 @@ impl Directory {
         result: Option<&Path>,
     ) -> Result<(), DirectoryError> {
         if let (Some(_), Some(result)) = (&record.kept, result) {
-            let kept = self.kept(&record.unit);
-            remove(&kept)?;
-            fs::create_dir_all(self.root.join("runs")).map_err(at(&kept))?;
-            fs::rename(result, &kept).map_err(at(&kept))?;
-            say_new_place(result, &kept).map_err(at(&kept))?;
+            self.keep(result, &self.kept(&record.unit))?;
         }
         append(&mut self.runs, &self.root.join(RUNS), record)?;
         self.drop_work(&record.unit)
+    }
+
+    /// Moves a result directory to its place, unless it is there already.
+    fn keep(&self, result: &Path, kept: &Path) -> Result<(), DirectoryError> {
+        let is_there = fs::canonicalize(kept).is_ok_and(|kept| kept == result);
+        if is_there {
+            return Ok(());
+        }
+        remove(kept)?;
+        fs::create_dir_all(self.root.join("runs")).map_err(at(kept))?;
+        fs::rename(result, kept).map_err(at(kept))?;
+        say_new_place(result, kept).map_err(at(kept))
+    }
+
+    /// What runs left at work that have no line, each in a directory.
+    pub fn left_at_work(&self) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.root.join("work")).into_iter().flatten();
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
     }
 
     /// Removes what the run of `unit` left at work.
@@ -249,8 +279,8 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes what a killed process left: running work, and kept runs without a line.
-    fn tidy(&self, stored: &Stored) -> Result<(), DirectoryError> {
+    /// Removes what a killed process left and nobody adopts: work, and kept runs without a line.
+    pub fn tidy(&self, records: &[RunRecord]) -> Result<(), DirectoryError> {
         remove(&self.root.join("work"))?;
         let Ok(entries) = fs::read_dir(self.root.join("runs")) else {
             return Ok(());
@@ -258,7 +288,7 @@ impl Directory {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let is_kept = |r: &RunRecord| r.kept.is_some() && *r.unit == *name;
-            if !stored.records.iter().any(is_kept) {
+            if !records.iter().any(is_kept) {
                 remove(&entry.path())?;
             }
         }
@@ -352,7 +382,7 @@ fn agree(root: &Path, stored: &Campaign, asked: &Campaign) -> Result<(), Directo
     let path = || root.to_owned();
     match difference(stored, asked) {
         Some(what) => Err(DirectoryError::Differs { path: path(), what }),
-        None if stored.shard != asked.shard => Err(DirectoryError::Differs {
+        None if stored.parts() != asked.parts() => Err(DirectoryError::Differs {
             path: path(),
             what: "--shard",
         }),

@@ -13,20 +13,22 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::campaign::conclude;
 use crate::campaign::directory::{Campaign, Directory, DirectoryError, Stored};
 use crate::campaign::events::Event;
 use crate::campaign::execute::{Ending, Execute, Ran};
 use crate::campaign::progress::{self, Counter, Display, Progress, Running};
 use crate::campaign::record::{RunRecord, UnitKind};
-use crate::campaign::replays::{Replay, replay};
+use crate::campaign::replays::Replay;
 use crate::campaign::retention::{Candidate, KeepRuns, Retention, reasons};
 use crate::campaign::sequence::planned_ms;
 use crate::campaign::share::REPLAY_PERCENT;
 use crate::campaign::unit::Unit;
+use crate::campaign::{adopt, conclude};
 use crate::cli::exit::Exit;
 use crate::report;
 use crate::run::interrupt::Interrupt;
+
+mod replaying;
 
 /// Between two looks at the time.
 const LOOK: Duration = Duration::from_millis(500);
@@ -41,14 +43,12 @@ const REFUSED_MAX: usize = 1_000;
 /// What a sitting may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Wall-clock time over all sittings.
-    pub budget: Duration,
+    /// Wall-clock time over all sittings; none where the number of units is the bound.
+    pub budget: Option<Duration>,
     /// Runs at the same time.
     pub jobs: usize,
     /// What is kept whole.
     pub keep: KeepRuns,
-    /// Cells of the selection, for the progress line.
-    pub cells: u64,
 }
 
 /// A campaign at work.
@@ -101,7 +101,7 @@ impl<E: Execute> Driver<E> {
             refused: BTreeSet::new(),
             lengths: Lengths::default(),
             retention: Retention::new(limits.keep),
-            counter: Counter::default(),
+            counter: Counter::of(&stored.campaign),
             running: BTreeMap::new(),
             display,
             campaign: stored.campaign,
@@ -115,7 +115,23 @@ impl<E: Execute> Driver<E> {
             }
             driver.remember(record);
         }
+        driver.adopt()?;
+        driver.directory.tidy(&driver.records)?;
         Ok(driver)
+    }
+
+    /// Stores what was judged in an earlier sitting that was killed before it could.
+    fn adopt(&mut self) -> Result<(), DirectoryError> {
+        for work in self.directory.left_at_work() {
+            let unit = work.file_name().unwrap_or_default().to_string_lossy();
+            if self.done.contains(unit.as_ref()) {
+                continue;
+            }
+            if let Some((unit, ran)) = adopt::finished(&work, &self.directory.kept(&unit)) {
+                self.end(&unit, &ran)?;
+            }
+        }
+        Ok(())
     }
 
     /// Works off `units` until the budget is used or `interrupt` comes. Returns every record and
@@ -126,7 +142,7 @@ impl<E: Execute> Driver<E> {
         interrupt: &Interrupt,
     ) -> Result<(Stored, Directory), DirectoryError> {
         let (runs, jobs) = (self.records.len(), self.limits.jobs);
-        let budget_s = self.limits.budget.as_secs();
+        let budget_s = self.limits.budget.map(|budget| budget.as_secs());
         self.event(&Event::Begun {
             runs,
             jobs,
@@ -159,32 +175,15 @@ impl<E: Execute> Driver<E> {
         self.settle()
     }
 
-    /// Estimates with the rest of the budget how often each finding comes back.
-    async fn replay(&mut self, interrupt: &Interrupt) -> Result<(), DirectoryError> {
-        let (begin, used, budget) = (Instant::now(), self.used(), self.limits.budget);
-        let has_time =
-            |length_ms| used + begin.elapsed() + Duration::from_millis(length_ms) <= budget;
-        let known = std::mem::take(&mut self.replays);
-        let replayed = replay(
-            &mut self.directory,
-            &self.executor,
-            &self.records,
-            known,
-            has_time,
-            interrupt,
-        );
-        self.replays = replayed.await?;
-        Ok(())
-    }
-
     /// The part of the budget that is for new runs: all of it, unless there is something to replay.
-    fn budget(&self) -> Duration {
+    fn has_time_for(&self, length: Duration) -> bool {
         let percent = if self.counter.has_findings() {
             100 - REPLAY_PERCENT
         } else {
             100
         };
-        self.limits.budget * percent / 100
+        let budget = self.limits.budget.map(|budget| budget * percent / 100);
+        budget.is_none_or(|budget| self.used() + length <= budget)
     }
 
     /// The next unit that is not done, if it would end within the budget; nothing, too, if the
@@ -201,7 +200,7 @@ impl<E: Execute> Driver<E> {
                 return None;
             }
         }
-        units.next_if(|unit| self.used() + self.lengths.of(unit) <= self.budget())
+        units.next_if(|unit| self.has_time_for(self.lengths.of(unit)))
     }
 
     /// Whether it need not be run: it is done, or the machine refused its like.
@@ -223,16 +222,14 @@ impl<E: Execute> Driver<E> {
         interrupt: &Interrupt,
     ) -> Result<(), DirectoryError> {
         let work = self.directory.work(&unit.id)?;
+        adopt::begin(&work, &unit, &now()).map_err(|source| DirectoryError::Io {
+            path: work.clone(),
+            source,
+        })?;
         let label = unit.label();
-        let running = Running {
-            unit: unit.id.clone(),
-            label: label.clone(),
-            started: now(),
-        };
-        self.running.insert(unit.id.clone(), running);
-        let unit_id = unit.id.as_str();
+        self.say_running(&unit.id, &label);
         self.event(&Event::UnitBegun {
-            unit: unit_id,
+            unit: &unit.id,
             label: &label,
         })?;
         let (unit, interrupt) = (Arc::new(unit), interrupt.clone());
@@ -244,13 +241,32 @@ impl<E: Execute> Driver<E> {
         Ok(())
     }
 
+    fn say_running(&mut self, unit: &str, label: &str) {
+        let running = Running {
+            unit: unit.to_owned(),
+            label: label.to_owned(),
+            started: now(),
+        };
+        self.running.insert(unit.to_owned(), running);
+    }
+
     /// Stores the end of a run.
     fn end(&mut self, unit: &Unit, ran: &Ran) -> Result<(), DirectoryError> {
         self.running.remove(&unit.id);
-        let Some(mut record) = conclude::record(unit, ran, &self.binary) else {
+        let Some(record) = conclude::record(unit, ran, &self.binary) else {
             self.directory.drop_work(&unit.id)?;
             return self.event(&Event::UnitInterrupted { unit: &unit.id });
         };
+        self.store(record, &unit.label(), ran)
+    }
+
+    /// Stores a run that ended.
+    fn store(
+        &mut self,
+        mut record: RunRecord,
+        label: &str,
+        ran: &Ran,
+    ) -> Result<(), DirectoryError> {
         let size = ran.result.as_deref().map(size);
         let mut gone = Vec::new();
         if let Some(size) = size {
@@ -264,10 +280,9 @@ impl<E: Execute> Driver<E> {
         }
         if let Ending::NoVerdict { why } = &ran.ending {
             self.display
-                .say(&format!("{}: infrastructure error: {why}", unit.label()));
+                .say(&format!("{label}: infrastructure error: {why}"));
         } else if record.is_violation() {
-            self.display
-                .say(&format!("{}: {}", unit.label(), record.sentence));
+            self.display.say(&format!("{label}: {}", record.sentence));
         }
         self.event(&Event::ended(&record))?;
         self.remember(record);
@@ -319,8 +334,7 @@ impl<E: Execute> Driver<E> {
     /// Shows how far it is. What cannot be shown is said, and ends no campaign.
     fn progress(&mut self, is_running: bool) {
         let progress = Progress {
-            budget_ms: self.limits.budget.as_millis() as u64,
-            cells: self.limits.cells,
+            budget_ms: self.limits.budget.map(|budget| budget.as_millis() as u64),
             running: self.running.values().cloned().collect(),
             is_running,
             updated: now(),

@@ -9,6 +9,7 @@ use crate::campaign::fixture;
 use crate::campaign::record::UnitKind;
 use crate::campaign::swarm;
 use crate::cli::exit::Exit;
+use crate::run::summary::{Liveness, Summary};
 
 /// Ends every run at once, without a verdict.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ struct Fake {
     refuses: bool,
     /// The run of this number never ends by itself.
     hangs: Option<usize>,
+    /// What the runs come to, by number: the last words of a node, or that all was kept.
+    comes_to: Vec<Option<&'static str>>,
 }
 
 impl Execute for Arc<Fake> {
@@ -26,12 +29,19 @@ impl Execute for Arc<Fake> {
         let result = work.join("result");
         std::fs::create_dir(&result).expect("made");
         leave(&result, &unit.id);
+        std::fs::write(result.join("plan.json"), unit.plan.to_json()).expect("written");
         let mut ending = Ending::NoVerdict {
             why: "it left no verdict: thread 'main' panicked".to_owned(),
         };
         if self.refuses {
             ending = Ending::MachineCannot {
                 why: "no disks here".to_owned(),
+            };
+        }
+        if let Some(death) = self.comes_to.get(number) {
+            ending = Ending::Finished {
+                summary: Box::new(judged(*death)),
+                reached: Vec::new(),
             };
         }
         if self.hangs == Some(number) {
@@ -44,6 +54,21 @@ impl Execute for Arc<Fake> {
             ending,
             result: result.canonicalize().ok(),
         }
+    }
+}
+
+/// The verdict on a run whose nodes all lived, or one of which ended with these words.
+fn judged(death: Option<&str>) -> Summary {
+    let exit = if death.is_some() {
+        Exit::Broken
+    } else {
+        Exit::Kept
+    };
+    Summary {
+        exit_code: exit.code(),
+        deaths: death.into_iter().map(str::to_owned).collect(),
+        liveness: Liveness::Recovered { after_ms: 1 },
+        ..fixture::summary()
     }
 }
 
@@ -61,10 +86,9 @@ fn units(count: u64) -> Vec<Unit> {
 
 fn limits(seconds: u64) -> Limits {
     Limits {
-        budget: Duration::from_secs(seconds),
+        budget: Some(Duration::from_secs(seconds)),
         jobs: 2,
         keep: KeepRuns::Findings,
-        cells: 1_121,
     }
 }
 
@@ -192,6 +216,133 @@ fn killed_at_any_byte_of_its_file_it_goes_on_where_it_was() {
         let lines = text[..cut].matches('\n').count();
         assert_eq!(fake.ran.load(Ordering::Relaxed), 4 - lines, "cut at {cut}");
     }
+}
+
+/// What a killed campaign leaves at work of a run that came to `summary`.
+fn left_at_work(root: &Path, unit: &Unit, summary: &Summary) -> PathBuf {
+    let work = root.join("work").join(&unit.id);
+    let result = work.join("20261130-120000-run");
+    std::fs::create_dir_all(&result).expect("made");
+    adopt::begin(&work, unit, "2026-11-30T12:00:00Z").expect("written");
+    std::fs::write(result.join("plan.json"), unit.plan.to_json()).expect("written");
+    let text = serde_json::to_string(summary).expect("plain data");
+    std::fs::write(result.join("verdict.json"), text).expect("written");
+    std::os::unix::fs::symlink(&result, work.join("latest")).expect("linked");
+    result
+}
+
+#[test]
+fn a_verdict_that_was_reached_before_the_kill_is_taken_over() {
+    let root = tempfile::tempdir().expect("a directory");
+    let units = units(5);
+    let cut_short = Summary {
+        liveness: fixture::summary().liveness,
+        ..judged(None)
+    };
+    let moved = left_at_work(root.path(), &units[0], &judged(Some("n1 panicked")));
+    std::fs::create_dir(root.path().join("runs")).expect("made");
+    let kept = root.path().join("runs").join(&units[0].id);
+    std::fs::rename(&moved, &kept).expect("moved before its line was written");
+    left_at_work(root.path(), &units[1], &judged(None));
+    left_at_work(root.path(), &units[2], &cut_short);
+    // A plan that is not the unit's, so that its verdict is about something else.
+    let other = left_at_work(root.path(), &units[3], &judged(None));
+    std::fs::write(other.join("plan.json"), units[4].plan.to_json()).expect("written");
+    let fake = Arc::<Fake>::default();
+    let records = sit(root.path(), &units[..4], &fake, limits(0));
+    assert_eq!(
+        fake.ran.load(Ordering::Relaxed),
+        0,
+        "there is no time to run"
+    );
+    let exits: Vec<(&str, u8)> = records
+        .iter()
+        .map(|r| (r.unit.as_str(), r.exit_code))
+        .collect();
+    let mut wanted = [
+        (units[0].id.as_str(), Exit::Broken.code()),
+        (units[1].id.as_str(), Exit::Kept.code()),
+    ];
+    wanted.sort_unstable();
+    assert_eq!(
+        exits, wanted,
+        "what was cut short and what is not ours is run again"
+    );
+    assert!(
+        kept.join("verdict.json").is_file(),
+        "the violation is kept whole"
+    );
+    assert!(
+        records
+            .iter()
+            .all(|record| record.started == "2026-11-30T12:00:00Z")
+    );
+    sit(root.path(), &units[..4], &fake, limits(3_600));
+    let events = std::fs::read_to_string(root.path().join("events.jsonl")).expect("is there");
+    assert_eq!(events.matches("unit-begun").count(), 2, "{events}");
+    assert_eq!(
+        ids(&Stored::read(root.path()).expect("reads").records),
+        ids_of(&units[..4])
+    );
+}
+
+#[test]
+fn what_a_replay_breaks_beside_what_it_looks_for_is_a_finding_of_its_own() {
+    let root = tempfile::tempdir().expect("a directory");
+    let units = units(1);
+    let fake = Arc::new(Fake {
+        comes_to: [
+            Some("one"),
+            Some("one"),
+            Some("another"),
+            None,
+            Some("another"),
+        ]
+        .into_iter()
+        .chain([None; 40])
+        .collect(),
+        ..Fake::default()
+    });
+    let records = sit(root.path(), &units, &fake, limits(3_600));
+    let stored = Stored::read(root.path()).expect("reads");
+    assert_eq!(stored.records, records);
+    assert_eq!(records[0].unit, units[0].id);
+    let other = &records[1];
+    assert_ne!(other.unit, units[0].id);
+    assert!(other.findings[0].shape.contains("another"), "{other:?}");
+    assert!(other.sentence.contains(&units[0].id) && other.is_violation());
+    assert!(
+        root.path()
+            .join("runs")
+            .join(&other.unit)
+            .join("plan.json")
+            .is_file()
+    );
+    let rates = crate::campaign::replays::rates(&stored.replays);
+    let rate = |record: &RunRecord| rates.get(record.findings[0].id.as_str()).copied();
+    let (first, second) = (
+        rate(&records[0]).expect("replayed"),
+        rate(other).expect("replayed"),
+    );
+    assert_eq!((first.runs, second.runs), (10, 10), "both are replayed");
+    assert_eq!(first.same, 1, "another failure is not this one");
+    let again = sit(root.path(), &units, &fake, limits(3_600));
+    assert_eq!(ids(&again), ids(&records), "it is there once");
+}
+
+#[test]
+fn without_a_budget_the_units_are_the_bound() {
+    let root = tempfile::tempdir().expect("a directory");
+    let units = units(7);
+    let fake = Arc::<Fake>::default();
+    let endless = Limits {
+        budget: None,
+        ..limits(0)
+    };
+    let records = sit(root.path(), &units, &fake, endless);
+    assert_eq!(ids(&records), ids_of(&units));
+    let line = Progress::read(root.path()).expect("written").line();
+    assert!(!line.contains("left"), "{line}");
 }
 
 #[test]

@@ -17,8 +17,8 @@ pub enum Event<'a> {
         runs: usize,
         /// Runs at the same time.
         jobs: usize,
-        /// The budget in seconds, of which some may be used.
-        budget_s: u64,
+        /// The budget in seconds, of which some may be used; none if only units are counted.
+        budget_s: Option<u64>,
     },
     /// A unit is begun.
     UnitBegun {

@@ -90,7 +90,7 @@ impl Execute for Processes {
         let started = jiff::Zoned::now().timestamp().to_string();
         let begin = Instant::now();
         let (ended, was_stopped) = self.run(&unit.plan, &work, &interrupt).await;
-        let result = fs::canonicalize(work.join("latest")).ok();
+        let result = fs::canonicalize(work.join(LATEST)).ok();
         Ran {
             started,
             duration_ms: begin.elapsed().as_millis() as u64,
@@ -157,6 +157,9 @@ impl Processes {
     }
 }
 
+/// Leads to the result directory of the run.
+pub(super) const LATEST: &str = "latest";
+
 /// What the process prints for people.
 const STDERR: &str = "stderr";
 
@@ -213,7 +216,7 @@ fn ending(ended: Ended, work: &Path, result: Option<&Path>, was_stopped: bool) -
 }
 
 /// The verdict in a result directory, and the states of the ledger that it reached.
-fn read(result: &Path) -> Option<(Box<Summary>, Vec<String>)> {
+pub(super) fn read(result: &Path) -> Option<(Box<Summary>, Vec<String>)> {
     let text = fs::read_to_string(result.join("verdict.json")).ok()?;
     let summary = serde_json::from_str(&text).ok()?;
     let evidence = fs::read_to_string(result.join("evidence.json")).ok();

@@ -28,6 +28,7 @@ pub(crate) fn campaign() -> Campaign {
             .map(|column| column.name.to_owned())
             .collect(),
         shard: Shard::WHOLE,
+        shards: BTreeSet::new(),
         binary: "0123456789abcdef".to_owned(),
         has_sabotage: false,
         started: "2026-11-30T12:00:00Z".to_owned(),

@@ -2,7 +2,8 @@
 //!
 //! In: campaign directories in any order. Out: one more, with every unit once.
 //! Invariant: commutative, associative and idempotent, byte for byte: the result is a function of
-//! the set of records. Of two records of one unit the worse one counts, because a violation that
+//! the set of records. No shard is taken twice, and one that is missing is told wherever the result
+//! is. Of two records of one unit the worse one counts, because a violation that
 //! one machine saw was seen. Source: reference/faults.md §4.1 (merge of results), §4.2.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,20 @@ pub enum MergeError {
         other: PathBuf,
         /// In what.
         what: &'static str,
+    },
+    /// Two of them hold the same units.
+    #[error(
+        "{} and {} both hold shard {shard}; name each shard once, or say --force",
+        one.display(),
+        other.display()
+    )]
+    Twice {
+        /// The first.
+        one: PathBuf,
+        /// The second.
+        other: PathBuf,
+        /// What both hold.
+        shard: Shard,
     },
     /// The result would overwrite something.
     #[error("{} is not empty; choose another --out", out.display())]
@@ -165,13 +180,28 @@ fn refuse_others(parts: &[(PathBuf, Stored)]) -> Result<(), MergeError> {
     let Some(((one, first), others)) = parts.split_first() else {
         return Ok(());
     };
+    let count = |stored: &Stored| stored.campaign.parts().first().map(|part| part.count);
     for (other, stored) in others {
-        if let Some(what) = difference(&first.campaign, &stored.campaign) {
+        let is_alike = count(first) == count(stored);
+        let what = difference(&first.campaign, &stored.campaign);
+        if let Some(what) = what.or((!is_alike).then_some("number of shards")) {
             return Err(MergeError::Differ {
                 one: one.clone(),
                 other: other.clone(),
                 what,
             });
+        }
+    }
+    let mut holders: BTreeMap<Shard, &PathBuf> = BTreeMap::new();
+    for (part, stored) in parts {
+        for shard in stored.campaign.parts() {
+            if let Some(one) = holders.insert(shard, part) {
+                return Err(MergeError::Twice {
+                    one: one.clone(),
+                    other: part.clone(),
+                    shard,
+                });
+            }
         }
     }
     Ok(())
@@ -211,6 +241,7 @@ fn one_campaign(parts: &[&Campaign]) -> Campaign {
             .filter(|column| parts.iter().any(|part| part.columns.contains(column)))
             .collect(),
         shard: Shard::WHOLE,
+        shards: shards_of(parts),
         binary: words(|part| &part.binary),
         has_sabotage: parts.iter().any(|part| part.has_sabotage),
         started: parts
@@ -220,6 +251,15 @@ fn one_campaign(parts: &[&Campaign]) -> Campaign {
             .unwrap_or_default(),
         not_exercised,
     }
+}
+
+/// The shards of the parts; none if that is the whole.
+fn shards_of(parts: &[&Campaign]) -> BTreeSet<Shard> {
+    let shards: BTreeSet<Shard> = parts.iter().flat_map(|part| part.parts()).collect();
+    if shards == BTreeSet::from([Shard::WHOLE]) {
+        return BTreeSet::new();
+    }
+    shards
 }
 
 /// Every unit once, by time.
@@ -257,15 +297,14 @@ fn preference(record: &RunRecord) -> (usize, bool, String) {
 
 /// Machine time instead of wall-clock time: the shards ran beside each other.
 fn progress_of(stored: &Stored) -> Progress {
-    let mut counter = Counter::default();
+    let mut counter = Counter::of(&stored.campaign);
     stored
         .records
         .iter()
         .for_each(|record| counter.count(record));
     let used_ms = stored.records.iter().map(|record| record.duration_ms).sum();
     Progress {
-        budget_ms: used_ms,
-        cells: (stored.campaign.rows.len() * stored.campaign.columns.len()) as u64,
+        budget_ms: Some(used_ms),
         updated: stored
             .records
             .last()

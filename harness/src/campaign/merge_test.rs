@@ -3,6 +3,7 @@
 use super::*;
 use crate::campaign::fixture::{campaign, record, signature};
 use crate::campaign::replays::Replay;
+use crate::campaign::shard::missing_words;
 
 /// A part with these records; those with findings are kept.
 fn part(root: &Path, name: &str, shard: &str, records: &[RunRecord]) -> PathBuf {
@@ -45,12 +46,16 @@ fn broken(number: u64) -> RunRecord {
 }
 
 fn merge(parts: &[&Path], out: &Path) -> Result<(Stored, Outcome), MergeError> {
+    merge_with(parts, out, false)
+}
+
+fn merge_with(parts: &[&Path], out: &Path, force: bool) -> Result<(Stored, Outcome), MergeError> {
     let parts: Vec<PathBuf> = parts.iter().map(|&part| part.to_owned()).collect();
     Merge {
         parts: &parts,
         out,
         keep: KeepRuns::Findings,
-        force: false,
+        force,
     }
     .merge()
 }
@@ -108,7 +113,7 @@ fn any_order_grouping_and_repetition_give_the_same_bytes() {
     merge(&[c, b, a], &root.join("cba")).expect("merges");
     merge(&[a, b], &root.join("ab")).expect("merges");
     merge(&[&root.join("ab"), c], &root.join("ab-c")).expect("merges");
-    merge(&[&root.join("abc"), a, a], &root.join("abc-a")).expect("merges");
+    merge_with(&[&root.join("abc"), a, a], &root.join("abc-a"), true).expect("forced");
     merge(&[&root.join("abc")], &root.join("again")).expect("merges");
     for other in ["cba", "ab-c", "abc-a", "again"] {
         let found = bytes(&root.join(other));
@@ -134,10 +139,50 @@ fn a_unit_that_two_machines_ran_counts_once_and_its_violation_counts() {
     for (index, parts) in [[&a, &b], [&b, &a]].into_iter().enumerate() {
         let parts: Vec<&Path> = parts.map(PathBuf::as_path).to_vec();
         let out = root.join(format!("out{index}"));
-        let (stored, outcome) = merge(&parts, &out).expect("merges");
+        let (stored, outcome) = merge_with(&parts, &out, true).expect("forced");
         assert_eq!((stored.records.len(), outcome.exit), (1, Exit::Broken));
         assert!(out.join("runs").join(&kept.unit).is_dir());
     }
+}
+
+#[test]
+fn a_merge_names_the_shards_that_it_lacks_and_takes_none_twice() {
+    let root = tempfile::tempdir().expect("a directory");
+    let root = root.path();
+    let a = part(root, "a", "0/3", &[record(1, Exit::Kept)]);
+    let b = part(root, "b", "1/3", &[]);
+    let c = part(root, "c", "2/3", &[]);
+    let again = part(root, "again", "1/3", &[]);
+    let four = part(root, "four", "3/4", &[]);
+    let some = root.join("some");
+    let (stored, outcome) = merge(&[&c, &a], &some).expect("merges");
+    assert_eq!(outcome.exit, Exit::Kept, "what is there was kept");
+    let words = "shard 1/3 is missing: its units were not run";
+    assert_eq!(
+        missing_words(&stored.campaign.shards).as_deref(),
+        Some(words)
+    );
+    for file in ["summary.md", "index.html"] {
+        let text = fs::read_to_string(some.join(file)).expect("is there");
+        assert!(text.contains(words), "{file} names it");
+    }
+    let (stored, _) = merge(&[&some, &b], &root.join("all")).expect("merges");
+    assert_eq!(missing_words(&stored.campaign.shards), None);
+    let text = fs::read_to_string(root.join("all/summary.md")).expect("is there");
+    assert!(!text.contains("missing"), "{text}");
+    let parts = stored.campaign.parts();
+    assert_eq!(parts.len(), 3, "{parts:?}");
+    let out = root.join("out");
+    let refused = |parts: &[&Path]| merge(parts, &out).expect_err("refused").to_string();
+    let error = refused(&[&b, &some, &again]);
+    assert!(
+        error.contains("both hold shard 1/3; name each shard once"),
+        "{error}"
+    );
+    assert!(refused(&[&some, &a]).contains("both hold shard 0/3"));
+    assert!(refused(&[&b, &four]).contains("differ in their number of shards"));
+    let (_, outcome) = merge(&[&b, &c], &out).expect("merges");
+    assert_eq!(outcome.exit, Exit::Vacuous, "nothing ran in those");
 }
 
 #[test]

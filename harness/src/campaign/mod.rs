@@ -3,10 +3,13 @@
 //!
 //! In: what to cover, a budget, a shard. Out: a campaign directory that any number of shards can
 //! be merged into, and that a killed campaign resumes from.
-//! Invariant: a run's line is in `runs.jsonl` once, or the run is run again.
+//! Invariant: the line of a run that was judged is in `runs.jsonl` once; one that was not is run
+//! again.
 
+pub mod adopt;
 pub mod canary;
 pub mod cell;
+pub mod command;
 pub mod conclude;
 pub mod directory;
 pub mod drive;
@@ -15,6 +18,7 @@ pub mod execute;
 pub mod finish;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod found;
 pub mod jobs;
 pub mod junit;
 pub mod matrix_text;

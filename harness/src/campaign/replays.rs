@@ -1,24 +1,18 @@
 //! How often a finding comes back when its plan is run again: an estimate of r = k/n, never an
 //! excuse for it.
 //!
-//! In: the findings of a campaign, and the time that is left. Out: one line a replay in
-//! `replays.jsonl`, and the rates that they add up to.
+//! In: the findings of a campaign, and what is known of each. Out: what is replayed next, and the
+//! rates that the lines of `replays.jsonl` add up to; `drive::replaying` runs them.
 //! Invariant: a replay adds to what is known of a finding and takes nothing away from it; a replay
 //! without a verdict says nothing. Source: reference/faults.md §4.5.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::campaign::directory::{Directory, DirectoryError};
-use crate::campaign::execute::{Ending, Execute};
 use crate::campaign::record::{RunRecord, UnitKind};
-use crate::campaign::signature::{Signature, is_same_failure, signatures};
-use crate::campaign::unit::Unit;
+use crate::campaign::signature::Signature;
 use crate::minimize::trial::{Rate, Seen};
-use crate::plan::Plan;
-use crate::run::interrupt::Interrupt;
 
 /// How often a finding is replayed, at most.
 pub const TIMES: u64 = 10;
@@ -62,13 +56,18 @@ pub fn words(rate: Option<&Rate>) -> String {
     }
 }
 
-/// What is replayed next: the finding with the fewest replays, in the run that is kept and was the
-/// shortest.
-fn next<'a>(records: &'a [RunRecord], replays: &[Replay]) -> Option<Subject<'a>> {
+/// What is replayed next: the finding with the fewest replays, in the run that is kept, can be read
+/// and was the shortest.
+pub fn next<'a>(
+    records: &'a [RunRecord],
+    replays: &[Replay],
+    unreadable: &BTreeSet<String>,
+) -> Option<Subject<'a>> {
     let mut best: BTreeMap<&str, (&RunRecord, &Signature)> = BTreeMap::new();
-    let honest = records
-        .iter()
-        .filter(|r| r.kind != UnitKind::Canary && r.kept.is_some());
+    let honest = records.iter().filter(|record| {
+        let is_there = record.kept.is_some() && !unreadable.contains(&record.unit);
+        record.kind != UnitKind::Canary && is_there
+    });
     for record in honest {
         for signature in &record.findings {
             let known = best.entry(&signature.id).or_insert((record, signature));
@@ -100,67 +99,13 @@ fn next<'a>(records: &'a [RunRecord], replays: &[Replay]) -> Option<Subject<'a>>
 
 /// A finding to replay.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Subject<'a> {
-    record: &'a RunRecord,
-    signature: &'a Signature,
-    number: u64,
-}
-
-/// Replays the findings of `records` by turns, as long as `has_time` says so of a run of that
-/// many milliseconds.
-pub async fn replay<E: Execute>(
-    directory: &mut Directory,
-    executor: &Arc<E>,
-    records: &[RunRecord],
-    mut replays: Vec<Replay>,
-    has_time: impl Fn(u64) -> bool,
-    interrupt: &Interrupt,
-) -> Result<Vec<Replay>, DirectoryError> {
-    let mut unreadable = BTreeSet::new();
-    loop {
-        let readable: Vec<RunRecord> = records
-            .iter()
-            .filter(|r| !unreadable.contains(&r.unit))
-            .cloned()
-            .collect();
-        let Some(subject) = next(&readable, &replays) else {
-            break;
-        };
-        if interrupt.has_come() || !has_time(subject.record.duration_ms) {
-            break;
-        }
-        let plan = directory.kept(&subject.record.unit).join("plan.json");
-        let Ok(plan) = Plan::load(&plan) else {
-            unreadable.insert(subject.record.unit.clone());
-            continue;
-        };
-        let unit = Unit::new(subject.record.kind, &subject.record.name, None, plan);
-        let name = format!("replay-{}", unit.id);
-        let work = directory.work(&name)?;
-        let ran = executor
-            .execute(Arc::new(unit), work, interrupt.clone())
-            .await;
-        directory.drop_work(&name)?;
-        let came_back = match &ran.ending {
-            Ending::Interrupted => break,
-            Ending::Finished { summary, .. } => Some(is_same_failure(
-                &signatures(summary),
-                std::slice::from_ref(subject.signature),
-            )),
-            Ending::MachineCannot { .. } | Ending::NoVerdict { .. } => None,
-        };
-        let replay = Replay {
-            signature: subject.signature.id.clone(),
-            unit: subject.record.unit.clone(),
-            number: subject.number,
-            started: ran.started,
-            duration_ms: ran.duration_ms,
-            came_back,
-        };
-        directory.append_replay(&replay)?;
-        replays.push(replay);
-    }
-    Ok(replays)
+pub struct Subject<'a> {
+    /// The run whose plan is run again.
+    pub record: &'a RunRecord,
+    /// What is looked for.
+    pub signature: &'a Signature,
+    /// The number of the replay, from 0.
+    pub number: u64,
 }
 
 #[cfg(test)]
@@ -217,7 +162,7 @@ mod tests {
         ];
         let mut replays = Vec::new();
         let mut turns = Vec::new();
-        while let Some(subject) = next(&records, &replays) {
+        while let Some(subject) = next(&records, &replays, &BTreeSet::new()) {
             turns.push((subject.record.seed, subject.number));
             replays.push(replayed(&subject.signature.id, subject.number, None));
         }

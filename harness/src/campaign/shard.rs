@@ -4,6 +4,7 @@
 //! (`JOB_COMPLETION_INDEX`); how many there are the manifest has to say (`VERDICT_SHARDS`).
 //! Invariant: the shards of any n are a partition of all units.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,7 +17,7 @@ pub const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 pub const COUNT_VARIABLE: &str = "VERDICT_SHARDS";
 
 /// Shard `index` of `count`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Shard {
     /// From 0.
     pub index: u64,
@@ -56,6 +57,34 @@ impl Shard {
     }
 }
 
+/// The shards that `parts` lack to be the whole: of each number of shards that there are any of,
+/// unless those of one number are all there.
+pub fn missing(parts: &BTreeSet<Shard>) -> Vec<Shard> {
+    let counts: BTreeSet<u64> = parts.iter().map(|part| part.count).collect();
+    let lacks = |count: u64| {
+        let all = (0..count).map(move |index| Shard { index, count });
+        all.filter(|shard| !parts.contains(shard))
+            .collect::<Vec<_>>()
+    };
+    let lacking: Vec<Vec<Shard>> = counts.into_iter().map(lacks).collect();
+    if lacking.iter().any(Vec::is_empty) {
+        return Vec::new();
+    }
+    lacking.into_iter().flatten().collect()
+}
+
+/// That shards are missing, in words; nothing if none is.
+pub fn missing_words(parts: &BTreeSet<Shard>) -> Option<String> {
+    let missing = missing(parts);
+    let (first, all) = (missing.first()?, missing.len() + parts.len());
+    let names: Vec<String> = missing.iter().map(Shard::to_string).collect();
+    let names = names.join(", ");
+    Some(match missing.len() {
+        1 => format!("shard {first} is missing: its units were not run"),
+        some => format!("{some} of {all} shards are missing: {names}; their units were not run"),
+    })
+}
+
 impl FromStr for Shard {
     type Err = String;
 
@@ -88,6 +117,31 @@ mod tests {
             let id = format!("{number:016x}");
             let takers = (0..count).filter(|&index| Shard { index, count }.takes(&id));
             prop_assert_eq!(takers.count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_missing_of_the_whole_is_named() {
+        let parts = |texts: &[&str]| -> BTreeSet<Shard> {
+            texts
+                .iter()
+                .map(|text| text.parse().expect("a shard"))
+                .collect()
+        };
+        for (there, wanted) in [
+            (&["0/1"][..], None),
+            (&["0/2", "1/2"], None),
+            (
+                &["1/2"],
+                Some("shard 0/2 is missing: its units were not run"),
+            ),
+            (
+                &["1/4", "3/4"],
+                Some("2 of 4 shards are missing: 0/4, 2/4; their units were not run"),
+            ),
+            (&["0/1", "1/4"], None),
+        ] {
+            assert_eq!(missing_words(&parts(there)).as_deref(), wanted, "{there:?}");
         }
     }
 

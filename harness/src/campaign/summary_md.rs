@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use crate::campaign::directory::Stored;
 use crate::campaign::outcome::Outcome;
-use crate::campaign::record::{CellState, RunRecord, UnitKind};
-use crate::campaign::{canary, matrix_text, replays};
+use crate::campaign::record::CellState;
+use crate::campaign::shard::{Shard, missing_words};
+use crate::campaign::signature::Signature;
+use crate::campaign::{canary, found, matrix_text};
 
 /// Cells of one state that are named, at most.
 const NAMED_MAX: usize = 20;
@@ -16,6 +18,9 @@ const NAMED_MAX: usize = 20;
 /// The text of `summary.md`.
 pub fn text(stored: &Stored, outcome: &Outcome) -> String {
     let mut lines = vec![format!("# {}", outcome.sentence), String::new()];
+    if let Some(missing) = missing_words(&stored.campaign.shards) {
+        lines.extend([format!("**Merged in part: {missing}.**"), String::new()]);
+    }
     findings(stored, &mut lines);
     for state in [
         CellState::Broken,
@@ -36,46 +41,30 @@ pub fn text(stored: &Stored, outcome: &Outcome) -> String {
         named(outcome, state, &mut lines);
     }
     let campaign = &stored.campaign;
+    let shards: Vec<String> = campaign.parts().iter().map(Shard::to_string).collect();
     lines.push(format!(
-        "`verdict {} --seed {} --shard {}`, binary `{}`, begun {}.",
-        campaign.command, campaign.base_seed, campaign.shard, campaign.binary, campaign.started
+        "`verdict {} --seed {}`, shard {}, binary `{}`, begun {}.",
+        campaign.command,
+        campaign.base_seed,
+        shards.join(", "),
+        campaign.binary,
+        campaign.started
     ));
     lines.join("\n") + "\n"
 }
 
-/// One line for each signature: how often, first where, how often again, and what it is.
+/// One line for each signature: how often, how often again, what it is, and how to see it.
 fn findings(stored: &Stored, lines: &mut Vec<String>) {
-    let mut by_id: BTreeMap<&str, Vec<&RunRecord>> = BTreeMap::new();
-    let rates = replays::rates(&stored.replays);
-    let honest = stored
-        .records
-        .iter()
-        .filter(|record| record.kind != UnitKind::Canary);
-    for record in honest {
-        for finding in &record.findings {
-            by_id.entry(&finding.id).or_default().push(record);
-        }
-    }
-    if by_id.is_empty() {
+    let findings = found::findings(stored);
+    if findings.is_empty() {
         return;
     }
     lines.extend(["## Findings".to_owned(), String::new()]);
-    for (id, records) in by_id {
-        let first = records
-            .iter()
-            .min_by_key(|record| (&record.started, &record.unit));
-        let Some(first) = first else { continue };
-        let finding = first.findings.iter().find(|finding| finding.id == id);
-        let Some(finding) = finding else { continue };
-        lines.push(format!(
-            "- `{id}` {} in {} runs, first seed {} of {}, {}: {}",
-            finding.anomaly,
-            records.len(),
-            first.seed,
-            first.name,
-            replays::words(rates.get(id)),
-            finding.shape
-        ));
+    for found in findings {
+        let Signature { id, anomaly, .. } = found.signature;
+        let (rate, what) = (found.rate(), found.what());
+        let command = found.first.command();
+        lines.push(format!("- `{id}` {anomaly}, {rate}; {what}: `{command}`"));
     }
     lines.push(String::new());
 }
@@ -174,7 +163,8 @@ mod tests {
             "{text}"
         );
         let places = [
-            "`0123456789ab` commit-lost in 1 runs, first seed 1 of default, r is not known",
+            "`0123456789ab` commit-lost, 1 run, r is not known; promised: a commit stays",
+            "`verdict run --swarm --seed 1`",
             "- leader-kill: mode=sync-after: 2 commit-lost",
             "CANARIES NOT EXERCISED",
             "- pause: mode=sync-after: no effect",

@@ -1,6 +1,9 @@
 //! `verdict matrix` and `verdict campaign`: many runs under a budget.
 
+use std::collections::BTreeSet;
+use std::iter::Take;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -14,13 +17,21 @@ use crate::campaign::outcome::{self, Outcome};
 use crate::campaign::progress::Display;
 use crate::campaign::selection::Selection;
 use crate::campaign::sequence::{Gap, Sequence};
+use crate::campaign::shard::missing_words;
 use crate::campaign::share::{self, Share};
-use crate::campaign::{jobs, matrix_text, summary_md, unit};
+use crate::campaign::signature::Signature;
+use crate::campaign::{found, jobs, matrix_text, summary_md, unit};
 use crate::cli::exit::Exit;
 use crate::cli::say::say;
 use crate::cli::{CampaignArgs, MergeArgs};
 use crate::doctor;
 use crate::run::interrupt::Interrupt;
+
+/// The budget where nothing bounds a campaign.
+const BUDGET: Duration = Duration::from_mins(10);
+
+/// The most units that a campaign can be told to run: more than any reaches.
+pub const UNITS_MAX: u64 = 10_000_000;
 
 /// Covers the matrix.
 pub fn matrix(arguments: &CampaignArgs) -> Exit {
@@ -67,7 +78,7 @@ fn run(command: &'static str, shares: &[Share], arguments: &CampaignArgs) -> Exi
 struct Prepared {
     campaign: Campaign,
     root: PathBuf,
-    sequence: Sequence,
+    sequence: Take<Sequence>,
     limits: Limits,
 }
 
@@ -102,21 +113,22 @@ fn prepare(
             .map(|column| column.name.to_owned())
             .collect(),
         shard: arguments.shard,
+        shards: BTreeSet::new(),
         binary: digest_of_this_program().map_err(fault)?,
         has_sabotage: cfg!(feature = "sabotage"),
         started: now(),
         not_exercised: gaps.iter().flat_map(not_exercised).collect(),
     };
+    let or_ten_minutes = arguments.max_runs.is_none().then_some(BUDGET);
     let limits = Limits {
-        budget: arguments.budget,
+        budget: arguments.budget.or(or_ten_minutes),
         jobs: arguments.jobs.map_or_else(jobs::default, usize::from),
         keep: arguments.keep,
-        cells: (campaign.rows.len() * campaign.columns.len()) as u64,
     };
     Ok(Prepared {
         campaign,
         root,
-        sequence,
+        sequence: sequence.take(arguments.max_runs.map_or(usize::MAX, |max| max as usize)),
         limits,
     })
 }
@@ -186,6 +198,15 @@ fn print(stored: &Stored, outcome: &Outcome, root: &Path) {
     }
     if stored.campaign.command == "campaign" && !stored.campaign.has_sabotage {
         say!("{}", summary_md::NO_SABOTAGE);
+    }
+    for found in found::findings(stored) {
+        let Signature { id, anomaly, .. } = found.signature;
+        say!("finding {id} {anomaly}: {}", found.rate());
+        say!("  {}", found.what());
+        say!("  {}", found.first.command());
+    }
+    if let Some(missing) = missing_words(&stored.campaign.shards) {
+        say!("Merged in part: {missing}.");
     }
     say!("{}", outcome.sentence);
     say!("{}", root.join("index.html").display());

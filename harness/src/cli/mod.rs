@@ -92,6 +92,14 @@ pub struct RunArgs {
     /// Play one incident instead; `verdict list scripts` names them
     #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "time_limit"])]
     pub script: Option<String>,
+    /// Draw every knob anew, as the swarm of a campaign does
+    #[arg(long, conflicts_with_all = ["profile", "time_limit", "script", "column", "canary",
+        "mode", "flush", "sabotage", "plan"])]
+    pub swarm: bool,
+    /// Plant a bug in the incident that shows it, as the canaries of a campaign do
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["profile", "time_limit", "script",
+        "column", "mode", "flush", "sabotage", "plan"])]
+    pub canary: Option<String>,
     /// Run a column of the matrix instead; `verdict list columns` names them
     #[arg(long, value_name = "NAME", requires = "pack",
         conflicts_with_all = ["profile", "time_limit", "script", "mode", "flush"])]
@@ -242,10 +250,14 @@ impl From<AcksWord> for Acks {
 /// Arguments of `verdict matrix` and `verdict campaign`.
 #[derive(Clone, Debug, Args)]
 pub struct CampaignArgs {
-    /// Wall-clock time over all sittings, such as 10m or 8h
-    #[arg(long, value_name = "TIME", default_value = "10m",
-        value_parser = humantime::parse_duration)]
-    pub budget: std::time::Duration,
+    /// Wall-clock time over all sittings, such as 10m or 8h [default: 10m, or as long as it takes
+    /// with --max-runs]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub budget: Option<std::time::Duration>,
+    /// Only the first N units of the whole sequence, of which a shard takes its part; findings are
+    /// replayed beside them
+    #[arg(long, value_name = "N", value_parser = unit_count())]
+    pub max_runs: Option<u64>,
     /// Only rows that have all these words, such as `acks=all rf=3`; repeatable
     #[arg(long, value_name = "WORDS", value_delimiter = ',')]
     pub rows: Vec<String>,
@@ -281,7 +293,8 @@ pub struct MergeArgs {
     /// Which of the runs that the parts kept whole are kept
     #[arg(long, value_name = "WHICH", value_enum, default_value_t = KeepRuns::Findings)]
     pub keep: KeepRuns,
-    /// Merge campaigns of different arguments or binaries, too
+    /// Merge campaigns of different arguments or binaries, or a shard twice; of two results of a
+    /// unit the worse one counts
     #[arg(long)]
     pub force: bool,
 }
@@ -399,6 +412,10 @@ fn run_count() -> clap::builder::RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(1..=run::RUNS_MAX)
 }
 
+fn unit_count() -> clap::builder::RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(1..=campaign::UNITS_MAX)
+}
+
 fn campaign_jobs() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..=jobs::JOBS_MAX)
 }
@@ -483,6 +500,11 @@ mod tests {
             (&["crash-images", "r", "--jobs", "65"], "1..=64"),
             (&["replay", "r", "--times", "0"], "1..=10000"),
             (&["minimize", "r", "--budget", "soon"], "--budget"),
+            (&["campaign", "--max-runs", "0"], "1..=10000000"),
+            (
+                &["run", "--swarm", "--profile", "kill"],
+                "cannot be used with",
+            ),
             (&["contract", "--acks", "2"], "0, 1, all"),
             (&["contract", "--rf", "0"], "1..=9"),
             (

@@ -23,6 +23,8 @@ pub fn as_run(arguments: &ReplayArgs) -> RunArgs {
         profile: None,
         time_limit: None,
         script: None,
+        swarm: false,
+        canary: None,
         column: None,
         pack: None,
         flush: Flush::Never,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use broker::config::sabotage::Sabotage;
 use checkers::history::CommitMode;
 
+use crate::campaign::canary::{self, CANARIES};
+use crate::campaign::swarm;
 use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::result;
@@ -127,9 +129,11 @@ fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
         }
         return Ok(plans);
     }
-    let mut plans = match &arguments.script {
-        Some(name) => play(name, seeds)?,
-        None => draw_from_profile(arguments, seeds)?,
+    let mut plans = match (&arguments.script, &arguments.canary) {
+        _ if arguments.swarm => seeds.0.map(|seed| swarm::draw(seed).plan).collect(),
+        (Some(name), _) => play(name, seeds)?,
+        (None, Some(name)) => plant(name, seeds)?,
+        (None, None) => draw_from_profile(arguments, seeds)?,
     };
     let mode = arguments.mode.as_deref().map(mode).transpose()?;
     for plan in &mut plans {
@@ -142,7 +146,10 @@ fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
                 plan.profile
             ));
         }
-        plan.flush_every_message(arguments.flush == Flush::Every);
+        // The swarm and the canaries have a flush policy of their own.
+        if !arguments.swarm && arguments.canary.is_none() {
+            plan.flush_every_message(arguments.flush == Flush::Every);
+        }
         set(plan, &arguments.settings)?;
     }
     Ok(plans)
@@ -152,6 +159,18 @@ fn play(name: &str, seeds: Seeds) -> Result<Vec<Plan>, String> {
     let named = named::find(name)
         .ok_or_else(|| format!("no script is called `{name}`; there are {}", named::names()))?;
     Ok(seeds.0.map(|seed| Plan::play(seed, named)).collect())
+}
+
+fn plant(name: &str, seeds: Seeds) -> Result<Vec<Plan>, String> {
+    let names = || CANARIES.iter().map(|canary| canary.bug.name());
+    let canary = canary::find(name).ok_or_else(|| {
+        let names: Vec<&str> = names().collect();
+        format!(
+            "no canary is called `{name}`; there are {}",
+            names.join(", ")
+        )
+    })?;
+    Ok(seeds.0.map(|seed| canary.plan(seed)).collect())
 }
 
 fn draw_from_profile(arguments: &RunArgs, seeds: Seeds) -> Result<Vec<Plan>, String> {
@@ -232,6 +251,7 @@ mod tests {
                 "--set: cluster.broker_settings is",
             ),
             (&["--sabotage", "all"], "there are ack-before-replication"),
+            (&["--canary", "all"], "there are ack-before-replication"),
             (&["--mode", "sync-after"], "needs a profile with a group"),
             (
                 &["--profile", "group", "--mode", "x"],

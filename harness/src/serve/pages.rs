@@ -142,7 +142,7 @@ pub(super) fn live(root: &Path, name: &str) -> Option<Result<String, Error>> {
         is_running: progress.is_running && !is_silent(&progress, now),
         state: state(&progress, now),
         share: (progress.used_ms * 100)
-            .checked_div(progress.budget_ms)
+            .checked_div(progress.budget_ms.unwrap_or(0))
             .unwrap_or(0)
             .min(100),
         figures: vec![
@@ -153,10 +153,17 @@ pub(super) fn live(root: &Path, name: &str) -> Option<Result<String, Error>> {
                 "cells covered",
                 format!("{} of {}", progress.covered, progress.cells),
             ),
+            ("without a plan", progress.without_plan.to_string()),
             ("findings", progress.findings.to_string()),
+            ("canaries caught", progress.caught.to_string()),
+            ("canaries missed", progress.missed.to_string()),
+            ("refused by the machine", progress.refused.to_string()),
             ("harness failures", progress.infrastructure.to_string()),
             ("used", minutes(progress.used_ms)),
-            ("budget", minutes(progress.budget_ms)),
+            (
+                "budget",
+                progress.budget_ms.map_or("none".to_owned(), minutes),
+            ),
         ],
         progress,
     };

@@ -50,6 +50,8 @@ pub(super) struct RunLine {
     pub(super) seconds: String,
     /// Its directory, if it was kept.
     pub(super) kept: Option<String>,
+    /// What draws its plan again, for runs that found something and were not kept.
+    pub(super) command: String,
 }
 
 /// What the runs of a block have in common. The matrix comes first, in the order of the page.
@@ -197,6 +199,10 @@ fn line(run: &RunRecord) -> RunLine {
         sentence: shortened(&run.sentence),
         seconds: format!("{:.1}", run.duration_ms as f64 / 1e3),
         kept: run.kept.clone(),
+        command: match (exit(run), &run.kept) {
+            (Exit::Kept, _) | (_, Some(_)) => String::new(),
+            _ => run.command(),
+        },
     }
 }
 

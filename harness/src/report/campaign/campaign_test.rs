@@ -11,8 +11,13 @@ use crate::report::campaign::write;
 const ROW: &str = "acks=all rf=3 min.isr=2 flush=never";
 
 fn store(directory: &Path, started: &str, runs: &[RunRecord]) {
+    store_shard(directory, started, "", runs);
+}
+
+/// With more of the settings.
+fn store_shard(directory: &Path, started: &str, settings: &str, runs: &[RunRecord]) {
     fs::create_dir_all(directory).expect("a directory");
-    let header = format!(r#"{{"format":1,"command":"matrix","started":"{started}"}}"#);
+    let header = format!(r#"{{{settings}"format":1,"command":"matrix","started":"{started}"}}"#);
     fs::write(directory.join("campaign.json"), header).expect("written");
     let mut lines = String::new();
     for kept in runs.iter().filter_map(|run| run.kept.as_ref()) {
@@ -191,4 +196,60 @@ fn the_page_stands_alone_and_shows_text_as_text() {
     for outside in ["http://", "https://", "<script", "<link", "src=", "<img"] {
         assert!(!page.contains(outside), "the page must not hold {outside}");
     }
+}
+
+#[test]
+fn the_last_campaign_is_never_another_shard_of_the_night() {
+    let results = tempfile::tempdir().expect("a directory");
+    let shard = |night: u32, index: u32| {
+        let directory = results.path().join(format!("night{night}-{index}"));
+        let started = format!("2026-11-{night}T01:00:0{index}Z");
+        let settings = format!(r#""shard":{{"index":{index},"count":2}},"#);
+        store_shard(&directory, &started, &settings, &[run(u64::from(index))]);
+        directory
+    };
+    let compared = |directory: &Path| {
+        let page = page(directory);
+        let name = page.split("Compared with <a href=\"../").nth(1)?;
+        Some(name.split('/').next().unwrap_or_default().to_owned())
+    };
+    let (_, second) = (shard(24, 0), shard(24, 1));
+    assert_eq!(
+        compared(&second),
+        None,
+        "the first shard is no earlier campaign"
+    );
+    let (_, second) = (shard(25, 0), shard(25, 1));
+    assert_eq!(compared(&second).as_deref(), Some("night24-1"));
+    let merged = r#""shard":{"index":0,"count":1},"shards":[{"index":0,"count":2},
+        {"index":1,"count":2}],"#;
+    let whole = |night: u32| {
+        let directory = results.path().join(format!("whole{night}"));
+        store_shard(
+            &directory,
+            &format!("2026-11-{night}T02:00:00Z"),
+            merged,
+            &[run(1)],
+        );
+        directory
+    };
+    assert_eq!(compared(&whole(24)), None, "shards are no whole");
+    assert_eq!(compared(&whole(25)).as_deref(), Some("whole24"));
+}
+
+#[test]
+fn a_finding_of_which_nothing_was_kept_has_a_command_that_draws_it_again() {
+    let results = tempfile::tempdir().expect("a directory");
+    let directory = results.path().join("only");
+    let mut lost = broken(1, ROW, "aaaaaaaaaaaa");
+    lost.kept = None;
+    store(&directory, "2026-11-26T01:00:00Z", &[lost, run(2)]);
+    let page = page(&directory);
+    let command =
+        "verdict run --column leader-kill --pack &#34;durability flush=never&#34; --seed 101";
+    assert_eq!(
+        page.matches(command).count(),
+        2,
+        "in its card and beside its run: {page}"
+    );
 }

@@ -34,8 +34,8 @@ pub(super) struct Card {
     pub(super) more_cells: String,
     /// The directory of the smallest run that was kept, below the campaign's.
     pub(super) smallest: Option<Smallest>,
-    /// A seed that showed it, for findings of which no run was kept.
-    pub(super) seed: String,
+    /// What draws the plan of a run that showed it again, wherever no run of it was kept.
+    pub(super) command: String,
 }
 
 /// The smallest kept run of a finding.
@@ -106,10 +106,7 @@ fn card(
         cells,
         more_cells,
         smallest: smallest(place, runs),
-        seed: runs
-            .first()
-            .map(|run| run.seed.to_string())
-            .unwrap_or_default(),
+        command: runs.first().map(|run| run.command()).unwrap_or_default(),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::campaign::CellState;
+use crate::campaign::shard::missing_words;
 use crate::campaign::statistics::upper_bound;
 use crate::matrix::COLUMNS;
 use crate::report::campaign::canaries::Canaries;
@@ -85,6 +86,12 @@ pub(super) fn holes(campaign: &Campaign, grid: &Grid, canaries: &Canaries) -> Ve
         if !reasons.is_empty() {
             holes.push(hole("", words, reasons));
         }
+    }
+    if let Some(missing) = missing_words(&campaign.shards) {
+        holes.push(Hole {
+            sentence: format!("Merged in part: {missing}."),
+            examples: Vec::new(),
+        });
     }
     if grid.unknown > 0 {
         holes.push(Hole {

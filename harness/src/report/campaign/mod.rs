@@ -172,7 +172,7 @@ fn page<'a>(
         verdict: sentence::verdict(
             outcome::exit_of(&campaign.runs),
             grid,
-            now.numbers,
+            campaign,
             now,
             past,
             canaries,

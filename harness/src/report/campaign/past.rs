@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::report::ReportError;
 use crate::report::campaign::grid::Grid;
 use crate::report::campaign::numbers::{Numbers, moment};
-use crate::report::campaign::read::{Campaign, name_of, read_if_there};
+use crate::report::campaign::read::{Campaign, name_of, read_if_there, shard_in};
 
 /// Campaigns that the trend shows, at most.
 const CAMPAIGNS_MAX: usize = 60;
@@ -80,7 +80,9 @@ impl Digest {
     }
 }
 
-/// The campaigns that lie beside `directory` and began before `started`, the oldest first.
+/// The campaigns that lie beside `directory` and began before `started`, the oldest first: whole
+/// ones beside a whole one, and beside a shard those of the same shard, since the other shards of a
+/// night have other units.
 ///
 /// What cannot be read there is another campaign's matter, and is left out.
 pub(super) fn beside(directory: &Path, started: Option<&str>) -> Vec<Digest> {
@@ -90,8 +92,10 @@ pub(super) fn beside(directory: &Path, started: Option<&str>) -> Vec<Digest> {
     };
     let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
     let is_other = |path: &PathBuf| !path.is_symlink() && *path != whole && runs(path).is_file();
+    let shard = shard_in(directory);
+    let is_alike = |path: &PathBuf| shard_in(path) == shard;
     let digests = paths
-        .filter(is_other)
+        .filter(|path| is_other(path) && is_alike(path))
         .filter_map(|path| Digest::read(&path).ok());
     let until = started.and_then(moment);
     let is_earlier = |digest: &Digest| match (moment(&digest.started), until) {

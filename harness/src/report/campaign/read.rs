@@ -12,6 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::campaign::shard::Shard;
 use crate::campaign::{RunRecord, UnitKind};
 use crate::report::{ReportError, words};
 
@@ -22,6 +23,10 @@ pub(super) struct Campaign {
     pub(super) name: String,
     /// When it began: RFC 3339.
     pub(super) started: Option<String>,
+    /// The shard that it is, if it is one.
+    pub(super) shard: Option<Shard>,
+    /// The shards that it was merged from.
+    pub(super) shards: BTreeSet<Shard>,
     /// What it was asked for: pairs of a name and a value.
     pub(super) arguments: Vec<(String, String)>,
     /// Cells for which there is no run: row, column and why.
@@ -57,7 +62,6 @@ struct Replay {
 const SHOWN: &[(&str, &str)] = &[
     ("command", "command"),
     ("base_seed", "base seed"),
-    ("shard", "shard"),
     ("binary", "binary"),
     ("started", "started"),
 ];
@@ -108,6 +112,13 @@ impl Campaign {
             (!value.is_empty()).then(|| ((*word).to_owned(), value))
         };
         self.arguments = SHOWN.iter().filter_map(shown).collect();
+        (self.shard, self.shards) = shards_of(&header);
+        let shards = self.shard.iter().chain(&self.shards);
+        let names: Vec<String> = shards.map(Shard::to_string).collect();
+        if !names.is_empty() {
+            let words = ("shard".to_owned(), names.join(", "));
+            self.arguments.push(words);
+        }
     }
 
     fn read_runs(&mut self, text: &str) {
@@ -157,6 +168,21 @@ impl Campaign {
         let runs = self.runs.iter().enumerate();
         runs.filter(|(_, run)| run.kind != UnitKind::Canary)
     }
+}
+
+/// The shard of a campaign whose settings these are, unless it is a whole; what it was merged from.
+fn shards_of(header: &Value) -> (Option<Shard>, BTreeSet<Shard>) {
+    let field = |key| header.get(key).cloned().unwrap_or_default();
+    let shards: BTreeSet<Shard> = serde_json::from_value(field("shards")).unwrap_or_default();
+    let shard = serde_json::from_value::<Shard>(field("shard")).ok();
+    let is_part = |shard: &Shard| shards.is_empty() && *shard != Shard::WHOLE;
+    (shard.filter(is_part), shards)
+}
+
+/// The shard that the campaign in `directory` is, if it is one.
+pub(super) fn shard_in(directory: &Path) -> Option<Shard> {
+    let text = fs::read_to_string(directory.join("campaign.json")).ok()?;
+    shards_of(&serde_json::from_str(&text).ok()?).0
 }
 
 /// The last part of a path, as text.

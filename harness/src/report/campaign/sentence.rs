@@ -4,12 +4,14 @@
 //! Invariant: nothing that is wrong is missing from the sentence. Source: reference/faults.md §3.3.
 
 use crate::campaign::CellState;
+use crate::campaign::shard::missing_words;
 use crate::cli::exit::Exit;
 use crate::report::campaign::canaries::Canaries;
 use crate::report::campaign::change::{Novelty, Past};
 use crate::report::campaign::grid::Grid;
 use crate::report::campaign::numbers::Numbers;
 use crate::report::campaign::past::Digest;
+use crate::report::campaign::read::Campaign;
 use crate::report::words::{count, thousands};
 
 /// The sentence and how bad it is.
@@ -25,11 +27,12 @@ pub(super) struct Verdict {
 pub(super) fn verdict(
     exit: Exit,
     grid: &Grid,
-    numbers: Numbers,
+    campaign: &Campaign,
     now: &Digest,
     past: &Past<'_>,
     canaries: &Canaries,
 ) -> Verdict {
+    let numbers = now.numbers;
     let idle = grid.count(CellState::NotExercised) as u64;
     let mut parts = vec![broken_in(numbers)];
     let since = past.since(Some(&now.started));
@@ -54,6 +57,7 @@ pub(super) fn verdict(
         0 => "harness healthy".to_owned(),
         failed => format!("the harness failed in {}", count(failed, "run")),
     });
+    parts.extend(missing_words(&campaign.shards));
     let (mark, judgement, tone) = judgement(exit, canaries);
     Verdict {
         sentence: parts.join("; "),
