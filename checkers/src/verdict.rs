@@ -142,7 +142,7 @@ pub struct Anomaly {
     pub kind: Kind,
     /// The partition.
     pub key: Key,
-    /// The first and last offset in question, if its kind has any.
+    /// The first and last offset in question, if it has any: see [`Anomaly::is_placed`].
     pub offsets: (i64, i64),
     /// A sentence for the morning.
     pub explanation: String,
@@ -161,6 +161,16 @@ pub struct Witness {
     pub completion: Option<Op>,
     /// Records of its polls that have no part in the proof and are left out here.
     pub records_left_out: u64,
+}
+
+impl Anomaly {
+    /// The offsets of what was sent without an offset in return, as Kafka writes it.
+    pub(crate) const NOWHERE: (i64, i64) = (-1, -1);
+
+    /// Whether it lies at offsets that are known.
+    pub fn is_placed(&self) -> bool {
+        self.kind.has_offsets() && self.offsets != Self::NOWHERE
+    }
 }
 
 impl Check {

@@ -7,6 +7,7 @@
 use crate::history::columns::{PollRow, SendRow};
 use crate::log::unread::{Fate, Unread, last_end, scanned};
 use crate::log::{Finding, Findings, Log, Seen};
+use crate::verdict::Anomaly;
 
 pub(crate) fn check(log: &Log<'_>, findings: &mut Findings) {
     for lost in log
@@ -53,7 +54,7 @@ fn nowhere(log: &Log<'_>, send: &SendRow) -> Finding {
         format!("{value} is sent, without an offset"),
     );
     Finding {
-        offsets: (0, 0),
+        offsets: Anomaly::NOWHERE,
         witness: vec![done, proof],
         explanation: format!(
             "{value} was sent to {key} without an offset in return, and no consumer ever read it, \

@@ -130,10 +130,11 @@ mod tests {
     use crate::anomaly::Kind;
     use crate::contract::Contract;
     use crate::history::History;
+    use crate::verdict::Verdict;
 
-    /// How many lost writes a log shows that holds 8 at offset 0 and ends at `end`, after 7 and 8
-    /// were sent without an offset in return.
-    fn lost_of_two(end: i64) -> (u64, u8) {
+    /// The verdict of a log that holds 8 at offset 0 and ends at `end`, after 7 and 8 were sent
+    /// without an offset in return.
+    fn verdict_of_two(end: i64) -> Verdict {
         let line = |index, kind, process, f, value: &str| {
             format!(
                 "{{\"index\":{index},\"time\":0,\"process\":{process},\"type\":\"{kind}\",\
@@ -159,10 +160,24 @@ mod tests {
             ),
         ];
         let history = History::read(text.join("\n").as_bytes()).expect("reads");
-        let verdict = crate::check(&history, &Contract::of(&history));
+        crate::check(&history, &Contract::of(&history))
+    }
+
+    /// What was lost in it, and its exit code.
+    fn lost_of_two(end: i64) -> (u64, u8) {
+        let verdict = verdict_of_two(end);
         let mut checks = verdict.checks.iter();
         let lost = checks.find(|check| check.anomaly == Kind::LostWrite);
         (lost.map_or(0, |check| check.count), verdict.exit_code())
+    }
+
+    #[test]
+    fn what_was_sent_without_an_offset_is_lost_at_none() {
+        let verdict = verdict_of_two(1);
+        let mut checks = verdict.checks.iter();
+        let lost = checks.find(|check| check.anomaly == Kind::LostWrite);
+        let example = lost.and_then(|check| check.examples.first());
+        assert!(!example.expect("a lost write").is_placed());
     }
 
     #[test]

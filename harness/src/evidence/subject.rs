@@ -22,7 +22,7 @@ impl Subject {
     /// The record or offset in question.
     pub(super) fn of(anomaly: &Anomaly) -> Option<Self> {
         let is_of_members = anomaly.kind.is_of_groups() && anomaly.kind != Kind::GroupLost;
-        if is_of_members || !anomaly.kind.has_offsets() {
+        if is_of_members || !anomaly.is_placed() {
             return None;
         }
         let ops = anomaly.witness.iter();
@@ -107,9 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_members_or_time_has_no_record() {
+    fn what_is_about_members_or_time_or_at_no_offset_has_no_record() {
         let op = r#"{"index":9,"time":1,"process":3,"type":"ok","f":"poll","value":[["poll"]]}"#;
-        for kind in [Kind::DualOwner, Kind::StuckGroup, Kind::Unavailable] {
+        for kind in [
+            Kind::DualOwner,
+            Kind::StuckGroup,
+            Kind::Unavailable,
+            Kind::LostWrite,
+        ] {
             assert_eq!(Subject::of(&anomaly(kind, (-1, -1), op)), None, "{kind:?}");
         }
     }

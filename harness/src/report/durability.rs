@@ -163,7 +163,7 @@ fn row((name, sum): (String, Sum)) -> Node {
     };
     let faults: Vec<String> = sum.faults.iter().map(times).collect();
     let lost = match (sum.unsynced, sum.lost) {
-        (0, _) => String::new(),
+        (0, _) => "nothing".to_owned(),
         (unsynced, lost) => format!(
             "{} of {} operations that were not fsynced, {}",
             thousands(lost),
@@ -172,7 +172,7 @@ fn row((name, sum): (String, Sum)) -> Node {
         ),
     };
     let held = match (sum.hits, sum.held_ms_max) {
-        (0, _) => String::new(),
+        (0, _) => "none".to_owned(),
         (hits, 0) => count(hits, "operation"),
         (hits, longest) => format!("{}, the longest {} ms", count(hits, "operation"), longest),
     };

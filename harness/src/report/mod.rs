@@ -180,7 +180,7 @@ pub fn render(input: &Input<'_>) -> Result<String, ReportError> {
         tone,
         sentence: words::shortened(&summary.sentence, 600),
         conditions: contract::conditions(summary),
-        availability: words::availability(&summary.liveness),
+        availability: words::availability(summary),
         exit_code: summary.exit_code,
         sabotage: summary.sabotage.as_deref(),
         numbers: words::numbers(summary, &faults),

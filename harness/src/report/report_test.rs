@@ -9,12 +9,12 @@ use crate::disk::rule::DiskId;
 use crate::evidence::{Evidence, Holder, LogLine, Reached, Story};
 use crate::matrix::RowOutcome;
 use crate::nemesis::DiskSample;
-use crate::plan::Plan;
-use crate::plan::profile;
+use crate::plan::{Plan, TopicPlan, profile};
 use crate::report::digest::Digest;
 use crate::report::{Input, render};
 use crate::run::events::{Event, NodeSample, Phase, ProcessState, What};
 use crate::run::summary::{Liveness, Parts, Summary};
+use crate::worker::protocol::Acks;
 use crate::workload::stats::{Counts, Latency};
 
 const SECOND: u64 = 1_000_000_000;
@@ -310,6 +310,48 @@ fn a_run_of_several_rows_has_a_table_of_them_and_its_findings_name_them() {
     }
     let shown = crate::report::anomaly::shown(&summary);
     assert_eq!(shown.len(), 1, "evidence is asked for what the page shows");
+}
+
+#[test]
+fn a_run_of_several_topics_does_not_tell_the_first_as_all_of_them() {
+    let mut plan = plan();
+    plan.cluster.further_topics = vec![TopicPlan {
+        name: "0-rf1".to_owned(),
+        partitions: 2,
+        replication_factor: 1,
+        min_insync_replicas: 1,
+        acks: Acks::Zero,
+        idempotence: false,
+    }];
+    let summary = summary(&plan, BROKEN_HISTORY);
+    let page = page_of(&summary, &plan, BROKEN_HISTORY);
+    let partitions = plan.cluster.partitions + 2;
+    let topics = format!(
+        "2 with {partitions} partitions, each for a row above: {}, 0-rf1",
+        plan.cluster.topic
+    );
+    let lanes = format!(
+        "The lanes of the nodes are about {}, the first of 2 topics.",
+        plan.cluster.topic
+    );
+    for wanted in [&*topics, &*lanes, "acks and idempotence as the row of each"] {
+        assert!(page.contains(wanted), "{wanted} is missing");
+    }
+    assert!(!page.contains("min.insync.replicas 2</td>"), "{page}");
+}
+
+#[test]
+fn what_the_sentence_says_is_not_said_again() {
+    let plan = plan();
+    let mut summary = summary(&plan, BROKEN_HISTORY);
+    let reason = "t-1 has no leader".to_owned();
+    summary.liveness = Liveness::NotRecovered { reason };
+    let says = |summary: &Summary| {
+        page_of(summary, &plan, BROKEN_HISTORY).contains("<p>After healing: t-1 has no leader.")
+    };
+    assert!(says(&summary));
+    "Unavailable: t-1 has no leader.".clone_into(&mut summary.sentence);
+    assert!(!says(&summary));
 }
 
 #[test]

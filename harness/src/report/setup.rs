@@ -1,6 +1,9 @@
 //! What ran: the settings that the promises depend on, and the workload.
+//!
+//! In: the plan and the verdict. Out: rows of a table. Invariant: what differs between the topics
+//! of a run is not told as if it were one; the table of its rows has it.
 
-use checkers::history::Acks;
+use checkers::history::{Acks, Settings};
 
 use crate::plan::Plan;
 use crate::report::Input;
@@ -33,15 +36,61 @@ fn consumers(plan: &Plan) -> String {
     )
 }
 
+fn topics(plan: &Plan, settings: &Settings) -> Row {
+    let (cluster, topics) = (&plan.cluster, plan.topics());
+    if let [_] = topics.as_slice() {
+        let value = format!(
+            "{} with {} partitions, replication factor {}, min.insync.replicas {}",
+            cluster.topic,
+            cluster.partitions,
+            settings.replication_factor,
+            settings.min_insync_replicas
+        );
+        return Row {
+            name: "topic",
+            value,
+        };
+    }
+    let names: Vec<&str> = topics.iter().map(|topic| &*topic.name).collect();
+    let partitions: i32 = topics.iter().map(|topic| topic.partitions).sum();
+    let value = format!(
+        "{} with {partitions} partitions, each for a row above: {}",
+        topics.len(),
+        shortened(&names.join(", "), 1_000)
+    );
+    Row {
+        name: "topics",
+        value,
+    }
+}
+
+fn producers(plan: &Plan, settings: &Settings) -> Row {
+    let workload = &plan.workload;
+    let ways = if plan.has_several_topics() {
+        "acks and idempotence as the row of each topic says".to_owned()
+    } else {
+        let acks = match settings.acks {
+            Acks::Zero => "0",
+            Acks::One => "1",
+            Acks::All => "all",
+        };
+        let idempotence = if settings.idempotence { "on" } else { "off" };
+        format!("acks={acks}, idempotence {idempotence}")
+    };
+    let value = format!(
+        "{} processes of {} threads, {ways}, {} in flight",
+        workload.producers, workload.processes_per_producer, settings.max_in_flight
+    );
+    Row {
+        name: "producers",
+        value,
+    }
+}
+
 /// The rows of the table.
 pub(super) fn rows(input: &Input<'_>) -> Vec<Row> {
     let settings = &input.summary.verdict.settings;
-    let (cluster, workload) = (&input.plan.cluster, &input.plan.workload);
-    let acks = match settings.acks {
-        Acks::Zero => "0",
-        Acks::One => "1",
-        Acks::All => "all",
-    };
+    let cluster = &input.plan.cluster;
     let row = |name, value: String| Row { name, value };
     let mut rows = vec![
         row(
@@ -51,26 +100,8 @@ pub(super) fn rows(input: &Input<'_>) -> Vec<Row> {
                 cluster.nodes
             ),
         ),
-        row(
-            "topic",
-            format!(
-                "{} with {} partitions, replication factor {}, min.insync.replicas {}",
-                cluster.topic,
-                cluster.partitions,
-                settings.replication_factor,
-                settings.min_insync_replicas
-            ),
-        ),
-        row(
-            "producers",
-            format!(
-                "{} processes of {} threads, acks={acks}, idempotence {}, {} in flight",
-                workload.producers,
-                workload.processes_per_producer,
-                if settings.idempotence { "on" } else { "off" },
-                settings.max_in_flight
-            ),
-        ),
+        topics(input.plan, settings),
+        producers(input.plan, settings),
         row("consumers", consumers(input.plan)),
         row(
             "unclean leader election",
@@ -109,7 +140,9 @@ pub(super) fn rows(input: &Input<'_>) -> Vec<Row> {
             shortened(&settings.join(", "), 1_000),
         ));
     }
-    rows.push(row("client under test", input.summary.client.clone()));
+    if !input.summary.client.is_empty() {
+        rows.push(row("client under test", input.summary.client.clone()));
+    }
     if let Some(sabotage) = &cluster.sabotage {
         rows.push(row("planted bug", sabotage.clone()));
     }

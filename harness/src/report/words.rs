@@ -76,13 +76,18 @@ pub(super) fn numbers(summary: &Summary, faults: &[FaultRow]) -> Vec<(&'static s
     numbers
 }
 
-/// Whether the cluster was whole again after healing.
-pub(super) fn availability(liveness: &Liveness) -> String {
-    match liveness {
+/// Whether the cluster was whole again after healing, unless the run's sentence says it.
+pub(super) fn availability(summary: &Summary) -> String {
+    match &summary.liveness {
         Liveness::Recovered { after_ms } => format!(
             "The cluster was whole and made progress {:.1} s after the last fault was healed.",
             *after_ms as f64 / 1e3
         ),
+        Liveness::NotRecovered { reason } | Liveness::NotReached { reason }
+            if summary.sentence.contains(reason.as_str()) =>
+        {
+            String::new()
+        }
         Liveness::NotRecovered { reason } => format!("After healing: {reason}."),
         Liveness::NotReached { reason } => format!("The run ended early: {reason}."),
     }

@@ -171,7 +171,7 @@ fn example(
 fn title(row: Option<&str>, anomaly: &Anomaly) -> String {
     let (first, last) = anomaly.offsets;
     let offsets = match first == last {
-        _ if !anomaly.kind.has_offsets() => String::new(),
+        _ if !anomaly.is_placed() => String::new(),
         true => format!(", offset {first}"),
         false => format!(", offsets {first} to {last}"),
     };

@@ -1,4 +1,6 @@
 //! The curves of latency: median, 99th percentile and maximum, on a logarithmic scale.
+//!
+//! Invariant: where nothing was acknowledged there is no curve, for there is no latency.
 
 use crate::report::timeline::buckets::Bucket;
 use crate::report::timeline::svg::{Canvas, LEFT, RIGHT};
@@ -7,6 +9,8 @@ use crate::workload::stats::Latency;
 const HEIGHT: f64 = 92.0;
 /// The floor of the scale, in microseconds.
 const LEAST_MICROS: u64 = 100;
+/// The width of a point without neighbours.
+const ALONE: f64 = 3.0;
 /// The values that have a line, in microseconds.
 const LINES: &[(u64, &str)] = &[
     (1_000, "1 ms"),
@@ -18,16 +22,13 @@ const LINES: &[(u64, &str)] = &[
 
 /// The lane.
 pub(super) fn lane(canvas: &mut Canvas, buckets: &[Bucket]) {
-    let answered: Vec<&Bucket> = buckets
-        .iter()
-        .filter(|bucket| bucket.latency.count > 0)
+    let stretches: Vec<&[Bucket]> = buckets
+        .split(|bucket| bucket.latency.count == 0)
+        .filter(|stretch| !stretch.is_empty())
         .collect();
-    let top_micros = answered
-        .iter()
-        .map(|bucket| bucket.latency.max_us)
-        .max()
-        .unwrap_or(0);
-    let top_micros = top_micros.max(2_000);
+    let most = stretches.iter().copied().flatten();
+    let most = most.map(|bucket| bucket.latency.max_us).max();
+    let top_micros = most.unwrap_or(0).max(2_000);
     let top = canvas.ground(HEIGHT);
     canvas.label(top + 13.0, "latency of acks");
     canvas.note(top + 28.0, "── median");
@@ -43,11 +44,45 @@ pub(super) fn lane(canvas: &mut Canvas, buckets: &[Bucket]) {
         canvas.text("tiny soft", LEFT + 4.0, at - 2.0, label);
     }
     let curve = |canvas: &mut Canvas, class: &str, value: fn(&Latency) -> u64| {
-        let point = |bucket: &&Bucket| (canvas.axis.x(bucket.time), y(value(&bucket.latency)));
-        let points: Vec<(f64, f64)> = answered.iter().map(point).collect();
-        canvas.line(class, &points);
+        for stretch in &stretches {
+            let point = |bucket: &Bucket| (canvas.axis.x(bucket.time), y(value(&bucket.latency)));
+            let mut points: Vec<(f64, f64)> = stretch.iter().map(point).collect();
+            // One alone is seen, too.
+            if let [(x, y)] = points[..] {
+                points.push((x + ALONE, y));
+            }
+            canvas.line(class, &points);
+        }
     };
     curve(canvas, "max", |latency| latency.max_us);
     curve(canvas, "p99", |latency| latency.p99_us);
     curve(canvas, "p50", |latency| latency.p50_us);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::timeline::svg::Axis;
+    use crate::workload::stats::Counts;
+
+    #[test]
+    fn a_curve_does_not_lead_over_a_silence() {
+        let bucket = |(index, count): (usize, u64)| Bucket {
+            time: index as u64 * 1_000_000_000,
+            seconds: 1.0,
+            counts: Counts::default(),
+            latency: Latency {
+                count,
+                p50_us: 900,
+                p99_us: 4_000,
+                max_us: 9_000,
+            },
+        };
+        let counts = [5, 5, 0, 0, 5, 0, 5, 5].into_iter().enumerate();
+        let buckets: Vec<Bucket> = counts.map(bucket).collect();
+        let mut canvas = Canvas::new(Axis::new(8_000_000_000));
+        lane(&mut canvas, &buckets);
+        let picture = canvas.finish("", "");
+        assert_eq!(picture.matches("class=\"p50\"").count(), 3, "{picture}");
+    }
 }

@@ -81,13 +81,20 @@ pub(super) fn draw(input: &Input<'_>, faults: &[FaultRow]) -> Picture {
     faults::bands(&mut canvas, faults, lanes_from);
     Picture {
         svg: canvas.finish("What happened when", &description(input, faults)),
-        left_out: left_out(room.left_out(), is_thinned, faults.len()),
+        left_out: left_out(plan, room.left_out(), is_thinned, faults.len()),
     }
 }
 
 /// What the picture leaves out, in sentences; nothing if it does not.
-fn left_out(clients: usize, is_thinned: bool, faults: usize) -> String {
+fn left_out(plan: &Plan, clients: usize, is_thinned: bool, faults: usize) -> String {
     let mut said = Vec::new();
+    if plan.has_several_topics() {
+        said.push(format!(
+            "The lanes of the nodes are about {}, the first of {} topics.",
+            plan.cluster.topic,
+            plan.topics().len()
+        ));
+    }
     if clients > 0 {
         said.push(format!(
             "{} of clients not drawn.",
