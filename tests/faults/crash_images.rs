@@ -3,11 +3,9 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use broker::config::sabotage::Sabotage;
-use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::crash::Subject;
 use harness::crash::result::{CrashSummary, Finding};
@@ -15,11 +13,10 @@ use harness::disk::journal::NameDurability;
 use harness::disk::rule::Survival;
 use harness::nemesis::{FaultSpec, Target};
 use harness::plan::{DiskPlan, Plan, ScheduledFault, profile};
-use harness::run::status::Status;
 use harness::run::store::Store;
-use harness::run::{RunRequest, launch};
 use libtest_mimic::{Failed, Trial};
 
+use crate::support::runs::end_of;
 use crate::support::{Outcome, ensure};
 
 /// One of ten is one of the whole cluster.
@@ -30,7 +27,8 @@ const DAMAGED_STATES: usize = 4;
 const DAMAGED_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![
+    let mut trials = planted();
+    trials.extend([
         Trial::test(
             "crash_images::flushed_is_kept_until_images_are_damaged",
             flushed,
@@ -40,10 +38,8 @@ pub(crate) fn trials() -> Vec<Trial> {
             "crash_images::kills_during_recovery_change_nothing",
             killed_recoveries,
         ),
-    ]
-    .into_iter()
-    .chain(planted())
-    .collect()
+    ]);
+    trials
 }
 
 /// The planted bugs that only some of the states that a disk could have left show.
@@ -52,11 +48,11 @@ fn planted() -> Vec<Trial> {
         return Vec::new();
     }
     vec![
-        Trial::test("crash_images::vote_not_fsynced_is_found", forgotten_votes),
         Trial::test(
             "crash_images::crash_during_recovery_counted_as_clean_is_found",
             recoveries_that_pass_as_clean,
         ),
+        Trial::test("crash_images::vote_not_fsynced_is_found", forgotten_votes),
     ]
 }
 
@@ -84,12 +80,7 @@ fn all_lose_their_power(survival: Survival) -> ScheduledFault {
 }
 
 fn run_plan(plan: Plan, results: &Path) -> Result<Store, Failed> {
-    let request = RunRequest {
-        plan,
-        results: results.to_owned(),
-        keep: Keep::Always,
-    };
-    Ok(launch(&request, &Arc::new(Status::default()))?.store)
+    Ok(end_of(plan, results)?.store)
 }
 
 fn check(store: &Store) -> Result<CrashSummary, Failed> {
@@ -179,7 +170,7 @@ fn forgotten_votes() -> Outcome {
 }
 
 /// Enough that recovery is killed on a state in which any half of what was not flushed survived.
-const MIXED_STATES: usize = 24;
+const KILLED_STATES: usize = 5;
 /// Seeds that are tried: the kills have to meet recovery before it comes to the first hole.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
 
@@ -213,8 +204,9 @@ fn one_node_with_holes(seed: u64) -> Plan {
 /// Whether kills during recovery changed a log, in one of the states; some recovery was killed.
 fn is_changed_by_kills(plan: Plan) -> Result<bool, Failed> {
     let (results, scratch) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let subject = Subject::open(&run_plan(plan, results.path())?)?;
-    let summary = subject.check(scratch.path(), MIXED_STATES, 2, |_, _| ())?;
+    let mut subject = Subject::open(&run_plan(plan, results.path())?)?;
+    subject.kill_every_recovery();
+    let summary = subject.check(scratch.path(), KILLED_STATES, 2, |_, _| ())?;
     ensure(
         summary.killed > 0,
         format!("nothing was killed: {summary:?}"),

@@ -12,7 +12,7 @@ use libtest_mimic::Trial;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
-use crate::brokers::{TOPIC, expect_end, producer, send, with_topic};
+use crate::support::clients::{TOPIC, expect_end, producer, send, with_topic};
 use crate::support::{Cluster, Outcome, ensure, soon, trial};
 
 const HOLD: Duration = Duration::from_millis(50);
@@ -79,8 +79,8 @@ fn is_seen(report: &FaultReport) -> Outcome {
 async fn filled() -> Result<Cluster, libtest_mimic::Failed> {
     let cluster = Cluster::start_brokers().await?;
     let fill = || async {
-        with_topic().await?;
-        send(&producer().await?, RECORDS).await
+        with_topic(1).await?;
+        send(&producer().await?, 0, RECORDS).await
     };
     cluster.as_client(fill).await?;
     Ok(cluster)
@@ -89,7 +89,7 @@ async fn filled() -> Result<Cluster, libtest_mimic::Failed> {
 /// All three replicas are in sync and hold every record.
 async fn whole(cluster: &Cluster) -> Outcome {
     let check = || async {
-        let admin = with_topic().await?;
+        let admin = with_topic(1).await?;
         let in_sync = async {
             loop {
                 let topics = admin.describe_topics(&[TOPIC]).await.unwrap_or_default();
@@ -101,7 +101,7 @@ async fn whole(cluster: &Cluster) -> Outcome {
             }
         };
         soon("three replicas in sync", in_sync).await?;
-        expect_end(&admin, RECORDS as i64).await
+        expect_end(&admin, 0, RECORDS as i64).await
     };
     cluster.as_client(check).await
 }

@@ -4,25 +4,21 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use broker::client::{
-    Admin, AdminConfig, NewTopic, PartitionDescription, Producer, ProducerConfig, ProducerRecord,
-};
-use broker::id::{BrokerId, TopicPartition};
+use broker::client::{Admin, PartitionDescription, Producer};
+use broker::id::BrokerId;
 use harness::disk::rule::{
     DiskAction, DiskErrno, DiskId, DiskPick, DiskRule, FileClass, OperationClass,
 };
-use harness::sandbox::{Endpoint, node_address};
+use harness::sandbox::Endpoint;
 use libtest_mimic::{Failed, Trial};
 
+use crate::support::clients::{TOPIC, expect_end, producer, send, with_topic};
 use crate::support::{Cluster, Outcome, ensure, soon, trial};
 
-const TOPIC: &str = "t";
 /// Each broker puts them into its two directories by turns, and leads each third of them.
 const PARTITIONS: i32 = 8;
 
-const SETTINGS: &str = "\
-    broker.heartbeat.interval.ms=200\n\
-    log.dir.stall.timeout.ms=1500\n";
+const SETTINGS: &str = "log.dir.stall.timeout.ms=1500\n";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -106,36 +102,7 @@ async fn failed() -> Outcome {
 
 /// A topic with records in the two partitions that matter.
 async fn prepare(folder: &Path) -> Result<(Admin, Producer, Chosen), Failed> {
-    let bootstrap: Vec<_> = (1..=3).map(|id| node_address(BrokerId(id))).collect();
-    let request_timeout = Duration::from_secs(5);
-    let config = AdminConfig {
-        bootstrap: bootstrap.clone(),
-        client_id: "faults".into(),
-        request_timeout,
-    };
-    let topic = NewTopic {
-        name: TOPIC.into(),
-        partitions: PARTITIONS,
-        replication_factor: 3,
-        configs: vec![("min.insync.replicas".into(), "2".into())],
-    };
-    let admin = soon("a topic on three brokers", async {
-        loop {
-            if let Ok(admin) = Admin::start(config.clone()).await
-                && admin.create_topic(topic.clone()).await.is_ok()
-            {
-                return admin;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await?;
-    let config = ProducerConfig {
-        bootstrap,
-        request_timeout,
-        ..ProducerConfig::default()
-    };
-    let producer = Producer::start(config).await?;
+    let (admin, producer) = (with_topic(PARTITIONS).await?, producer().await?);
     for partition in 0..PARTITIONS {
         send(&producer, partition, 5).await?;
     }
@@ -213,40 +180,6 @@ async fn describe(admin: &Admin, partition: i32) -> Result<PartitionDescription,
     let mut partitions = topic.partitions.into_iter();
     let found = partitions.find(|found| found.partition == partition);
     Ok(found.ok_or("the partition")?)
-}
-
-/// Sends records one by one; every one of them must be acknowledged.
-async fn send(producer: &Producer, partition: i32, records: usize) -> Outcome {
-    for number in 0..records {
-        let record = ProducerRecord {
-            topic: TOPIC.into(),
-            partition: Some(partition),
-            key: None,
-            value: Some(number.to_string().into()),
-            headers: Vec::new(),
-            timestamp: None,
-        };
-        soon("an acknowledgement", producer.send(record)).await??;
-    }
-    Ok(())
-}
-
-/// The log ends exactly at `end`: nothing is lost, and what was written late is not there twice.
-async fn expect_end(admin: &Admin, partition: i32, end: i64) -> Outcome {
-    let partition = TopicPartition::new(TOPIC, partition);
-    let ends = soon("the end of the log", async {
-        loop {
-            let ends = admin.end_offsets(std::slice::from_ref(&partition)).await;
-            if let Some(found) = ends.ok().and_then(|ends| ends.get(&partition).copied())
-                && found >= end
-            {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    })
-    .await?;
-    ensure(ends == end, format!("the log ends at {ends}, not at {end}"))
 }
 
 fn second_disk(node: BrokerId) -> DiskId {

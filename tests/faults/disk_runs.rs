@@ -1,20 +1,15 @@
 //! Runs of real brokers on faulty disks: what a fault does to them is proven, they bear it, and
 //! what they may not lose is not lost.
 
-use std::sync::Arc;
-
-use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::disk::journal::NameDurability;
 use harness::disk::rule::{DiskAction, DiskErrno, DiskPick, DiskRule, OperationClass, Survival};
 use harness::nemesis::{DirectoryPick, Effect, FaultSpec, Target};
 use harness::plan::{DiskPlan, Plan, ScheduledFault, profile};
-use harness::run::status::Status;
 use harness::run::summary::Summary;
-use harness::run::{RunRequest, launch};
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Outcome, ensure};
+use crate::support::{self, Outcome, ensure};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -102,13 +97,7 @@ fn run(faults: Vec<FaultSpec>) -> Result<Summary, Failed> {
         what,
     };
     plan.faults = faults.into_iter().enumerate().map(fault).collect();
-    let request = RunRequest {
-        plan,
-        results: results.path().to_owned(),
-        keep: Keep::Never,
-    };
-    let summary = launch(&request, &Arc::new(Status::default()))?.summary;
-    let summary = summary.map_err(|failure| failure.to_string())?;
+    let (_, summary) = support::runs::run(plan, results.path())?;
     for fault in &summary.faults {
         println!("{:?}", fault.report);
         let report = fault.report.as_ref().ok_or("a fault left no report")?;

@@ -5,19 +5,15 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
-use std::sync::Arc;
 
 use checkers::history::{Action, CommitMode, History, Op, OpType, RebalanceEvent, ResumeSource};
-use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::nemesis::{Effect, FaultSpec, Target};
 use harness::plan::{Plan, ScheduledFault, profile};
-use harness::run::status::Status;
 use harness::run::summary::Summary;
-use harness::run::{RunRequest, launch};
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Outcome, ensure};
+use crate::support::{self, Outcome, ensure};
 
 /// Long enough for a fault, the session that it outlives, and the aftermath.
 const WORKLOAD_MS: u64 = 5_000;
@@ -189,13 +185,7 @@ fn position(history: &History, fits: impl Fn(&Op) -> bool) -> Option<usize> {
 }
 
 fn run(plan: Plan, results: &Path) -> Result<(Summary, History), Failed> {
-    let request = RunRequest {
-        plan,
-        results: results.to_owned(),
-        keep: Keep::Never,
-    };
-    let end = launch(&request, &Arc::new(Status::default()))?;
-    let summary = end.summary.map_err(|failure| failure.to_string())?;
+    let (store, summary) = support::runs::run(plan, results)?;
     for fault in &summary.faults {
         let report = fault.report.as_ref();
         let is_proven = report.is_some_and(|report| {
@@ -203,6 +193,6 @@ fn run(plan: Plan, results: &Path) -> Result<(Summary, History), Failed> {
         });
         ensure(is_proven, format!("{}: {report:?}", fault.name))?;
     }
-    let history = History::read(BufReader::new(File::open(end.store.history())?))?;
+    let history = History::read(BufReader::new(File::open(store.history())?))?;
     Ok((summary, history))
 }

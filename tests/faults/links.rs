@@ -8,6 +8,7 @@ use harness::link::{
 };
 use libtest_mimic::Trial;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::support::{
     C1, Cluster, N1, NEVER, Outcome, Pair, ensure, expect, never, pass, request, response, soon,
@@ -188,14 +189,7 @@ async fn reset() -> Outcome {
     let (mut client, mut server) = pair.connected().await?;
     pair.links.reset(LINK);
     for end in [&mut client, &mut server] {
-        let error = soon("RST", end.read(&mut [0; 8]))
-            .await?
-            .err()
-            .map(|error| error.kind());
-        ensure(
-            error == Some(std::io::ErrorKind::ConnectionReset),
-            format!("got {error:?}"),
-        )?;
+        is_reset(end).await?;
     }
     ensure(
         pair.links.counts(LINK).get(Count::Reset) == 2,
@@ -203,6 +197,16 @@ async fn reset() -> Outcome {
     )?;
     let (mut client, mut server) = pair.connected().await?;
     pass(&mut client, &mut server, b"new").await
+}
+
+/// The stream ends with a RST.
+async fn is_reset(stream: &mut TcpStream) -> Outcome {
+    let read = soon("RST", stream.read(&mut [0; 8])).await?;
+    let error = read.err().map(|error| error.kind());
+    ensure(
+        error == Some(std::io::ErrorKind::ConnectionReset),
+        format!("got {error:?}"),
+    )
 }
 
 async fn delay() -> Outcome {
@@ -315,14 +319,7 @@ async fn node_resets() -> Outcome {
     let (mut client, server) = pair.connected().await?;
     server.set_zero_linger()?;
     drop(server);
-    let error = soon("RST", client.read(&mut [0; 8]))
-        .await?
-        .err()
-        .map(|error| error.kind());
-    ensure(
-        error == Some(std::io::ErrorKind::ConnectionReset),
-        format!("got {error:?}"),
-    )?;
+    is_reset(&mut client).await?;
     drop(pair.listener);
     let links = &pair.links;
     ensure(

@@ -56,30 +56,38 @@ fn main() -> ExitCode {
         (Place::Host, _) => enter_or_skip(),
         (Place::Sandbox, Some(sandbox::NESTED)) => sandbox::run_nested(),
         (Place::Sandbox, _) => {
+            // The longest first, so that nothing is left to wait for alone.
             let trials = [
-                brokers::trials(),
-                campaigns::trials(),
                 crash_images::trials(),
-                damage::trials(),
+                planted::trials(),
+                campaigns::trials(),
                 disk_runs::trials(),
+                groups::trials(),
+                runs::trials(),
+                tolerance::trials(),
+                brokers::trials(),
+                damage::trials(),
                 disks::trials(),
                 disk_rules::trials(),
                 directories::trials(),
                 disk_semantics::trials(),
-                groups::trials(),
                 links::trials(),
                 nemesis::trials(),
-                planted::trials(),
                 power::trials(),
                 resources::trials(),
-                runs::trials(),
                 sandbox::trials(),
-                tolerance::trials(),
             ]
             .concat_trials();
-            libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+            let mut arguments = Arguments::from_args();
+            arguments.test_threads.get_or_insert(threads());
+            libtest_mimic::run(&arguments, trials).exit_code()
         }
     }
+}
+
+/// The scenarios mostly wait: for a session to expire, for a fault to have acted.
+fn threads() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn enter_or_skip() -> ExitCode {

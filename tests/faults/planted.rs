@@ -5,21 +5,16 @@
 //! breaks a promise, and the run's evidence says who had what was lost. Invariant: a run that ends
 //! in another way is no finding.
 
-use std::sync::Arc;
-
 use checkers::anomaly::Kind;
 use checkers::verdict::Check;
 use harness::campaign::canary::{CANARIES, Canary, Part, TRIES};
-use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::evidence::Evidence;
 use harness::plan::Plan;
-use harness::run::status::Status;
 use harness::run::summary::Summary;
-use harness::run::{RunRequest, launch};
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Outcome, ensure};
+use crate::support::{self, Outcome, ensure};
 
 pub(crate) fn trials() -> Vec<Trial> {
     if !cfg!(feature = "sabotage") {
@@ -100,14 +95,8 @@ fn is_explained(summary: &Summary, evidence: &Evidence) -> Outcome {
 /// How the run ended, and what explains it.
 fn run(plan: Plan) -> Result<(Summary, Evidence), Failed> {
     let results = tempfile::tempdir()?;
-    let request = RunRequest {
-        plan,
-        results: results.path().to_owned(),
-        keep: Keep::Never,
-    };
-    let end = launch(&request, &Arc::new(Status::default()))?;
-    let summary = end.summary.map_err(|failure| failure.to_string())?;
-    let evidence = std::fs::read(end.store.evidence())?;
+    let (store, summary) = support::runs::run(plan, results.path())?;
+    let evidence = std::fs::read(store.evidence())?;
     Ok((summary, serde_json::from_slice(&evidence)?))
 }
 

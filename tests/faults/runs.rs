@@ -1,9 +1,5 @@
 //! Whole runs on real brokers: short, but from the plan to the stored verdict.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::disk::journal::NameDurability;
 use harness::disk::rule::DiskId;
@@ -11,12 +7,9 @@ use harness::nemesis::{Effect, FaultSpec, Target};
 use harness::plan::profile::{self, Profile};
 use harness::plan::{DiskPlan, Plan, ScheduledFault};
 use harness::run::judge::judge;
-use harness::run::launch::RunEnd;
-use harness::run::status::Status;
-use harness::run::summary::Summary;
-use harness::run::{RunRequest, launch};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 
+use crate::support::runs::run;
 use crate::support::{Outcome, ensure};
 
 /// Long enough for a fault and its aftermath.
@@ -63,19 +56,19 @@ fn keeps_on_disks() -> Outcome {
         quota_mib: Some(512),
         names: NameDurability::default(),
     });
-    let (end, summary) = run(plan, results.path())?;
+    let (store, summary) = run(plan, results.path())?;
     ensure(summary.exit() == Exit::Kept, &summary.sentence)?;
     let acked = summary.counts.acked;
     ensure(acked > 100, format!("only {acked} acknowledged"))?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let root = end.store.root().display().to_string();
+    let root = store.root().display().to_string();
     ensure(
         !mounts.contains(&root),
         format!("a mount was left: {mounts}"),
     )?;
     let (mut segments, mut bytes) = ([0, 0], 0);
     for directory in [0, 1] {
-        let backing = end.store.backing(DiskId { node: 1, directory });
+        let backing = store.backing(DiskId { node: 1, directory });
         for log in std::fs::read_dir(&backing)? {
             let segment = log?.path().join("00000000000000000000.log");
             segments[directory as usize] += u32::from(segment.is_file());
@@ -92,10 +85,10 @@ fn keeps_on_disks() -> Outcome {
 fn replays() -> Outcome {
     let results = tempfile::tempdir()?;
     let drawn = Plan::draw_with(3, named("none"), 1_000);
-    let (end, first) = run(drawn.clone(), results.path())?;
-    let stored = Plan::load(&end.store.plan())?;
+    let (store, first) = run(drawn.clone(), results.path())?;
+    let stored = Plan::load(&store.plan())?;
     ensure(stored == drawn, "the stored plan is the drawn one")?;
-    let again = judge(&end.store.history(), None)?;
+    let again = judge(&store.history(), None)?;
     ensure(
         again.sentence == first.verdict.sentence,
         "the same history, the same verdict",
@@ -139,20 +132,4 @@ fn minimum_changes() -> Outcome {
 
 fn named(name: &str) -> &'static Profile {
     profile::find(name).expect("a profile")
-}
-
-fn run(plan: Plan, results: &Path) -> Result<(RunEnd, Summary), Failed> {
-    let request = RunRequest {
-        plan,
-        results: results.to_owned(),
-        keep: Keep::Always,
-    };
-    let end = launch(&request, &Arc::new(Status::default()))?;
-    match &end.summary {
-        Ok(summary) => {
-            let summary = summary.clone();
-            Ok((end, summary))
-        }
-        Err(failure) => Err(failure.to_string().into()),
-    }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::id::BrokerId;
-use harness::cli::Keep;
 use harness::disk::DEVICE;
 use harness::disk::journal::NameDurability;
 use harness::disk::rule::{DiskAction, DiskPick, OperationClass};
@@ -16,7 +15,6 @@ use harness::doctor::{self, Ability};
 use harness::plan::profile::PROFILES;
 use harness::plan::{DiskPlan, Plan};
 use harness::roles::{ROLE_VARIABLE, Role, SANDBOX_ROLE};
-use harness::run::{RunRequest, launch};
 use harness::sandbox::{ProcessSpec, Program, Sandbox, Supervisor, enter, node_address};
 use libtest_mimic::{Failed, Trial};
 use nix::mount::{MsFlags, mount};
@@ -25,6 +23,7 @@ use nix::unistd::Pid;
 
 use crate::support::disks::{DISK, Faulty, PLAIN, rule};
 use crate::support::files::{How, Op};
+use crate::support::runs::end_of;
 use crate::support::{C1, N1, N2, Outcome, SOON, ensure, trial, until};
 
 /// The first argument of this binary when it is the harness of a sandbox inside the sandbox.
@@ -225,13 +224,7 @@ fn run_without_fuse() -> ExitCode {
         quota_mib: None,
         names: NameDurability::default(),
     });
-    let results = folder.path().join("results");
-    let request = RunRequest {
-        plan,
-        results: results.clone(),
-        keep: Keep::Always,
-    };
-    let end = launch(&request, &Arc::default()).expect("it begins");
+    let end = end_of(plan, &folder.path().join("results")).expect("it begins");
     let failure = end.summary.expect_err("it cannot be run");
     println!("{failure}");
     let log = end.store.node_log(1).join("node.log");

@@ -7,20 +7,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use checkers::anomaly::Kind;
 use checkers::history::{Action, History, Op, OpType, Phase};
-use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::plan::Plan;
 use harness::plan::script::named;
-use harness::run::status::Status;
 use harness::run::summary::Summary;
-use harness::run::{RunRequest, launch};
 use libtest_mimic::{Failed, Trial};
 
-use crate::support::{Outcome, ensure};
+use crate::support::{self, Outcome, ensure};
 
 pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
@@ -96,14 +92,8 @@ fn plan(script: &str, (copies, in_sync): (i16, i16), bug: Option<&str>) -> Resul
 
 fn run(plan: Plan) -> Result<(Summary, Heard), Failed> {
     let results = tempfile::tempdir()?;
-    let request = RunRequest {
-        plan,
-        results: results.path().to_owned(),
-        keep: Keep::Never,
-    };
-    let end = launch(&request, &Arc::new(Status::default()))?;
-    let history = History::read(&fs::read(end.store.history())?[..])?;
-    let summary = end.summary.map_err(|failure| failure.to_string())?;
+    let (store, summary) = support::runs::run(plan, results.path())?;
+    let history = History::read(&fs::read(store.history())?[..])?;
     Ok((summary, heard(&history)?))
 }
 

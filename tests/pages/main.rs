@@ -16,6 +16,7 @@ mod matrix;
 mod sample;
 mod site;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 
@@ -50,11 +51,11 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One browser with one page at a time is fastest on a small machine.
     arguments.test_threads.get_or_insert(1);
-    let world = Arc::new(OnceLock::new());
+    let world = Arc::new(World::default());
     let mut trials: Vec<Trial> = PAGES
         .into_iter()
         .map(|(name, address)| {
-            trial(
+            in_browser(
                 &world,
                 &format!("{name}_is_fit_to_read"),
                 move |browser, site| fit_to_read(browser, site, name, address),
@@ -62,13 +63,12 @@ fn main() -> ExitCode {
         })
         .collect();
     trials.extend([
-        trial(&world, "the_matrix_scrolls_in_its_own_box", matrix::scrolls),
-        trial(&world, "a_cell_leads_to_its_runs", matrix::leads_to_runs),
-        trial(&world, "no_page_says_404_in_silence", |browser, site| {
-            site::missing_page(browser, site)
-        }),
-        Trial::test("links_of_files_lead_to_files", site::links_of_files),
-        Trial::test(
+        in_browser(&world, "the_matrix_scrolls_in_its_own_box", matrix::scrolls),
+        in_browser(&world, "a_cell_leads_to_its_runs", matrix::leads_to_runs),
+        in_browser(&world, "no_page_says_404_in_silence", site::missing_page),
+        on_site(&world, "links_of_files_lead_to_files", site::links_of_files),
+        on_site(
+            &world,
             "served_links_answer_and_nothing_outside_does",
             site::served_links,
         ),
@@ -77,12 +77,34 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-/// The browser and what it is shown; the reason if there is no browser.
-type World = Arc<OnceLock<Result<(Browser, Site), String>>>;
+/// What the trials share, each made by the first that needs it; the reason if it cannot be.
+#[derive(Default)]
+struct World {
+    browser: OnceLock<Result<Browser, String>>,
+    site: OnceLock<Result<Site, String>>,
+}
+
+impl World {
+    fn browser(&self, path: &Path) -> Result<&Browser, Failed> {
+        made(&self.browser, || Browser::start(path))
+    }
+
+    fn site(&self) -> Result<&Site, Failed> {
+        made(&self.site, Site::open)
+    }
+}
+
+fn made<T>(
+    place: &OnceLock<Result<T, String>>,
+    make: impl FnOnce() -> Result<T, Failed>,
+) -> Result<&T, Failed> {
+    let made = place.get_or_init(|| make().map_err(|error| format!("{error:?}")));
+    made.as_ref().map_err(|error| error.as_str().into())
+}
 
 /// A trial that needs the browser.
-fn trial(
-    world: &World,
+fn in_browser(
+    world: &Arc<World>,
     name: &str,
     run: impl FnOnce(&Browser, &Site) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
@@ -98,14 +120,14 @@ fn trial(
                 return Ok(());
             }
         };
-        let start =
-            || -> Result<(Browser, Site), Failed> { Ok((Browser::start(&path)?, Site::open()?)) };
-        let started = world.get_or_init(|| start().map_err(|error| format!("{error:?}")));
-        let (browser, site) = started
-            .as_ref()
-            .map_err(|error| Failed::from(error.as_str()))?;
-        run(browser, site)
+        run(world.browser(&path)?, world.site()?)
     })
+}
+
+/// A trial that needs the results and their server only.
+fn on_site(world: &Arc<World>, name: &str, run: fn(&Site) -> Result<(), Failed>) -> Trial {
+    let world = Arc::clone(world);
+    Trial::test(name, move || run(world.site()?))
 }
 
 fn fit_to_read(browser: &Browser, site: &Site, name: &str, page: &str) -> Result<(), Failed> {

@@ -102,10 +102,8 @@ pub(crate) fn missing_page(browser: &Browser, site: &Site) -> Result<(), Failed>
 }
 
 /// Links of the campaign page, read from the disk, lead to files that are there.
-pub(crate) fn links_of_files() -> Result<(), Failed> {
-    let results = tempfile::tempdir()?;
-    sample::results(results.path())?;
-    let folder = results.path().join(sample::CAMPAIGN);
+pub(crate) fn links_of_files(site: &Site) -> Result<(), Failed> {
+    let folder = site.results.path().join(sample::CAMPAIGN);
     let links = links(&fs::read_to_string(folder.join("index.html"))?);
     demand(links.len() > 4, &format!("only {links:?}"))?;
     let lost = links
@@ -116,8 +114,7 @@ pub(crate) fn links_of_files() -> Result<(), Failed> {
 }
 
 /// Every link of the first page answers; nothing outside the results is given out.
-pub(crate) fn served_links() -> Result<(), Failed> {
-    let site = Site::open()?;
+pub(crate) fn served_links(site: &Site) -> Result<(), Failed> {
     fs::write(site.results.path().join("note.log"), "a line")?;
     let secret = tempfile::NamedTempFile::new()?;
     fs::write(secret.path(), "the secret")?;

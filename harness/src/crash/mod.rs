@@ -38,7 +38,7 @@ mod whole;
 /// One state in so many is one of the whole cluster: it takes seconds, one node alone a fraction.
 const WHOLE_EVERY: usize = 10;
 
-/// One state of a single node in so many is one whose recovery is killed.
+/// One state of a single node in so many is one whose recovery is killed, unless it is told else.
 const KILLED_EVERY: usize = 5;
 
 /// Draws for each state that is wanted: some make a state that there is already.
@@ -60,6 +60,7 @@ pub struct Subject {
     wholes: Vec<WholeLoss>,
     skipped: Vec<String>,
     whole_within: Duration,
+    killed_every: usize,
 }
 
 /// One state to boot.
@@ -101,12 +102,18 @@ impl Subject {
             wholes,
             skipped,
             whole_within: WHOLE_WITHIN,
+            killed_every: KILLED_EVERY,
         })
     }
 
     /// Gives a whole cluster up after `limit`, where it is known that it cannot come up.
     pub fn give_up_after(&mut self, limit: Duration) {
         self.whole_within = limit;
+    }
+
+    /// Kills the recovery of every single node that is booted.
+    pub fn kill_every_recovery(&mut self) {
+        self.killed_every = 1;
     }
 
     /// Boots at most `max` states, `jobs` at a time, below the directory `scratch`; tells
@@ -175,10 +182,12 @@ impl Subject {
         for (at, loss) in self.losses.iter().enumerate() {
             let share = share(of_solo, self.losses.len(), at);
             let states = self.states(&[loss], share).into_iter().enumerate();
-            queue.extend(states.map(|(number, state)| match number % KILLED_EVERY {
-                0 => Job::Killed(at, state),
-                _ => Job::Solo(at, state),
-            }));
+            queue.extend(
+                states.map(|(number, state)| match number % self.killed_every {
+                    0 => Job::Killed(at, state),
+                    _ => Job::Solo(at, state),
+                }),
+            );
         }
         queue
     }

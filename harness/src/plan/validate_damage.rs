@@ -5,8 +5,9 @@
 
 use checkers::history::FaultClass;
 
-use crate::nemesis::{Damage, DirectoryPick, FaultSpec, FileKind, Place, Target};
+use crate::nemesis::{Damage, FaultSpec, FileKind, Place, Target};
 use crate::plan::validate::{Complaint, out_of_range, range};
+use crate::plan::validate_disk::holding;
 use crate::plan::{Plan, ScheduledFault};
 use crate::run::faults::class;
 
@@ -127,20 +128,6 @@ fn neighbour(plan: &Plan, damage: &Damage) -> Option<Complaint> {
     let is_alone = plan.cluster.nodes < 2 && matches!(damage, Damage::Swap { .. });
     let remedy = "a cluster of one node has no other directory to swap with";
     is_alone.then(|| Complaint::new("damage.do", "swap", remedy))
-}
-
-fn holding(plan: &Plan, directory: &DirectoryPick) -> Option<Complaint> {
-    let DirectoryPick::Holding { topic, partition } = directory else {
-        return None;
-    };
-    let cluster = &plan.cluster;
-    if *topic != cluster.topic {
-        let remedy = format!("the topic of the plan is {:?}", cluster.topic);
-        let value = format!("{topic:?}");
-        return Some(Complaint::new("directory.holding.topic", value, remedy));
-    }
-    let last = u64::try_from(cluster.partitions - 1).unwrap_or(0);
-    out_of_range([range("directory.holding.partition", *partition, 0, last)].into_iter())
 }
 
 #[cfg(test)]

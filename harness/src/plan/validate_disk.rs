@@ -100,7 +100,8 @@ fn idle(rule: &DiskRule) -> Option<Complaint> {
     is_idle.then(|| Complaint::new("rule.operations", format!("{:?}", rule.operations), remedy))
 }
 
-fn holding(plan: &Plan, directory: &DirectoryPick) -> Option<Complaint> {
+/// The directory that holds a partition, which must be one of the plan's topic.
+pub(super) fn holding(plan: &Plan, directory: &DirectoryPick) -> Option<Complaint> {
     let DirectoryPick::Holding { topic, partition } = directory else {
         return None;
     };

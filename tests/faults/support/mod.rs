@@ -1,9 +1,11 @@
 //! What the scenarios share: runtimes, waiting, sandboxes with stand-in nodes, Kafka frames.
 
+pub(crate) mod clients;
 pub(crate) mod disks;
 pub(crate) mod files;
 pub(crate) mod node;
 pub(crate) mod rig;
+pub(crate) mod runs;
 pub(crate) mod writer;
 
 use std::future::Future;
@@ -26,6 +28,17 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Longer than anything that must happen takes on a loaded machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// Timeouts of brokers, as runs have them: a leader that is killed is missed soon.
+const TIMEOUTS: &str = "\
+    broker.heartbeat.interval.ms=200\n\
+    broker.session.timeout.ms=1500\n\
+    controller.quorum.election.backoff.max.ms=100\n\
+    controller.quorum.election.timeout.ms=300\n\
+    controller.quorum.fetch.timeout.ms=600\n\
+    controller.quorum.request.timeout.ms=500\n\
+    replica.lag.time.max.ms=2000\n\
+    replica.socket.timeout.ms=800\n";
+
 /// Long enough to believe that something does not happen.
 pub(crate) const NEVER: Duration = Duration::from_millis(300);
 
@@ -302,7 +315,7 @@ fn properties(id: BrokerId, log_dirs: &[PathBuf], more: &str) -> String {
     format!(
         "node.id={id}\ncluster.id=faults\nlisteners=PLAINTEXT://{address}\n\
          advertised.listeners=PLAINTEXT://{address}\ncontroller.quorum.voters={voters}\n\
-         log.dirs={log_dirs}\n{more}"
+         log.dirs={log_dirs}\n{TIMEOUTS}{more}"
     )
 }
 
