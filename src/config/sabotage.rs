@@ -36,6 +36,12 @@ pub enum Sabotage {
     OffByOneCommittedOffset,
     /// Auto commit covers the records that this poll is about to return.
     AutoCommitOfCurrentPoll,
+    /// A cooperative member that gave something up does not join again, so nobody gets it.
+    NoRejoinAfterRevocation,
+    /// The sticky assignors let members keep all that they had.
+    StickyAssignorIgnoresQuota,
+    /// A member that gets no answer about its committed offsets takes it for none.
+    UnansweredOffsetFetchMeansNone,
     /// With flush.messages=1, what is written counts as replicated, flushed or not.
     AckBeforeFsync,
     /// A failed fsync of a segment is taken for a success.
@@ -60,7 +66,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Every planted bug.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 28] = [
         Self::AckBeforeReplication,
         Self::RefuseBelowFullIsr,
         Self::TruncateToHighWatermarkOnRestart,
@@ -76,6 +82,9 @@ impl Sabotage {
         Self::LoadStopsAtHighWatermark,
         Self::OffByOneCommittedOffset,
         Self::AutoCommitOfCurrentPoll,
+        Self::NoRejoinAfterRevocation,
+        Self::StickyAssignorIgnoresQuota,
+        Self::UnansweredOffsetFetchMeansNone,
         Self::AckBeforeFsync,
         Self::FsyncErrorIgnored,
         Self::RecoverySkipsCrc,
@@ -106,6 +115,9 @@ impl Sabotage {
             Self::LoadStopsAtHighWatermark => "load-stops-at-high-watermark",
             Self::OffByOneCommittedOffset => "off-by-one-committed-offset",
             Self::AutoCommitOfCurrentPoll => "auto-commit-of-current-poll",
+            Self::NoRejoinAfterRevocation => "no-rejoin-after-revocation",
+            Self::StickyAssignorIgnoresQuota => "sticky-assignor-ignores-quota",
+            Self::UnansweredOffsetFetchMeansNone => "unanswered-offset-fetch-means-none",
             Self::AckBeforeFsync => "ack-before-fsync",
             Self::FsyncErrorIgnored => "fsync-error-ignored",
             Self::RecoverySkipsCrc => "recovery-skips-crc",
@@ -159,6 +171,15 @@ impl Sabotage {
             Self::OffByOneCommittedOffset => "the client commits one offset too far",
             Self::AutoCommitOfCurrentPoll => {
                 "auto commit covers the records that this poll is about to return"
+            }
+            Self::NoRejoinAfterRevocation => {
+                "a cooperative member that gave something up does not join again"
+            }
+            Self::StickyAssignorIgnoresQuota => {
+                "the sticky assignors let members keep all that they had"
+            }
+            Self::UnansweredOffsetFetchMeansNone => {
+                "a member that gets no answer about its committed offsets takes it for none"
             }
             Self::AckBeforeFsync => "flush.messages=1 acknowledges what no disk has flushed yet",
             Self::FsyncErrorIgnored => "a failed fsync of a segment is taken for a success",

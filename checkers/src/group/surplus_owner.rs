@@ -79,13 +79,19 @@ fn uneven(share: &Share<'_>, claim: &Claim, partitions: u64) -> Option<(u64, u64
     let place = consumer.events.partition_point(|told| told.at < claim.at);
     let told = consumer.events.get(place)?;
     let next = consumer.events.get(place + 1);
-    if next.is_some_and(|next| !next.assigned && next.generation == told.generation) {
-        // It gives some up again at once.
+    let gives_up = next.filter(|next| !next.assigned && next.generation == told.generation);
+    if gives_up.is_some_and(|next| !polled_between(consumer, told.at, next.at)) {
+        // It was told of both by the same poll: of what it gives up it never read.
         return None;
     }
     let even = partitions.div_ceil(share.group.members(claim.generation).max(1));
     let holds = u64::from(told.holds);
     (holds > even).then_some((holds, even))
+}
+
+fn polled_between(consumer: &Consumer, from: u32, to: u32) -> bool {
+    let later = consumer.polls.partition_point(|poll| *poll <= from);
+    consumer.polls.get(later).is_some_and(|poll| *poll < to)
 }
 
 fn outside(share: &Share<'_>, consumer: &Consumer, at: u32) -> Finding {

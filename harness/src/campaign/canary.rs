@@ -55,6 +55,8 @@ enum Scene {
 struct Members {
     mode: CommitMode,
     is_static: bool,
+    /// That of the plan's seed if there is none.
+    assignor: Option<&'static str>,
 }
 
 /// Which part of the cluster a canary's bug sits in.
@@ -85,10 +87,16 @@ const FORGOTTEN: &[Kind] = &[
 const SYNC_AFTER: Members = Members {
     mode: CommitMode::SyncAfter,
     is_static: false,
+    assignor: None,
 };
 
 const STATIC: Members = Members {
     is_static: true,
+    ..SYNC_AFTER
+};
+
+const COOPERATIVE: Members = Members {
+    assignor: Some("cooperative-sticky"),
     ..SYNC_AFTER
 };
 
@@ -153,6 +161,16 @@ pub const CANARIES: &[Canary] = &[
     row(Sabotage::AutoCommitOfCurrentPoll, EVERYBODY_DOWN,
         Scene::Group(Script::EverybodyDown, 4_000, AUTO),
         &[Kind::CommitAhead, Kind::GroupLost]),
+    row(Sabotage::NoRejoinAfterRevocation, ZOMBIE,
+        Scene::Group(Script::Zombie, 6_500, COOPERATIVE),
+        &[Kind::UnownedPartition]),
+    row(Sabotage::StickyAssignorIgnoresQuota, ZOMBIE,
+        Scene::Group(Script::Zombie, 6_500, COOPERATIVE),
+        &[Kind::SurplusOwner]),
+    row(Sabotage::UnansweredOffsetFetchMeansNone,
+        "all members are killed, and those who come back hear nothing of their offsets",
+        Scene::Group(Script::OffsetsUnanswered, 6_000, SYNC_AFTER),
+        &[Kind::ResetWrong]),
     row(Sabotage::AckBeforeFsync, "one node flushes every message and loses its power",
         Scene::Disk(disks::power_goes),
         LOST),
@@ -263,8 +281,23 @@ fn on_group(script: Script, seed: u64, workload_ms: u64, members: Members) -> Pl
         group.static_members = members.is_static;
         // Members that are mostly busy hold what they have not committed yet.
         group.process_ms = [2, 6];
+        if let Some(assignor) = members.assignor {
+            group.assignors = vec![assignor.to_owned()];
+        }
+    }
+    if members.assignor.is_some() {
+        gather(&mut plan);
     }
     play(script, 1_200, plan)
+}
+
+/// Lets the members begin together with equal shares, so that what they have later is the work of
+/// the faults; and lets shares be unequal once a member is missing.
+fn gather(plan: &mut Plan) {
+    plan.cluster.partitions = 2 * plan.workload.consumers as i32;
+    let settings = &mut plan.cluster.broker_settings;
+    let delay = "group.initial.rebalance.delay.ms".to_owned();
+    settings.insert(delay, "1000".to_owned());
 }
 
 /// The plan of `seed` under the profile of that name, which has no faults.

@@ -9,11 +9,15 @@ use rand::{Rng, RngExt};
 mod disk;
 pub mod named;
 
+use crate::link::{FrameAction, FramePick, FrameRule, FrameSide};
 use crate::nemesis::{FaultSpec, PartitionShape, Target};
 use crate::plan::{ClusterPlan, ScheduledFault, schedule, tolerance};
 
 /// The session timeout of a broker whose settings do not name one, in milliseconds (Kafka's).
 const SESSION_MS_DEFAULT: u64 = 9_000;
+
+/// The API key of OffsetFetch.
+const OFFSET_FETCH: i16 = 9;
 
 /// An incident in several faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,9 @@ pub enum Script {
     /// A member is killed and comes back before anybody misses it; then the coordinator is killed.
     /// A static member has a new name by then, which the next coordinator has to know.
     QuickReturn,
+    /// All members are killed, and who comes back gets no answer about its committed offsets for
+    /// a while: it has to wait.
+    OffsetsUnanswered,
     /// The followers of a partition hang until its leader is the last replica in sync and has
     /// gone on alone, as far as it may; then the leader loses its power, and the others come back.
     LastReplicaStanding,
@@ -113,6 +120,13 @@ impl Script {
                 vec![
                     fault(rng, at_ms, 100, FaultSpec::ClientKill { target }),
                     fault(rng, at_ms + 900, down_ms, kill),
+                ]
+            }
+            Self::OffsetsUnanswered => {
+                let deaf_ms = rng.random_range(2_800..3_300);
+                vec![
+                    fault(rng, at_ms, deaf_ms, lose_answers(OFFSET_FETCH)),
+                    fault(rng, at_ms + 100, 300, kill_members()),
                 ]
             }
             Self::AllDown => {
@@ -193,6 +207,19 @@ fn coordinator_alone(rng: &mut impl Rng, cluster: &ClusterPlan, at_ms: u64) -> V
 fn kill_members() -> FaultSpec {
     FaultSpec::ClientKill {
         target: Target::AllMembers,
+    }
+}
+
+/// Every answer of this kind from any node gets lost with its connection.
+fn lose_answers(api: i16) -> FaultSpec {
+    FaultSpec::Frame {
+        target: Target::All,
+        rule: FrameRule {
+            side: FrameSide::Response,
+            api: Some(api),
+            pick: FramePick::All,
+            action: FrameAction::Reset,
+        },
     }
 }
 

@@ -212,6 +212,12 @@ pub const SCRIPTS: &[NamedScript] = &[
         Script::QuickReturn,
         Setup::Group,
     ),
+    plain(
+        "offsets-unanswered",
+        "all members are killed, and OffsetFetch of those who come back is not answered at first",
+        Script::OffsetsUnanswered,
+        Setup::Group,
+    ),
 ];
 
 /// The script called `name`.

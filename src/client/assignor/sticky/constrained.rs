@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::client::assignor::sticky::Group;
 use crate::client::assignor::{Assignments, give};
+use crate::config::sabotage::{Sabotage, planted};
 use crate::id::TopicPartition;
 
 /// How many partitions a member has in a balanced group.
@@ -61,6 +62,9 @@ pub(super) fn assign(group: &Group<'_>) -> Assignments {
 fn keep(owned: &[TopicPartition], quota: &mut Quota) -> Vec<TopicPartition> {
     let mut kept = owned.to_vec();
     kept.sort_by(|a, b| (a.partition, &a.topic).cmp(&(b.partition, &b.topic)));
+    if planted(Sabotage::StickyAssignorIgnoresQuota) {
+        return kept;
+    }
     if kept.len() >= quota.max && quota.over > 0 {
         quota.over -= 1;
         kept.truncate(quota.max);

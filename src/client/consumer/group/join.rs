@@ -28,6 +28,7 @@ use crate::client::consumer::group::GroupConfig;
 use crate::client::consumer::group::coordinator::Coordinator;
 use crate::client::consumer::group::state::{Alarm, Identity, Shared, alarm_of};
 use crate::client::error::{ClientError, ErrorKind};
+use crate::config::sabotage::{Sabotage, planted};
 use crate::error::ErrorCode;
 use crate::id::TopicPartition;
 
@@ -101,7 +102,8 @@ impl Joined {
     /// them away only in the next generation (KIP-429). What it claimed counts, not what it has by
     /// now: it may have lost all of it while the join was under way.
     pub(super) fn must_join_again(&self) -> bool {
-        self.claimed.iter().any(|name| !self.own.contains(name))
+        let gives_up = self.claimed.iter().any(|name| !self.own.contains(name));
+        gives_up && !planted(Sabotage::NoRejoinAfterRevocation)
     }
 }
 
