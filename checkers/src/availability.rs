@@ -3,13 +3,18 @@
 //! In: a history. Out: for each partition its silences: stretches of time that begin when a send
 //! is asked for (or at the last acknowledgement, while others still wait) and end with the next
 //! acknowledgement. A send that failed or whose outcome is unknown does not end one: somebody asked
-//! and got nothing. Invariant: a partition to which nobody sends is never silent.
+//! and got nothing; but if nobody asks again soon, or whoever does is answered, it was over with
+//! that. Invariant: a partition that nobody asks is not silent.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::history::{Action, History, Key, OpType};
+
+/// How long a request that came to nothing speaks for the time after it, in nanoseconds: until the
+/// next one that comes to nothing, if that begins within this time.
+const SPEAKS_FOR: u64 = 1_000_000_000;
 
 /// A stretch of time without an acknowledgement that somebody waited for, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,9 +74,19 @@ pub fn availability(history: &History) -> BTreeMap<Key, Availability> {
 #[derive(Debug, Default)]
 struct Demand {
     open: u64,
+    /// Since when every request has come to nothing.
     since: Option<u64>,
+    /// When the last of them ended while nobody else waited, and when somebody asked again.
+    idle: Option<Idle>,
     last: u64,
     found: Availability,
+}
+
+/// A time in which nobody asked, after a request that came to nothing.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    from: u64,
+    until: Option<u64>,
 }
 
 impl Demand {
@@ -81,14 +96,39 @@ impl Demand {
             OpType::Invoke => {
                 self.open += 1;
                 self.since.get_or_insert(time);
+                if let Some(idle) = &mut self.idle {
+                    idle.until.get_or_insert(time);
+                }
             }
             OpType::Ok => {
                 self.open = self.open.saturating_sub(1);
                 self.found.acked += 1;
+                self.split();
                 self.end(time);
                 self.since = (self.open > 0).then_some(time);
             }
-            OpType::Fail | OpType::Info => self.open = self.open.saturating_sub(1),
+            OpType::Fail | OpType::Info => {
+                self.open = self.open.saturating_sub(1);
+                let soon = |idle: Idle| {
+                    let until = idle.until.unwrap_or(time);
+                    until.saturating_sub(idle.from) <= SPEAKS_FOR
+                };
+                if !self.idle.is_none_or(soon) {
+                    self.split();
+                }
+                self.idle = (self.open == 0).then_some(Idle {
+                    from: time,
+                    until: None,
+                });
+            }
+        }
+    }
+
+    /// Leaves out the time in which nobody asked.
+    fn split(&mut self) {
+        if let Some(idle) = self.idle.take() {
+            self.end(idle.from);
+            self.since = idle.until;
         }
     }
 
@@ -99,6 +139,10 @@ impl Demand {
     }
 
     fn finish(mut self) -> Availability {
+        if self.idle.is_some_and(|idle| idle.until.is_some()) {
+            // Whoever asked again was not heard of any more.
+            self.split();
+        }
         self.end(self.last);
         self.found
     }
@@ -156,15 +200,19 @@ mod tests {
         );
     }
 
+    const SECOND: u64 = 1_000_000_000;
+
     #[test]
-    fn what_was_refused_or_is_unknown_ends_no_silence() {
+    fn what_was_refused_or_is_unknown_ends_no_silence_while_somebody_asks_again() {
         let refused = [
             (10, 0, "invoke"),
             (20, 0, "fail"),
             (50, 1, "invoke"),
-            (60, 1, "ok"),
+            (60, 1, "fail"),
+            (70, 2, "invoke"),
+            (70 + 2 * SECOND, 2, "ok"),
         ];
-        assert_eq!(silences(&refused), [(10, 60)]);
+        assert_eq!(silences(&refused), [(10, 60), (70, 70 + 2 * SECOND)]);
         let never = [
             (10, 0, "invoke"),
             (20, 0, "info"),
@@ -172,6 +220,34 @@ mod tests {
             (60, 1, "info"),
         ];
         assert_eq!(silences(&never), [(10, 60)], "to the last that was heard");
+        let meanwhile = [
+            (10, 0, "invoke"),
+            (15, 1, "invoke"),
+            (20, 0, "fail"),
+            (60, 1, "ok"),
+        ];
+        assert_eq!(silences(&meanwhile), [(10, 60)], "the second waited on");
+    }
+
+    #[test]
+    fn a_partition_that_nobody_asks_is_not_silent() {
+        let later = 50 + SECOND;
+        let answered = [
+            (10, 0, "invoke"),
+            (20, 0, "fail"),
+            (later, 1, "invoke"),
+            (later + 5, 1, "ok"),
+        ];
+        assert_eq!(silences(&answered), [(10, 20), (later, later + 5)]);
+        let refused_again = [
+            (10, 0, "invoke"),
+            (20, 0, "fail"),
+            (later, 1, "invoke"),
+            (later + 5, 1, "fail"),
+        ];
+        assert_eq!(silences(&refused_again), [(10, 20), (later, later + 5)]);
+        let open = [(10, 0, "invoke"), (20, 0, "fail"), (50, 1, "invoke")];
+        assert_eq!(silences(&open), [(10, 20), (50, 50)], "nobody knows of it");
     }
 
     #[test]
