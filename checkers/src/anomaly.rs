@@ -10,6 +10,8 @@ pub enum Kind {
     LostWrite,
     /// One offset, two values.
     InconsistentOffsets,
+    /// Two readers contradict each other.
+    InconsistentReads,
     /// One value, two offsets.
     Duplicate,
     /// A record that nobody sent.
@@ -76,9 +78,10 @@ pub enum Class {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::LostWrite,
         Self::InconsistentOffsets,
+        Self::InconsistentReads,
         Self::Duplicate,
         Self::Phantom,
         Self::FailedSendRead,
@@ -112,6 +115,7 @@ impl Kind {
         match self {
             Self::LostWrite => "lost-write",
             Self::InconsistentOffsets => "inconsistent-offsets",
+            Self::InconsistentReads => "inconsistent-reads",
             Self::Duplicate => "duplicate",
             Self::Phantom => "phantom",
             Self::FailedSendRead => "failed-send-read",
@@ -149,6 +153,9 @@ impl Kind {
                  or the log ends before it"
             }
             Self::InconsistentOffsets => "one offset holds two different values",
+            Self::InconsistentReads => {
+                "what readers saw contradicts what others saw, whatever was acknowledged"
+            }
             Self::Duplicate => "one value, sent once, sits at two offsets",
             Self::Phantom => "a poll returned a value that was never sent to that partition",
             Self::FailedSendRead => "a poll returned a value whose send had failed for certain",

@@ -1,69 +1,111 @@
 //! `acked-below-min-isr`: acks=all was answered while too few replicas lived to have the record.
 //!
-//! In: the history, and one partition. A fault that kills replicas of a named partition tells when
-//! they were gone (`act`) and when that ended (`end`); a send that began and was acknowledged in
-//! between can be on none of them.
+//! In: the history, and one partition. A fault that kills nodes tells when they were gone (`act`)
+//! and when that ended (`end`); a send that began and was acknowledged in between can be on none of
+//! them. Which of them have a copy the header says; in older histories such a fault named one
+//! partition whose replicas it killed.
 //! Invariant: accuses only where nothing else touched those nodes meanwhile, and never where
 //! replicas or min.insync.replicas moved in the run.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::history::{Action, FaultClass, History, Key, NemesisEvent, OpType, Phase, Settings};
 use crate::log::{Finding, Findings, Seen};
 
-/// Replicas of a partition that were down.
-struct Outage {
-    /// From the event that says that they are gone to the one that says that this ends.
+/// Faults that start no node again when they end.
+const NEVER_START: [FaultClass; 4] = [
+    FaultClass::Pause,
+    FaultClass::Network,
+    FaultClass::Client,
+    FaultClass::Membership,
+];
+
+/// A replica of a partition that was down.
+struct Outage<'a> {
+    node: &'a str,
+    /// From the event that says that it is gone to the one that says that this ends.
     positions: Range<usize>,
-    /// How many.
-    down: u32,
 }
 
 /// Reports every send to `key` that was acknowledged while fewer than min.insync.replicas lived.
 pub(crate) fn check(history: &History, key: &Key, settings: &Settings, findings: &mut Findings) {
     let copies = settings.replication_factor;
     let needed = settings.min_insync_replicas.clamp(1, copies.max(1));
-    for Outage { positions, down } in outages(history, key) {
-        let alive = copies.saturating_sub(down);
-        if alive >= needed {
+    let outages = outages(history, key);
+    if outages.is_empty() {
+        return;
+    }
+    for position in 0..history.ops.len() {
+        let Some((began, offset)) = acknowledged(history, key, position) else {
             continue;
-        }
-        for position in positions.clone() {
-            let Some(offset) = acknowledged(history, key, position, positions.start) else {
-                continue;
-            };
-            findings.report(position as u32, || Finding {
-                offsets: (offset, offset),
-                witness: vec![
-                    Seen::new(positions.start as u32, format!("{down} replicas are down")),
-                    Seen::new(
-                        position as u32,
-                        format!("begins later, and is acknowledged at offset {offset}"),
-                    ),
-                ],
-                explanation: format!(
-                    "a send to {key} was acknowledged at offset {offset} while {down} of its \
-                     {copies} replicas were down: {alive} cannot be {needed} in sync"
-                ),
+        };
+        // What began after they were gone and ended before they were back.
+        let down = outages
+            .iter()
+            .filter(|outage| outage.positions.start < began && position < outage.positions.end);
+        let down: BTreeMap<&str, usize> = down
+            .map(|outage| (outage.node, outage.positions.start))
+            .collect();
+        let alive = copies.saturating_sub(down.len() as u32);
+        if alive < needed {
+            let alive = format!("{alive} cannot be {needed} in sync");
+            findings.report(position as u32, || {
+                finding(key, settings, (&down, alive), position, offset)
             });
         }
     }
 }
 
-/// The offset that the operation at `position` acknowledges, if it is a send to `key` that began
-/// after `from`.
-fn acknowledged(history: &History, key: &Key, position: usize, from: usize) -> Option<i64> {
+fn finding(
+    key: &Key,
+    settings: &Settings,
+    (down, alive): (&BTreeMap<&str, usize>, String),
+    position: usize,
+    offset: i64,
+) -> Finding {
+    let mut gone: BTreeMap<usize, usize> = BTreeMap::new();
+    for event in down.values() {
+        *gone.entry(*event).or_default() += 1;
+    }
+    let witness = gone.into_iter().map(|(event, nodes)| {
+        let shows = match nodes {
+            1 => "a replica is down".to_owned(),
+            nodes => format!("{nodes} replicas are down"),
+        };
+        Seen::new(event as u32, shows)
+    });
+    let acknowledged = Seen::new(
+        position as u32,
+        format!("begins later, and is acknowledged at offset {offset}"),
+    );
+    Finding {
+        offsets: (offset, offset),
+        witness: witness.chain([acknowledged]).collect(),
+        explanation: format!(
+            "a send to {key} was acknowledged at offset {offset} while {} of its {} replicas were \
+             down: {alive}",
+            down.len(),
+            settings.replication_factor
+        ),
+    }
+}
+
+/// Where the operation at `position` began and the offset that it acknowledges, if it is a send to
+/// `key`.
+fn acknowledged(history: &History, key: &Key, position: usize) -> Option<(usize, i64)> {
     let op = history.op(position as u32)?;
     let Action::Send(sends) = &op.action else {
         return None;
     };
-    let began = history.partner(position as u32)? as usize;
-    let is_inside = op.kind == OpType::Ok && began > from;
     let mut sends = sends.iter().filter(|send| send.key == *key);
-    sends.find_map(|send| send.offset).filter(|_| is_inside)
+    let offset = sends.find_map(|send| send.offset)?;
+    let began = history.partner(position as u32)? as usize;
+    (op.kind == OpType::Ok).then_some((began, offset))
 }
 
-fn outages(history: &History, key: &Key) -> Vec<Outage> {
+/// When which replicas of the partition are proven to have been down.
+fn outages<'a>(history: &'a History, key: &Key) -> Vec<Outage<'a>> {
     let ops = history.ops.iter().enumerate();
     let events = ops.filter_map(|(position, op)| match &op.action {
         Action::Nemesis(event) => Some((position, &**event)),
@@ -74,29 +116,146 @@ fn outages(history: &History, key: &Key) -> Vec<Outage> {
     if events.iter().any(moved) {
         return Vec::new();
     }
-    let is_of_key = |event: &NemesisEvent| {
-        let partition = event
-            .detail
-            .get("replicas-of")
-            .and_then(|name| name.as_str());
-        event.phase == Phase::Act && partition == Some(key.as_str())
+    let replicas = history.header.replicas.get(key);
+    let is_replica = |event: &NemesisEvent, node: &str| match replicas {
+        Some(nodes) => nodes.iter().any(|replica| replica == node),
+        None => event.detail.get("replicas-of").and_then(|of| of.as_str()) == Some(key.as_str()),
     };
-    let begins = events
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, event))| is_of_key(event));
-    let outage = |(number, (position, event)): (usize, &(usize, &NemesisEvent))| {
-        let later = events.get(number + 1..)?;
-        // Whoever touches one of these nodes first decides: only the end of the same fault counts.
-        let touches =
-            |other: &NemesisEvent| event.nodes().any(|node| other.nodes().any(|n| n == node));
-        let (end, other) = later.iter().find(|(_, other)| touches(other))?;
-        let is_end = other.phase == Phase::End
-            && (&other.fault, &other.target) == (&event.fault, &event.target);
-        is_end.then(|| Outage {
-            positions: *position..*end,
-            down: event.nodes().count() as u32,
-        })
-    };
-    begins.filter_map(outage).collect()
+    let mut outages = Vec::new();
+    for (number, (position, event)) in events.iter().enumerate() {
+        if event.phase != Phase::Act {
+            continue;
+        }
+        let (earlier, later) = events.split_at(number);
+        for node in event.nodes().filter(|node| is_replica(event, node)) {
+            if let Some(end) = until(node, earlier, later) {
+                outages.push(Outage {
+                    node,
+                    positions: *position..end,
+                });
+            }
+        }
+    }
+    outages
+}
+
+/// Where it ends that `node` is down, which the first of the events from now on tells: by the end
+/// of the same fault, if that is the first to touch the node, and no other fault that may start it
+/// again has begun before and is not over.
+fn until(
+    node: &str,
+    earlier: &[(usize, &NemesisEvent)],
+    events: &[(usize, &NemesisEvent)],
+) -> Option<usize> {
+    let touches = |event: &NemesisEvent| event.nodes().any(|touched| touched == node);
+    let mut acting = 0_usize;
+    for (_, event) in earlier {
+        if touches(event) && !NEVER_START.contains(&event.class) {
+            match event.phase {
+                Phase::Inject => acting += 1,
+                Phase::Heal => acting = acting.saturating_sub(1),
+                _ => {}
+            }
+        }
+    }
+    let ((_, begin), later) = events.split_first()?;
+    let (end, other) = later.iter().find(|(_, other)| touches(other))?;
+    let is_end =
+        other.phase == Phase::End && (&other.fault, &other.target) == (&begin.fault, &begin.target);
+    (is_end && acting == 1).then_some(*end)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use crate::anomaly::Kind;
+    use crate::contract::Contract;
+    use crate::history::History;
+
+    /// A fault on a node: its name, class, phase and node.
+    type Event = (&'static str, &'static str, &'static str, &'static str);
+
+    /// How many sends are found that were acknowledged below min.insync.replicas, of one to t-0
+    /// and one to t-1 that began and ended between `before` and `after`.
+    fn found(before: &[Event], after: &[Event]) -> u64 {
+        let mut text = concat!(
+            r#"{"verdict-history":1,"settings":{"replication.factor":2},"#,
+            r#""replicas":{"t-0":["n1","n2"],"t-1":["n3","n4"]}}"#
+        )
+        .to_owned();
+        let mut index = 0;
+        let mut line = |process: u64, kind: &str, f: &str, value: &str| {
+            write!(
+                text,
+                "\n{{\"index\":{index},\"time\":0,\"process\":{process},\"type\":\"{kind}\",\
+                 \"f\":\"{f}\",\"value\":{value}}}"
+            )
+            .expect("a string");
+            index += 1;
+        };
+        let event = |(fault, class, phase, node): &Event| {
+            format!(
+                r#"{{"fault":"{fault}","class":"{class}","phase":"{phase}","target":["{node}"]}}"#
+            )
+        };
+        for told in before {
+            line(9, "info", "nemesis", &event(told));
+        }
+        for (process, partition) in [(1, 0), (2, 1)] {
+            let key = format!("t-{partition}");
+            line(
+                process,
+                "invoke",
+                "send",
+                &format!(r#"[["send","{key}",{process}]]"#),
+            );
+            line(
+                process,
+                "ok",
+                "send",
+                &format!(r#"[["send","{key}",[0,{process}]]]"#),
+            );
+        }
+        for told in after {
+            line(9, "info", "nemesis", &event(told));
+        }
+        let history = History::read(text.as_bytes()).expect("reads");
+        let verdict = crate::check(&history, &Contract::of(&history));
+        let mut checks = verdict.checks.iter();
+        let check = checks.find(|check| check.anomaly == Kind::AckedBelowMinIsr);
+        check.expect("looked for").count
+    }
+
+    fn kill(phase: &'static str, node: &'static str) -> Event {
+        ("kill", "process-crash", phase, node)
+    }
+
+    #[test]
+    fn every_partition_with_a_replica_that_is_down_is_examined() {
+        for node in ["n1", "n2", "n3", "n4"] {
+            let begin = [kill("inject", node), kill("act", node)];
+            assert_eq!(found(&begin, &[kill("end", node)]), 1, "{node}");
+            assert_eq!(found(&begin, &[]), 0, "{node} may have been started");
+        }
+        let elsewhere = [kill("inject", "n5"), kill("act", "n5")];
+        assert_eq!(found(&elsewhere, &[kill("end", "n5")]), 0);
+        let both = ["n2", "n3"].map(|node| [kill("inject", node), kill("act", node)]);
+        let over = [kill("end", "n2"), kill("end", "n3")];
+        assert_eq!(found(&both.concat(), &over), 2);
+    }
+
+    #[test]
+    fn a_node_that_another_fault_may_start_again_proves_nothing() {
+        let power = |phase| ("power-loss", "power-loss", phase, "n1");
+        let begin = [kill("inject", "n1"), kill("act", "n1")];
+        let end = [kill("end", "n1")];
+        let amid = [&[power("inject")][..], &begin].concat();
+        assert_eq!(found(&amid, &end), 0, "its power may come back at any time");
+        let over = [&[power("inject"), power("heal")][..], &begin].concat();
+        assert_eq!(found(&over, &end), 1);
+        let cut = [&[("partition", "network", "inject", "n1")][..], &begin].concat();
+        assert_eq!(found(&cut, &end), 1, "what cuts it off starts nothing");
+        assert_eq!(found(&begin, &[power("inject"), end[0]]), 0);
+    }
 }

@@ -12,7 +12,7 @@ use crate::contract::Contract;
 use crate::counts::counts;
 use crate::group::{self, Context, Groups, Share};
 use crate::history::columns::Columns;
-use crate::history::{Action, History, Key, Op, OpType};
+use crate::history::{Acks, Action, History, Key, Op, OpType};
 use crate::log::{self, Finding, Findings, Log, is_linearizable};
 use crate::unavailable;
 use crate::verdict::{Anomaly, Check, Verdict, Witness};
@@ -64,6 +64,8 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
     let kinds = Kind::ALL.into_iter();
     let kinds = kinds.filter(|kind| match kind {
         Kind::Unavailable => contract.settings.available_within_ms.is_some(),
+        // With acks=all `inconsistent-offsets` and `nonlinearizable` say it.
+        Kind::InconsistentReads => contract.settings.acks != Acks::All,
         kind => has_groups || !kind.is_of_groups(),
     });
     let results = run(
@@ -76,21 +78,29 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
         .iter()
         .map(|partition| &partition.key)
         .collect();
-    let checks = results.into_iter().map(|(kind, findings)| Check {
-        anomaly: kind,
-        class: kind.class(),
-        promise: contract.promise(kind),
-        count: findings.count,
-        problem: findings.problem.clone(),
-        examples: findings
-            .into_kept()
-            .filter_map(|(number, finding)| {
-                keys.get(number)
-                    .map(|key| anomaly(history, kind, key, finding))
-            })
-            .collect(),
-    });
-    let checks: Vec<Check> = checks.collect();
+    let check = |(kind, found): (Kind, Found)| {
+        let findings = found.judged();
+        let problem = findings.problem.clone();
+        let count = findings.count;
+        let kept = findings.into_kept().filter_map(|(number, finding)| {
+            let key = keys.get(number)?;
+            Some(anomaly(history, kind, key, finding))
+        });
+        let examples: Vec<Anomaly> = kept.collect();
+        let promise = match examples.first() {
+            Some(example) => contract.promise_in(&example.key, kind),
+            None => contract.promise(kind),
+        };
+        Check {
+            anomaly: kind,
+            class: kind.class(),
+            promise,
+            count,
+            problem,
+            examples,
+        }
+    };
+    let checks: Vec<Check> = results.into_iter().map(check).collect();
     let counts = counts(history, columns, groups, &checks);
     Verdict::of(contract, counts, checks, history.final_reads())
 }
@@ -117,19 +127,59 @@ fn checker_of(kind: Kind) -> Checker {
     checker.expect("invariant: every kind is one of logs or one of groups")
 }
 
+/// What a checker found: a partition may have what another must not.
+struct Found {
+    /// In partitions where it breaks the contract.
+    forbidden: Findings,
+    /// In the others.
+    allowed: Findings,
+}
+
+impl Found {
+    fn nothing() -> Self {
+        let [forbidden, allowed] = [(); 2].map(|()| Findings::new(EXAMPLES_MAX));
+        Self { forbidden, allowed }
+    }
+
+    /// What is reported from here on belongs to this partition.
+    fn enter(&mut self, partition: usize, is_forbidden: bool) -> &mut Findings {
+        let findings = match is_forbidden {
+            true => &mut self.forbidden,
+            false => &mut self.allowed,
+        };
+        findings.enter(partition);
+        findings
+    }
+
+    /// What counts: what broke the contract, if anything did.
+    fn judged(self) -> Findings {
+        let Self {
+            mut forbidden,
+            mut allowed,
+        } = self;
+        let problem = forbidden.problem.take().or_else(|| allowed.problem.take());
+        let mut findings = match forbidden.count {
+            0 => allowed,
+            _ => forbidden,
+        };
+        findings.problem = problem;
+        findings
+    }
+}
+
 /// Runs these checkers.
 fn run(
     context: Context<'_>,
     contract: &Contract,
     checkers: Vec<(Kind, Checker)>,
-) -> Vec<(Kind, Findings)> {
+) -> Vec<(Kind, Found)> {
     let columns = context.columns;
     let within_ms = contract.settings.available_within_ms;
     let availability = within_ms.map(|_| availability(context.history));
     let availability = availability.unwrap_or_default();
-    let mut results: Vec<(Kind, Findings)> = checkers
+    let mut results: Vec<(Kind, Found)> = checkers
         .iter()
-        .map(|(kind, _)| (*kind, Findings::new(EXAMPLES_MAX)))
+        .map(|(kind, _)| (*kind, Found::nothing()))
         .collect();
     for (number, partition) in columns.partitions.iter().enumerate() {
         let log = caught(|| Log::new(partition, &columns.foreign, contract.rules));
@@ -137,8 +187,9 @@ fn run(
             Ok(log) => shares(context, log, number),
             Err(_) => Vec::new(),
         };
-        for ((_, checker), (_, findings)) in checkers.iter().zip(&mut results) {
-            findings.enter(number);
+        for ((_, checker), (kind, found)) in checkers.iter().zip(&mut results) {
+            let promise = contract.promise_in(&partition.key, *kind);
+            let findings = found.enter(number, promise.forbidden);
             let done = log.as_ref().map_err(Clone::clone).and_then(|log| {
                 caught(AssertUnwindSafe(|| match checker {
                     Checker::Log(check) => check(log, findings),
@@ -288,13 +339,12 @@ mod tests {
         };
         let results = run(context, &contract, checkers);
         let problems: Vec<_> = results
-            .iter()
-            .map(|(_, findings)| (findings.count, findings.problem.as_deref()))
+            .into_iter()
+            .map(|(_, found)| found.judged())
+            .map(|findings| (findings.count, findings.problem))
             .collect();
-        assert_eq!(
-            problems,
-            [(0, Some("on t-0: an unexpected shape")), (1, None)]
-        );
+        let problem = "on t-0: an unexpected shape".to_owned();
+        assert_eq!(problems, [(0, Some(problem)), (1, None)]);
     }
 
     #[test]
@@ -348,7 +398,7 @@ mod tests {
         let mut history = History::read(text.join("\n").as_bytes()).expect("reads");
         let judge = |history: &History| check(history, &Contract::of(history)).exit_code();
         assert_eq!(judge(&history), 10, "acks=all waits until it is visible");
-        history.header.settings.acks = crate::history::Acks::One;
+        history.header.settings.acks = Acks::One;
         assert_eq!(judge(&history), 0);
     }
 

@@ -7,6 +7,7 @@
 
 mod clause;
 mod disk;
+mod effect;
 mod hanging;
 pub mod page;
 mod silenced;
@@ -14,16 +15,16 @@ mod situation;
 mod table;
 pub mod tolerance;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::anomaly::Kind;
-use crate::contract::clause::{Promised, decide, fitting};
+use crate::contract::clause::{Clause, Promised, decide, fitting};
 use crate::contract::disk::Struck;
 pub use crate::contract::silenced::Silenced;
 use crate::contract::situation::Situation;
-use crate::history::{Acks, Action, FaultClass, GroupSettings, History, Phase, Settings};
+use crate::history::{Acks, Action, FaultClass, GroupSettings, History, Key, Phase, Settings};
 use crate::log::Rules;
 
 /// The promises that a run is judged by.
@@ -35,6 +36,8 @@ pub struct Contract {
     pub faults: BTreeSet<FaultClass>,
     /// Which nodes they struck.
     struck: Struck,
+    /// The nodes with copies of each partition, as far as the history says.
+    replicas: BTreeMap<Key, BTreeSet<String>>,
     /// Why more happened than that one node's log directories hung at a time, if it did.
     hung_together: Option<String>,
     /// What the members of groups were configured with.
@@ -79,6 +82,7 @@ impl Contract {
             settings,
             faults: BTreeSet::new(),
             struck: Struck::default(),
+            replicas: BTreeMap::new(),
             hung_together: None,
             group,
             rules,
@@ -89,6 +93,10 @@ impl Contract {
     pub fn of(history: &History) -> Self {
         let mut contract = Self::new(history.header.settings.clone());
         contract.struck = Struck::of(history);
+        let replicas = history.header.replicas.iter();
+        contract.replicas = replicas
+            .map(|(key, nodes)| (key.clone(), nodes.iter().cloned().collect()))
+            .collect();
         contract.hung_together = hanging::together(history);
         for (position, op) in history.ops.iter().enumerate() {
             let Action::Nemesis(event) = &op.action else {
@@ -113,51 +121,81 @@ impl Contract {
         self
     }
 
-    /// Whether this anomaly breaks the contract.
+    /// Whether this anomaly breaks the contract wherever it is found: not if there is a partition
+    /// that may have it.
     pub fn promise(&self, kind: Kind) -> Promise {
-        decide(promised(kind).clauses, &Situation::of(self))
+        self.least(promised(kind).clauses).0
+    }
+
+    /// Whether this anomaly in this partition breaks the contract: nothing can take from a log but
+    /// what happened to the nodes that have it.
+    pub fn promise_in(&self, key: &Key, kind: Kind) -> Promise {
+        let struck = match self.replicas.get(key) {
+            Some(nodes) => self.struck.among(nodes),
+            None => self.struck.clone(),
+        };
+        decide(promised(kind).clauses, &Situation::of(self, &struck))
     }
 
     /// What the contract promises, in the order of the table; of groups only where there is one.
     pub fn lines(&self) -> Vec<Line> {
-        let situation = Situation::of(self);
         let has_group = self.settings.group.is_some();
         let is_of_groups = |promised: &Promised| promised.kinds.iter().any(|k| k.is_of_groups());
-        let promises = table::PROMISES.iter();
+        let promises = table::promises();
         let promises = promises.filter(|promised| has_group || !is_of_groups(promised));
+        let line = |promise, anomalies: &[Kind], clauses| {
+            let (answer, source) = self.least(clauses);
+            Line {
+                promise,
+                anomalies: anomalies.iter().map(|kind| kind.name()).collect(),
+                answer,
+                source,
+            }
+        };
         let mut lines: Vec<Line> = promises
-            .map(|promised| Line {
-                promise: promised.words,
-                anomalies: promised.kinds.iter().map(|kind| kind.name()).collect(),
-                answer: decide(promised.clauses, &situation),
-                source: fitting(promised.clauses, &situation).source,
-            })
+            .map(|promised| line(promised.words, promised.kinds, promised.clauses))
             .collect();
-        lines.push(Line {
-            promise: "Every partition serves again once all faults are healed",
-            anomalies: Vec::new(),
-            answer: self.availability_after_heal(),
-            source: fitting(table::AVAILABLE_AFTER_HEAL, &situation).source,
-        });
+        lines.push(line(
+            "Every partition serves again once all faults are healed",
+            &[],
+            table::AVAILABLE_AFTER_HEAL,
+        ));
         lines
     }
 
     /// How many nodes may fail while the partitions stay available and durable:
     /// replication factor ≥ min.insync.replicas + tolerated failures.
     pub fn tolerated_failures(&self) -> u32 {
-        Situation::of(self).tolerated()
+        Situation::of(self, &self.struck).tolerated()
     }
 
     /// Whether every partition must serve again once all faults are healed. More in-sync replicas
     /// than there are copies are never waited for (KIP-966: the effective minimum).
     pub fn availability_after_heal(&self) -> Promise {
-        decide(table::AVAILABLE_AFTER_HEAL, &Situation::of(self))
+        self.least(table::AVAILABLE_AFTER_HEAL).0
+    }
+
+    /// What these clauses say of the partition that is promised least, and where that comes from.
+    fn least(&self, clauses: &'static [Clause]) -> (Promise, &'static str) {
+        let placements: BTreeSet<&BTreeSet<String>> = self.replicas.values().collect();
+        let struck = placements.into_iter().map(|nodes| self.struck.among(nodes));
+        let mut struck: Vec<Struck> = struck.collect();
+        if struck.is_empty() {
+            struck.push(self.struck.clone());
+        }
+        let answers = struck.iter().map(|struck| {
+            let situation = Situation::of(self, struck);
+            let source = fitting(clauses, &situation).source;
+            (decide(clauses, &situation), source)
+        });
+        let least = answers.min_by_key(|(promise, _)| promise.forbidden);
+        least.expect("invariant: there is at least one placement")
     }
 }
 
 /// The promise about an anomaly.
 fn promised(kind: Kind) -> &'static Promised {
-    let mut promises = table::PROMISES.iter();
+    let mut promises = table::promises();
     let found = promises.find(|promised| promised.kinds.contains(&kind));
     found.expect("invariant: a test finds every kind in the table")
 }
@@ -165,6 +203,10 @@ fn promised(kind: Kind) -> &'static Promised {
 #[cfg(test)]
 #[path = "contract/contract_test.rs"]
 mod contract_test;
+
+#[cfg(test)]
+#[path = "contract/placement_test.rs"]
+mod placement_test;
 
 #[cfg(test)]
 #[path = "contract/group_test.rs"]

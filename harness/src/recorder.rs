@@ -3,11 +3,11 @@
 //! In: invocations and completions from all logical processes at once. Out: one line each, in the
 //! format of the checkers, in a total order.
 //! Invariant: `index` is strictly increasing and `time` never goes back; if one call of `record`
-//! returns before another begins, its line comes first. Source: Jepsen's history, checkers.md §4.2
+//! returns before another begins, its line comes first; the header comes before all. Source: Jepsen's history, checkers.md §4.2
 //! (the order of the indexes is the checkers' clock).
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use checkers::history::{Action, Header, Op, OpError, OpType};
 use serde::Serialize;
@@ -39,6 +39,8 @@ pub struct Recorder {
 
 #[derive(Debug)]
 struct Sequencer {
+    /// The first line, until it is written.
+    header: Option<Box<Header>>,
     next_index: u64,
     lines: LineSender<Line>,
 }
@@ -65,22 +67,41 @@ impl Recorder {
         header: Header,
         clock: Clock,
     ) -> Result<(Self, LineWriter), WriteError> {
+        let (recorder, writer) = Self::open(path, header, clock)?;
+        recorder.begin(|_| ());
+        Ok((recorder, writer))
+    }
+
+    /// Creates the history file, which must not exist; its header waits for `begin`, or for the
+    /// first operation.
+    pub fn open(
+        path: &Path,
+        header: Header,
+        clock: Clock,
+    ) -> Result<(Self, LineWriter), WriteError> {
         let (lines, writer) = LineWriter::create(path)?;
-        lines.append(Line::Header(Box::new(header)));
         let sequencer = Arc::new(Mutex::new(Sequencer {
+            header: Some(Box::new(header)),
             next_index: 0,
             lines,
         }));
         Ok((Self { clock, sequencer }, writer))
     }
 
+    /// Writes the header, with what is known by now, unless it is written.
+    pub fn begin(&self, complete: impl FnOnce(&mut Header)) {
+        let mut sequencer = self.lock();
+        if let Some(header) = &mut sequencer.header {
+            complete(header);
+        }
+        sequencer.begin();
+    }
+
     /// Appends one line; its index.
     pub fn record(&self, entry: Entry) -> u64 {
         // Time, index and place in the queue are taken under one lock: that makes them agree.
-        let mut sequencer = self
-            .sequencer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut sequencer = self.lock();
+        sequencer.begin();
         let index = sequencer.next_index;
         sequencer.next_index += 1;
         let Entry {
@@ -106,5 +127,18 @@ impl Recorder {
     /// The clock of the run.
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sequencer> {
+        let sequencer = self.sequencer.lock();
+        sequencer.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sequencer {
+    fn begin(&mut self) {
+        if let Some(header) = self.header.take() {
+            self.lines.append(Line::Header(header));
+        }
     }
 }

@@ -92,6 +92,9 @@ async fn act(stage: &Stage, interrupt: &Interrupt) -> Result<Aftermath, RunFailu
 async fn start(stage: &Stage) -> Result<Clients, RunFailure> {
     stage.enter(Phase::Start);
     stage.cluster.wait_until_serving().await?;
+    let replicas = stage.cluster.replicas();
+    let recorder = &stage.session.recorder;
+    recorder.begin(|header| header.replicas = replicas);
     stage.enter(Phase::Assumptions);
     let logs = stage.store.clients();
     let clients = Clients::start(&stage.plan, &stage.sandbox, &stage.supervisor, &logs);

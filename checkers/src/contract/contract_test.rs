@@ -35,9 +35,10 @@ const LOSS: [Kind; 5] = [
     Kind::Unseen,
 ];
 
-const LOSS_OF_COMMITTED: [Kind; 8] = [
+const LOSS_OF_COMMITTED: [Kind; 9] = [
     Kind::LostWrite,
     Kind::InconsistentOffsets,
+    Kind::InconsistentReads,
     Kind::Duplicate,
     Kind::Nonlinearizable,
     Kind::NonmonotonicSend,

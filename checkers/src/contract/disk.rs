@@ -9,8 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
+use crate::contract::effect::{done_to, told_of};
 use crate::history::{Action, FaultClass, History, NemesisEvent, Phase, Settings};
 
 /// What the durability of one topic's log depends on.
@@ -136,6 +135,21 @@ impl Struck {
         self.by.entry(class).or_default().extend(nodes);
     }
 
+    /// What happened to these nodes alone.
+    pub(super) fn among(&self, nodes: &BTreeSet<String>) -> Self {
+        let among = |all: &Nodes| {
+            let of_class = all.iter().map(|(class, struck)| {
+                let here = struck.intersection(nodes).cloned().collect();
+                (*class, here)
+            });
+            of_class.collect()
+        };
+        Self {
+            by: among(&self.by),
+            spared: among(&self.spared),
+        }
+    }
+
     /// The nodes of all faults of this class.
     fn nodes(&self, class: FaultClass) -> impl Iterator<Item = &str> {
         [&self.by, &self.spared]
@@ -206,66 +220,6 @@ fn taken_by<'a>(
         }
     }
     taken
-}
-
-/// All that a fault told from its injection, the first of `events`, until it is injected again.
-fn told_of<'a>(fault: &NemesisEvent, events: &[&'a NemesisEvent]) -> Vec<&'a NemesisEvent> {
-    let same = |event: &&&NemesisEvent| {
-        let is_same = event.fault == fault.fault && event.class == fault.class;
-        is_same && event.target == fault.target
-    };
-    let mut told: Vec<&NemesisEvent> = events.first().copied().into_iter().collect();
-    let later = events.iter().skip(1).filter(same);
-    told.extend(later.take_while(|event| event.phase != Phase::Inject));
-    told
-}
-
-/// What a fault of this class did to one of its nodes, as far as it told: what took nothing from a
-/// node was no more than the stop that it began with, and a rule that hit nothing did nothing.
-fn done_to(node: &str, class: FaultClass, told: &[&NemesisEvent]) -> Option<FaultClass> {
-    let hit = was_hit(node, told);
-    match class {
-        FaultClass::PowerLoss | FaultClass::Corruption | FaultClass::Wipe if !hit => {
-            let is_rule = told.iter().any(|event| event.detail.get("rule").is_some());
-            (!is_rule).then_some(FaultClass::ProcessCrash)
-        }
-        FaultClass::Disk | FaultClass::DiskFull | FaultClass::DiskStall | FaultClass::LyingDisk
-            if !hit =>
-        {
-            None
-        }
-        FaultClass::DiskStall if !stayed_up(node, told) => Some(FaultClass::ProcessCrash),
-        class => Some(class),
-    }
-}
-
-/// Whether a node whose disk hung is known to have come back without having been stopped: one that
-/// gives up the directory of its metadata log ends, and one that does not come back is killed.
-fn stayed_up(node: &str, told: &[&NemesisEvent]) -> bool {
-    let is_over = told.iter().any(|event| event.phase == Phase::Recovered);
-    is_over && !told.iter().any(|event| event.repaired(node))
-}
-
-/// Whether a fault took or hit anything of this node. Its disks and files tell; without them the
-/// nemesis, if it saw no effect; and if nobody tells, it did.
-fn was_hit(node: &str, told: &[&NemesisEvent]) -> bool {
-    let parts = |event: &&NemesisEvent| {
-        let mut keys = ["disks", "damaged"].iter();
-        keys.find_map(|key| event.detail.get(key)?.as_array().cloned())
-    };
-    let mut parts = told.iter().filter_map(parts).peekable();
-    if parts.peek().is_none() {
-        let saw = |phase| told.iter().any(|event| event.phase == phase);
-        return saw(Phase::Prove) || !saw(Phase::Vacuous);
-    }
-    let of_node = |part: &Value| {
-        let id = part.get("node").and_then(Value::as_i64);
-        id.is_some_and(|id| format!("n{id}") == node)
-    };
-    let is_none = |part: &Value, key| part.get(key).and_then(Value::as_u64) == Some(0);
-    parts
-        .flatten()
-        .any(|part| of_node(&part) && !is_none(&part, "lost") && !is_none(&part, "hits"))
 }
 
 /// What happened to which nodes: `n1 and n2 lost power with what was not flushed`.

@@ -311,6 +311,71 @@ fn a_rule_counts_only_on_nodes_whose_operations_it_hit() {
 }
 
 #[test]
+fn damage_to_files_that_are_made_anew_takes_no_copy() {
+    let promise = |file: &str| {
+        let damaged = json!({ "atlas": true, "damaged": [{ "node": 1, "file": file }] });
+        let events = vec![
+            event(Corruption, Phase::Inject, &[1], Value::Null),
+            event(Corruption, Phase::Prove, &[1], damaged),
+            event(Corruption, Phase::Inject, &[2], Value::Null),
+        ];
+        contract_of(&min_insync(3, never()), events).promise(Kind::LostWrite)
+    };
+    for file in [
+        "t-0/00000000000000000000.index",
+        "t-0/00000000000000000000.timeindex",
+        "t-0/00000000000000000007.snapshot",
+        "t-0/leader-epoch-checkpoint",
+        "replication-offset-checkpoint",
+        "recovery-point-offset-checkpoint",
+        "log-start-offset-checkpoint",
+        ".kafka_cleanshutdown",
+    ] {
+        let kept = promise(file);
+        assert!(kept.forbidden, "{file}: {kept:?}");
+        assert!(kept.because.starts_with("n2 had stored"), "{kept:?}");
+    }
+    for file in [
+        "t-0/00000000000000000000.log",
+        "t-0/partition.metadata",
+        "00000000000000000007-0000000001.checkpoint",
+        ".",
+    ] {
+        let taken = promise(file).because;
+        assert!(taken.starts_with("n1 and n2 had stored"), "{file}: {taken}");
+    }
+}
+
+#[test]
+fn a_rule_about_files_that_are_made_anew_takes_no_copy() {
+    let promise = |class, files: Value| {
+        let disks = json!([{ "node": 1, "hits": 3 }, { "node": 2, "hits": 4 }]);
+        let told = json!({ "rule": { "files": files }, "disks": disks });
+        let events = vec![
+            event(class, Phase::Inject, &[1, 2], Value::Null),
+            event(class, Phase::Prove, &[1, 2], told),
+            event(PowerLoss, Phase::Inject, &[1, 2], Value::Null),
+        ];
+        contract_of(&every(), events).promise(Kind::LostWrite)
+    };
+    for class in [Corruption, LyingDisk] {
+        for (files, kept) in [
+            (json!(["index", "producer-snapshot"]), true),
+            (
+                json!(["epoch-checkpoint", "checkpoint", "shutdown-marker"]),
+                true,
+            ),
+            (json!(["index", "segment"]), false),
+            (json!(["metadata-log"]), false),
+            (json!([]), false),
+        ] {
+            let promise = promise(class, files.clone());
+            assert_eq!(promise.forbidden, kept, "{class:?} {files}: {promise:?}");
+        }
+    }
+}
+
+#[test]
 fn only_damage_to_enough_copies_excuses_a_partition_that_stays_silent() {
     let available = |settings: &Settings, faults: &[Fault]| {
         let inject = |(class, nodes): &Fault| event(*class, Phase::Inject, nodes, Value::Null);
@@ -371,12 +436,12 @@ fn the_reason_names_nodes_and_what_was_done_to_them() {
             never(),
             &[(PowerLoss, &[1, 2, 3][..])][..],
             "n1, n2 and n3 lost power with what was not flushed, and 2 copies were enough to \
-             acknowledge",
+             commit",
         ),
         (
             every(),
             &[(PowerLoss, &[1, 2])],
-            "n1 and n2 lost power, and flush.messages=1 acknowledges only what is flushed on 2 \
+            "n1 and n2 lost power, and flush.messages=1 commits only what is flushed on 2 \
              nodes",
         ),
         (
@@ -388,7 +453,7 @@ fn the_reason_names_nodes_and_what_was_done_to_them() {
             never(),
             &[(Wipe, &[1]), (ProcessCrash, &[2])],
             "n1 lost a log directory, and n2 stopped uncleanly and may not lead before (KIP-966), \
-             and 2 copies were enough to acknowledge",
+             and 2 copies were enough to commit",
         ),
     ] {
         assert_eq!(loss(&settings, faults).because, wanted);

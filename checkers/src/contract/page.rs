@@ -13,7 +13,7 @@ const HEAD: &str = "\
 
 What is promised, by settings and by what happened: the table that the checkers judge by, that a
 report quotes and that `verdict contract` prints.
-This page is written from it (`checkers/src/contract/table.rs`); `VERDICT_WRITE_DOCS=1 cargo test \
+This page is written from it (`checkers/src/contract/table/`); `VERDICT_WRITE_DOCS=1 cargo test \
 -p verdict-checkers docs` writes it anew.
 
 The first line of a promise that fits decides.
@@ -21,7 +21,10 @@ The first line of a promise that fits decides.
 which it does not happen has shown nothing about it.
 Words in *italics* are filled in from the run.
 `copies` is min(min.insync.replicas, replication.factor): the copies without which nothing is \
-acknowledged with acks=all.
+acknowledged with acks=all, and without which the high watermark stands still, so that no reader \
+sees anything new, with any acks.
+What happened to nodes is counted for each partition among those that have its copies; where a \
+history does not name them, among all.
 ";
 
 const RULE: &str = "
@@ -32,6 +35,10 @@ const RULE: &str = "
 With that many replicas of a partition down, acks=all is served.
 With one more it is refused (NOT_ENOUGH_REPLICAS), and what was refused is not in the log.
 What was acknowledged is on `copies` replicas, so it survives that fewer of them are lost for ever.
+New leaders are named by the active controller, which needs a majority of the nodes that vote for \
+it: with f brokers down, partitions stay available only if 2 · f < the number of controllers, so \
+that surviving f failures takes 2 · f + 1 controllers, however many replicas there are.
+Records that are not served meanwhile are kept all the same.
 ";
 
 /// What no setting, or only a dear one, protects from.
@@ -48,7 +55,10 @@ With 2 or more, KIP-966 keeps the high watermark where it is, and a replica that
 may not lead before those that are eligible.
 - A broker that was killed cannot tell that from a loss of power: it counts as one that may have \
 lost something, so damage to one replica and kills of the others together may lose records.
-- acks=1 and acks=0 promise nothing once leaders move; they are the controls of the matrix.
+- acks=1 and acks=0 promise nothing of what was acknowledged once leaders move; they are the \
+controls of the matrix.
+What a reader has seen is below the high watermark and stays all the same: two readers never \
+contradict each other (`inconsistent-reads`).
 ";
 
 /// The page.
@@ -59,7 +69,7 @@ pub fn markdown() -> String {
     page.push_str(&planner());
     page.push_str(WEAKNESSES);
     page.push_str("\n## Promises\n");
-    for promised in table::PROMISES {
+    for promised in table::promises() {
         promise(&mut page, promised);
     }
     page.push_str("\n### Every partition serves again once all faults are healed\n\n");
@@ -129,7 +139,7 @@ mod tests {
         let file = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             file == markdown(),
-            "docs/contracts.md is not what checkers/src/contract/table.rs says; write it anew: \
+            "docs/contracts.md is not what checkers/src/contract/table/ says; write it anew: \
              VERDICT_WRITE_DOCS=1 cargo test -p verdict-checkers docs"
         );
     }
@@ -137,11 +147,11 @@ mod tests {
     #[test]
     fn every_anomaly_is_in_one_promise_and_every_promise_has_an_answer() {
         for kind in Kind::ALL {
-            let promises = table::PROMISES.iter();
+            let promises = table::promises();
             let found = promises.filter(|promised| promised.kinds.contains(&kind));
             assert_eq!(found.count(), 1, "{}", kind.name());
         }
-        for promised in table::PROMISES {
+        for promised in table::promises() {
             let last = promised.clauses.last().expect("a clause");
             assert_eq!(last.given.words, "otherwise", "{}", promised.words);
         }

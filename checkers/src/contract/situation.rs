@@ -7,28 +7,34 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::contract::clause::decide;
-use crate::contract::disk::{self, Durability};
+use crate::contract::disk::{self, Durability, Struck};
 use crate::contract::{Contract, Promise, table, tolerance};
 use crate::history::{CommitMode, FaultClass, Settings};
+
+/// Faults after which a node is not there for a while.
+const DOWN: [FaultClass; 2] = [FaultClass::Stop, FaultClass::ProcessCrash];
 
 /// What the table is asked about.
 #[derive(Clone, Copy)]
 pub(super) struct Situation<'a> {
     contract: &'a Contract,
-    /// The log in question: that of the records, or that of the commits.
+    /// What happened to the nodes that have the log in question.
+    struck: &'a Struck,
+    /// That log: of the records, or of the commits.
     log: Durability,
 }
 
 impl<'a> Situation<'a> {
-    /// That of the records of a run.
-    pub(super) fn of(contract: &'a Contract) -> Self {
+    /// That of the records of a partition, to whose nodes this happened.
+    pub(super) fn of(contract: &'a Contract, struck: &'a Struck) -> Self {
         Self {
             contract,
+            struck,
             log: Durability::of(&contract.settings),
         }
     }
 
-    /// The same, asked about the log of the commits.
+    /// The same, asked about the log of the commits, which may be on any node.
     fn of_offsets(self) -> Self {
         let topic = self.contract.group.offsets_topic.as_ref();
         let log = topic.map_or(self.log, |topic| Durability {
@@ -36,7 +42,12 @@ impl<'a> Situation<'a> {
             min_insync_replicas: topic.min_insync_replicas,
             flush_every_message: topic.flush_every_message,
         });
-        Self { log, ..self }
+        let struck = &self.contract.struck;
+        Self {
+            log,
+            struck,
+            ..self
+        }
     }
 
     pub(super) fn settings(&self) -> &'a Settings {
@@ -61,31 +72,47 @@ impl<'a> Situation<'a> {
 
     /// Nodes that may have come back with less than they had stored.
     pub(super) fn taken(&self) -> BTreeMap<&'a str, &'static str> {
-        self.contract.struck.taken(self.log)
+        self.struck.taken(self.log)
     }
 
     /// Nodes that stopped uncleanly, beside those.
     pub(super) fn unclean(&self) -> BTreeSet<&'a str> {
         let taken = self.taken();
-        let mut nodes = self.contract.struck.unclean();
+        let mut nodes = self.struck.unclean();
         nodes.retain(|node| !taken.contains_key(node));
         nodes
     }
 
     /// Nodes whose damage left a good copy of everything acknowledged.
     pub(super) fn spared(&self) -> BTreeSet<&'a str> {
-        self.contract.struck.spared()
+        self.struck.spared()
     }
 
     /// Nodes that lost their power, whatever they lost with it.
     pub(super) fn without_power(&self) -> BTreeSet<&'a str> {
-        self.contract.struck.of_classes(&[FaultClass::PowerLoss])
+        self.struck.of_classes(&[FaultClass::PowerLoss])
     }
 
-    /// Nodes that were down.
+    /// Nodes with a copy that were down.
     pub(super) fn down(&self) -> BTreeSet<&'a str> {
-        let classes = [FaultClass::Stop, FaultClass::ProcessCrash];
-        self.contract.struck.of_classes(&classes)
+        self.struck.of_classes(&DOWN)
+    }
+
+    /// Whether so many of the nodes that vote were missing at once that the others may have had no
+    /// majority, or would have had none.
+    pub(super) fn may_lack_controller(&self) -> bool {
+        let struck = &self.contract.struck;
+        let down = struck.of_classes(&DOWN);
+        let hung = !struck.of_classes(&[FaultClass::DiskStall]).is_empty();
+        self.settings().controllers.is_some_and(|controllers| {
+            let votes = |node: &&str| {
+                let id = node.strip_prefix('n').and_then(|id| id.parse().ok());
+                id.is_some_and(|id: u32| id <= controllers)
+            };
+            let missing = down.into_iter().filter(votes).count();
+            // Those that hung one after the other were missed one at a time.
+            2 * missing.max(usize::from(hung)) >= controllers as usize
+        })
     }
 
     /// Why more happened than that one node's log directories hung at a time, if it did.
@@ -105,7 +132,7 @@ impl<'a> Situation<'a> {
 
     /// Nodes with damage, if so many copies may have it that none may lead.
     pub(super) fn silenced(&self) -> Option<BTreeMap<&'a str, &'static str>> {
-        self.contract.struck.silenced(self.log)
+        self.struck.silenced(self.log)
     }
 
     /// Whether a record that some reader has seen may vanish.
@@ -145,14 +172,11 @@ impl<'a> Situation<'a> {
             "spared" => disk::list(self.spared()),
             "without power" => disk::list(self.without_power()),
             "damaged" => disk::told(&self.silenced().unwrap_or_default()),
-            "down" => disk::list(self.down()),
+            "down" => disk::list(self.contract.struck.of_classes(&DOWN)),
             "hung together" => self.hung_together().cloned().unwrap_or_default(),
             "tolerated" => self.tolerated().to_string(),
             "copies" => self.copies().to_string(),
-            "enough copies" => match self.copies() {
-                1 => "1 copy was enough".to_owned(),
-                copies => format!("{copies} copies were enough"),
-            },
+            "controllers" => settings.controllers.unwrap_or_default().to_string(),
             "replication.factor" => settings.replication_factor.to_string(),
             "in flight" => settings.max_in_flight.to_string(),
             "within" => settings.available_within_ms.unwrap_or_default().to_string(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::history::group::CommitMode;
+use crate::history::key::Key;
 
 /// The version of the format that this crate reads and writes.
 pub const FORMAT_VERSION: u32 = 1;
@@ -26,6 +27,10 @@ pub struct Header {
     /// of the first one of the plan.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<String, Settings>,
+    /// The nodes that hold the copies of each partition, as `n2`, from its creation on; what is not
+    /// named may be on any node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub replicas: BTreeMap<Key, Vec<String>>,
     /// Whether the run was to end with `FINAL_READS`: without that line it was cut short, and what
     /// nobody has read says nothing.
     #[serde(default, rename = "final-reads", skip_serializing_if = "is_false")]
@@ -42,6 +47,7 @@ impl Header {
             version: FORMAT_VERSION,
             settings,
             topics: BTreeMap::new(),
+            replicas: BTreeMap::new(),
             final_reads: false,
             run,
         }
@@ -101,6 +107,10 @@ pub struct Settings {
         skip_serializing_if = "Option::is_none"
     )]
     pub available_within_ms: Option<u64>,
+    /// How many nodes, from `n1` on, vote for the active controller: the entries of
+    /// `controller.quorum.voters`. Older histories do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub controllers: Option<u32>,
     /// Whether offsets of a partition may be missing: transactions, compaction, retention.
     #[serde(rename = "offset-gaps")]
     pub offset_gaps: bool,
@@ -211,6 +221,7 @@ impl Default for Settings {
             unclean_leader_election: false,
             flush_every_message: false,
             available_within_ms: None,
+            controllers: None,
             offset_gaps: false,
             group: None,
         }

@@ -7,6 +7,7 @@ mod duplicate;
 mod failed_send_read;
 mod findings;
 mod inconsistent_offsets;
+mod inconsistent_reads;
 mod int_nonmonotonic_poll;
 mod int_poll_skip;
 mod linearizable;
@@ -81,6 +82,7 @@ pub(crate) fn check_of(kind: Kind) -> Option<Check> {
     Some(match kind {
         Kind::LostWrite => lost_write::check,
         Kind::InconsistentOffsets => inconsistent_offsets::check,
+        Kind::InconsistentReads => inconsistent_reads::check,
         Kind::Duplicate => duplicate::check,
         Kind::Phantom => phantom::check,
         Kind::FailedSendRead => failed_send_read::check,

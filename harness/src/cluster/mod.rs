@@ -4,10 +4,12 @@
 //! targets are resolved against, and whether it has recovered.
 //! Invariant: the harness knows the cluster only by its wire protocol, its processes and its files.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::client::NewTopic;
+use checkers::history::Key;
 use tokio::time::Instant;
 
 use crate::cluster::observer::Observer;
@@ -99,6 +101,17 @@ impl Cluster {
     /// The harness's own view of the cluster, and the way to a fresh one.
     pub fn observer(&self) -> &Observer {
         &self.observer
+    }
+
+    /// The nodes with the copies of each partition, as `n2`, by the last view.
+    pub fn replicas(&self) -> BTreeMap<Key, Vec<String>> {
+        let state = self.observer.last_view();
+        let state = state.state(&self.plan.cluster.topic, Vec::new());
+        let replicas = state.partitions.into_iter().map(|held| {
+            let nodes = held.replicas.iter().map(|id| format!("n{id}"));
+            (Key::new(&held.topic, held.partition), nodes.collect())
+        });
+        replicas.collect()
     }
 
     /// What every node does, by the last view.

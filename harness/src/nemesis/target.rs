@@ -201,16 +201,6 @@ impl Target {
         Some(found.ok_or_else(|| format!("nobody is {self} now")))
     }
 
-    /// The partition whose replicas it means, all of them nodes.
-    pub fn replicas_of(&self) -> Option<Key> {
-        match self {
-            Self::Leader { topic, partition }
-            | Self::Follower { topic, partition }
-            | Self::Followers { topic, partition } => Some(Key::new(topic, *partition)),
-            _ => None,
-        }
-    }
-
     /// Whether a client is meant.
     pub fn is_client(&self) -> bool {
         matches!(

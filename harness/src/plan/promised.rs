@@ -48,6 +48,7 @@ impl Plan {
             unclean_leader_election: unclean == Some("true"),
             flush_every_message: cluster.flushes_every_message(),
             available_within_ms: self.available_within_ms(),
+            controllers: Some(cluster.nodes),
             offset_gaps: false,
             group: self
                 .workload
@@ -62,8 +63,8 @@ impl Plan {
     /// How long a partition may acknowledge nothing while the faults of the plan act. Only
     /// promised if no more brokers are down than are tolerated, or if one node's log directories
     /// hang at a time, and the others may go on without it: there are more copies than
-    /// min.insync.replicas, and some other one is in sync. A directory
-    /// that is slow, but completes operations, is not given up, and how long it takes depends on
+    /// min.insync.replicas, and some other one is in sync; and the controllers keep a majority. A
+    /// directory that is slow, but completes operations, is not given up, and how long it takes depends on
     /// how much it is asked for. A run of several topics is about losses, not about waiting.
     fn available_within_ms(&self) -> Option<u64> {
         if self.has_several_topics() {
@@ -88,6 +89,7 @@ impl Plan {
         let apart = |pair: &[(u64, u64)]| !matches!(pair, [first, second] if first.1 > second.0);
         let cluster = &self.cluster;
         let is_promised = !self.faults.is_empty()
+            && tolerance::has_majority_without(cluster, 1)
             && cluster.replication_factor > cluster.min_insync_replicas
             && self.faults.iter().all(hangs)
             && spans.windows(2).all(apart);

@@ -36,8 +36,14 @@ fn tolerance(cluster: &ClusterPlan) -> u32 {
     tolerated(copies, in_sync)
 }
 
+/// Whether the nodes that vote for the controller, which are all, have a majority with `down` of
+/// them missing: without one nobody names another leader.
+pub(super) fn has_majority_without(cluster: &ClusterPlan, down: u32) -> bool {
+    2 * down < cluster.nodes
+}
+
 /// How long a partition may be silent while the faults of `plan` act, if they are brokers that are
-/// down for longer than that, and no more than are tolerated.
+/// down for longer than that, no more than are tolerated, and no majority of the controllers.
 pub(super) fn available_within_ms(plan: &Plan) -> Option<u64> {
     let cluster = &plan.cluster;
     let bound = bound_ms(cluster);
@@ -52,7 +58,8 @@ pub(super) fn available_within_ms(plan: &Plan) -> Option<u64> {
     };
     let down: Option<Vec<u32>> = plan.faults.iter().map(down).collect();
     let down: u32 = down?.iter().sum();
-    (down > 0 && down <= tolerance(cluster)).then_some(bound)
+    let is_promised = down > 0 && down <= tolerance(cluster) && has_majority_without(cluster, down);
+    is_promised.then_some(bound)
 }
 
 /// As many replicas of the first partition are killed as are tolerated, or one more; nothing where
@@ -114,13 +121,30 @@ mod tests {
                 let within = plan(copies, in_sync, false);
                 assert_eq!(down(&within), tolerated, "{copies}, {in_sync}");
                 let promised = available_within_ms(&within).is_some();
-                assert_eq!(promised, tolerated > 0, "{copies}, {in_sync}");
+                let has_controller = 2 * tolerated < 3;
+                assert_eq!(
+                    promised,
+                    tolerated > 0 && has_controller,
+                    "{copies}, {in_sync}"
+                );
                 let beyond = plan(copies, in_sync, true);
                 // Without any replica there is nobody to refuse.
                 let all = tolerated + 1 == copies;
                 assert_eq!(down(&beyond), if all { 0 } else { tolerated + 1 });
                 assert_eq!(available_within_ms(&beyond), None);
             }
+        }
+    }
+
+    #[test]
+    fn availability_takes_a_majority_of_the_controllers() {
+        let mut within = plan(3, 1, false);
+        assert_eq!(down(&within), 2);
+        for (nodes, is_promised) in [(3, false), (4, false), (5, true)] {
+            within.cluster.nodes = nodes;
+            let promised = available_within_ms(&within).is_some();
+            assert_eq!(promised, is_promised, "2 of {nodes} are down");
+            assert_eq!(within.settings().controllers, Some(nodes));
         }
     }
 

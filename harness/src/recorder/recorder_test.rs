@@ -106,3 +106,32 @@ fn an_existing_history_is_never_overwritten() {
     assert!(error.to_string().contains("history.jsonl"), "{error}");
     assert_eq!(fs::read_to_string(&path).expect("a file"), "precious");
 }
+
+#[test]
+fn the_header_is_the_first_line_and_has_what_is_known_when_the_history_begins() {
+    let written = |before: &dyn Fn(&Recorder)| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("history.jsonl");
+        let (recorder, writer) = Recorder::open(&path, header(), Clock::start()).expect("opened");
+        before(&recorder);
+        recorder.begin(|header| {
+            let nodes = vec!["n1".to_owned(), "n2".to_owned()];
+            header.replicas.insert(Key::new("t", 0), nodes);
+        });
+        writer.finish().expect("written");
+        let text = fs::read_to_string(&path).expect("a history");
+        text.lines().next().expect("a header").to_owned()
+    };
+    let known = written(&|_| ());
+    assert!(
+        known.contains(r#""replicas":{"t-0":["n1","n2"]}"#),
+        "{known}"
+    );
+    let nothing = serde_json::to_string(&header()).expect("writes");
+    let begun = written(&|recorder| recorder.begin(|_| ()));
+    assert_eq!(begun, nothing, "what is written stays");
+    let early = written(&|recorder| {
+        recorder.record(entry(1, 1));
+    });
+    assert_eq!(early, nothing, "no operation waits for it");
+}

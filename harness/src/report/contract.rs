@@ -27,6 +27,10 @@ pub(super) struct Row {
 const FAMILIES: &[(&str, &[Kind])] = &[
     ("An acknowledged record stays", &[Kind::LostWrite]),
     ("An offset holds one record", &[Kind::InconsistentOffsets]),
+    (
+        "Readers see the same, whatever was acknowledged",
+        &[Kind::InconsistentReads],
+    ),
     ("A record is there once", &[Kind::Duplicate]),
     (
         "Nothing is read that was not sent",

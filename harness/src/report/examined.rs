@@ -18,6 +18,11 @@ pub(super) fn examined(kind: Kind, counts: &Counts) -> String {
             (counts.unknown, "record in doubt"),
             (counts.read, "read record"),
         ],
+        Kind::InconsistentReads => &[
+            (counts.read, "read record"),
+            (counts.end_reads, "read of an end"),
+            (counts.partitions, "partition"),
+        ],
         Kind::Phantom => &[(counts.read, "read record")],
         Kind::FailedSendRead => &[
             (counts.failed, "failed record"),

@@ -264,13 +264,11 @@ impl FaultLog {
         }
     }
 
-    /// Tells between which lines of the history the killed replicas of a partition were gone.
+    /// Tells between which lines of the history killed nodes were gone, and with them the replicas
+    /// that the header says they have.
     fn outage(&self, number: usize, spec: &FaultSpec, phase: FaultPhase, nodes: &[Endpoint]) {
-        if let Some(partition) = spec.target().replicas_of()
-            && class(spec) == FaultClass::ProcessCrash
-        {
-            let detail = json!({ "replicas-of": partition.as_str() });
-            self.record(number, spec, phase, json!(short_names(nodes)), detail);
+        if class(spec) == FaultClass::ProcessCrash {
+            self.record(number, spec, phase, json!(short_names(nodes)), Value::Null);
         }
     }
 

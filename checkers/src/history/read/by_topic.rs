@@ -127,6 +127,7 @@ impl<'a> Homes<'a> {
     fn part(&self, history: &History, part: usize) -> History {
         let mut header = history.header.clone();
         header.topics = BTreeMap::new();
+        header.replicas.retain(|key, _| self.number(key) == part);
         let settings = self.names.get(part).copied();
         if let Some(settings) = settings.and_then(|name| history.header.topics.get(name)) {
             header.settings = settings.clone();
