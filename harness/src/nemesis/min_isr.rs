@@ -1,17 +1,20 @@
 //! `min.insync.replicas` of the topics under test changes under load, and changes back.
 //!
 //! Effect: DescribeConfigs tells the new value of every topic. Healing: the values of before.
+//! Keeps: the values of before are remembered outside the fault until they are set again, so that a
+//! fault that is dropped in mid-injection is healed like any other.
 //! Nothing that is stored is touched, so what was committed is kept whatever the value was; a plan
 //! with faults that take stored records may not change it, for those are judged by one value.
 //! Source: `faults.md` §1.8, S12.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::nemesis::{Arena, BoxFuture, Effect, Fault, PROBE_PAUSE};
+use crate::nemesis::{Arena, BoxFuture, ClusterView, Effect, Fault, PROBE_PAUSE};
 use crate::sandbox::Endpoint;
 
 /// How long the controller may take to answer, while other faults may act.
@@ -19,6 +22,39 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// The value of each topic, as DescribeConfigs tells it.
 pub type MinIsr = BTreeMap<String, String>;
+
+/// The values of before, as long as a fault has changed them. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Changed(Arc<Mutex<Option<MinIsr>>>);
+
+impl Changed {
+    /// Changes the value of every topic to `wanted`; the values of before.
+    async fn change(&self, view: &dyn ClusterView, wanted: &str) -> Result<MinIsr, String> {
+        let told = told(view).await?;
+        // Told by a cluster that is changed already, they would not be those of before.
+        let before = self.with(|before| before.get_or_insert(told).clone());
+        let topics = before.keys();
+        let wanted = topics.map(|topic| (topic.clone(), wanted.to_owned()));
+        set(view, &wanted.collect()).await?;
+        Ok(before)
+    }
+
+    /// Sets the values of before again, if any fault has changed them.
+    ///
+    /// # Errors
+    /// Why they could not be set; they are kept for another attempt.
+    pub async fn restore(&self, view: &dyn ClusterView) -> Result<(), String> {
+        if let Some(before) = self.with(|before| before.clone()) {
+            set(view, &before).await?;
+            self.with(|before| *before = None);
+        }
+        Ok(())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Option<MinIsr>) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 /// The fault `min-isr`.
 #[derive(Debug)]
@@ -41,10 +77,9 @@ impl Fault for MinIsrFault {
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async {
-            self.before = told(arena).await?;
-            let topics = self.before.keys();
-            let wanted = topics.map(|topic| (topic.clone(), self.wanted.clone()));
-            set(arena, &wanted.collect()).await
+            let view = arena.view.as_ref();
+            self.before = arena.min_isr.change(view, &self.wanted).await?;
+            Ok(())
         })
     }
 
@@ -55,7 +90,7 @@ impl Fault for MinIsrFault {
             if self.before.values().all(|value| value == wanted) {
                 return Effect::Vacuous(format!("it was {wanted} before"));
             }
-            match told(arena).await {
+            match told(arena.view.as_ref()).await {
                 Ok(now) if now.values().all(|value| value == wanted) => Effect::Seen(format!(
                     "DescribeConfigs tells {wanted} for {topics} topics, before it told {before}"
                 )),
@@ -66,14 +101,14 @@ impl Fault for MinIsrFault {
     }
 
     fn heal<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
-        Box::pin(async { set(arena, &self.before).await })
+        Box::pin(async { arena.min_isr.restore(arena.view.as_ref()).await })
     }
 
     fn prove_recovered<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async {
             let deadline = Instant::now() + ANSWER_LIMIT;
             loop {
-                let now = told(arena).await?;
+                let now = told(arena.view.as_ref()).await?;
                 if now == self.before {
                     return Ok(());
                 }
@@ -86,8 +121,15 @@ impl Fault for MinIsrFault {
     }
 
     fn detail(&self) -> Map<String, Value> {
-        let detail = [("min.insync.replicas".to_owned(), json!(self.wanted))];
-        detail.into_iter().collect()
+        let changed = self
+            .before
+            .iter()
+            .filter(|(_, value)| **value != self.wanted);
+        let topics: Vec<&String> = changed.map(|(topic, _)| topic).collect();
+        Map::from_iter([
+            ("min.insync.replicas".to_owned(), json!(self.wanted)),
+            ("topics".to_owned(), json!(topics)),
+        ])
     }
 }
 
@@ -99,10 +141,10 @@ fn values(of: &MinIsr) -> String {
 }
 
 /// Asks until there is an answer.
-async fn told(arena: &Arena) -> Result<MinIsr, String> {
+async fn told(view: &dyn ClusterView) -> Result<MinIsr, String> {
     let deadline = Instant::now() + ANSWER_LIMIT;
     loop {
-        match arena.view.min_isr().await {
+        match view.min_isr().await {
             Err(reason) if Instant::now() >= deadline => return Err(reason),
             Err(_) => sleep(PROBE_PAUSE).await,
             told => return told,
@@ -111,13 +153,92 @@ async fn told(arena: &Arena) -> Result<MinIsr, String> {
 }
 
 /// Asks until it is done: to set a value again that is set changes nothing.
-async fn set(arena: &Arena, values: &MinIsr) -> Result<(), String> {
+async fn set(view: &dyn ClusterView, values: &MinIsr) -> Result<(), String> {
     let deadline = Instant::now() + ANSWER_LIMIT;
     loop {
-        match arena.view.set_min_isr(values).await {
+        match view.set_min_isr(values).await {
             Err(reason) if Instant::now() >= deadline => return Err(reason),
             Err(_) => sleep(PROBE_PAUSE).await,
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nemesis::ClusterState;
+
+    /// A cluster that stops to answer after so many changes.
+    struct Brittle {
+        now: Mutex<MinIsr>,
+        left: Mutex<usize>,
+    }
+
+    impl ClusterView for Brittle {
+        fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>> {
+            Box::pin(async { Ok(ClusterState::default()) })
+        }
+
+        fn min_isr(&self) -> BoxFuture<'_, Result<MinIsr, String>> {
+            Box::pin(async { Ok(self.now.lock().unwrap().clone()) })
+        }
+
+        fn set_min_isr<'a>(&'a self, values: &'a MinIsr) -> BoxFuture<'a, Result<(), String>> {
+            Box::pin(async move {
+                for (topic, value) in values {
+                    if *self.left.lock().unwrap() == 0 {
+                        std::future::pending::<()>().await;
+                    }
+                    *self.left.lock().unwrap() -= 1;
+                    self.now
+                        .lock()
+                        .unwrap()
+                        .insert(topic.clone(), value.clone());
+                }
+                Ok(())
+            })
+        }
+    }
+
+    fn cluster(left: usize) -> (Brittle, MinIsr) {
+        let value = |(topic, value): (&str, &str)| (topic.to_owned(), value.to_owned());
+        let before: MinIsr = [("a", "1"), ("b", "2"), ("c", "3")].map(value).into();
+        let brittle = Brittle {
+            now: Mutex::new(before.clone()),
+            left: Mutex::new(left),
+        };
+        (brittle, before)
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_dropped_in_the_middle_is_healed_by_whoever_heals() {
+        let (view, before) = cluster(2);
+        let changed = Changed::default();
+        tokio::select! {
+            biased;
+            _ = changed.change(&view, "3") => panic!("it hangs at the third topic"),
+            () = std::future::ready(()) => {}
+        }
+        assert_ne!(*view.now.lock().unwrap(), before);
+        *view.left.lock().unwrap() = usize::MAX;
+        assert_eq!(changed.restore(&view).await, Ok(()));
+        assert_eq!(*view.now.lock().unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn a_second_change_does_not_take_the_first_for_what_was_before() {
+        let (view, before) = cluster(usize::MAX);
+        let changed = Changed::default();
+        assert_eq!(changed.change(&view, "1").await, Ok(before.clone()));
+        assert_eq!(changed.change(&view, "3").await, Ok(before.clone()));
+        assert_eq!(changed.restore(&view).await, Ok(()));
+        assert_eq!(*view.now.lock().unwrap(), before);
+        view.now
+            .lock()
+            .unwrap()
+            .insert("a".to_owned(), "2".to_owned());
+        assert_eq!(changed.restore(&view).await, Ok(()), "nothing is changed");
+        assert_eq!(view.now.lock().unwrap()["a"], "2");
     }
 }

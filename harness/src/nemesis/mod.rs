@@ -76,6 +76,8 @@ pub struct Arena {
     pub disks: Disks,
     /// The members of the run's group.
     pub roster: Roster,
+    /// What `min.insync.replicas` was before faults changed it.
+    pub min_isr: min_isr::Changed,
     /// How long a broker waits for an operation before it gives the directory up.
     pub stall_timeout: Duration,
 }

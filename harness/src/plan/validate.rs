@@ -77,6 +77,7 @@ pub(super) fn complaint(plan: &Plan) -> Option<Complaint> {
             let mut faults = plan.faults.iter().enumerate();
             faults.find_map(|(i, fault)| fault_complaint(plan, i, fault))
         })
+        .or_else(|| validate_damage::overlapping_changes(plan))
 }
 
 /// A field, its value, and the least and greatest that make sense.

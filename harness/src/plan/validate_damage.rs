@@ -130,6 +130,26 @@ fn neighbour(plan: &Plan, damage: &Damage) -> Option<Complaint> {
     is_alone.then(|| Complaint::new("damage.do", "swap", remedy))
 }
 
+/// Two faults `min-isr` at once: each would put back what the other has set.
+pub(super) fn overlapping_changes(plan: &Plan) -> Option<Complaint> {
+    let faults = plan.faults.iter().enumerate();
+    let of_min_isr = faults.filter(|(_, fault)| matches!(fault.what, FaultSpec::MinIsr { .. }));
+    let mut changes: Vec<(usize, &ScheduledFault)> = of_min_isr.collect();
+    changes.sort_by_key(|(_, fault)| fault.at_ms);
+    changes.windows(2).find_map(|pair| {
+        let [(earlier, first), (later, second)] = pair else {
+            return None;
+        };
+        let until = first.heal_ms(&plan.cluster)?;
+        let remedy = format!(
+            "faults[{earlier}] changes min.insync.replicas until {until}, and of two changes at \
+             once each would put back what the other has set; it must begin later"
+        );
+        let complaint = Complaint::new(format!("faults[{later}].at_ms"), second.at_ms, remedy);
+        (second.at_ms <= until).then_some(complaint)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,6 +206,28 @@ mod tests {
             let checked = plan.check(std::path::Path::new("p.json"));
             let said = checked.err().map_or(String::new(), |said| said.to_string());
             assert_eq!(said.contains("judged by one value"), is_refused, "{said}");
+        }
+    }
+
+    #[test]
+    fn two_changes_of_min_isr_at_once_are_refused() {
+        for (begins, is_refused) in [(0, true), (1_500, true), (2_000, true), (2_001, false)] {
+            let mut plan = Plan::draw_with(1, crate::plan::profile::find("none").unwrap(), 5_000);
+            let change = |at_ms| ScheduledFault {
+                at_ms,
+                for_ms: 1_000,
+                draw: 0,
+                when: None,
+                what: min_isr_of(Target::All, 1),
+            };
+            plan.faults = vec![change(1_000), change(begins)];
+            let said = plan.check(std::path::Path::new("p.json")).err();
+            let said = said.map_or(String::new(), |said| said.to_string());
+            assert_eq!(
+                said.contains("at_ms") && said.contains("at once"),
+                is_refused,
+                "{said}"
+            );
         }
     }
 

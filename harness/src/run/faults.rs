@@ -110,7 +110,9 @@ impl Faults {
             self.cancel().await;
         }
         // From here on it is the cluster's turn: its time to come back counts.
-        if let Err(reason) = undo_everything(&self.arena) {
+        let undone = undo_everything(&self.arena);
+        let restored = self.arena.min_isr.restore(self.arena.view.as_ref()).await;
+        for reason in [undone, restored].into_iter().filter_map(Result::err) {
             self.log.events.note(format!("healing: {reason}"));
         }
     }

@@ -16,7 +16,7 @@ use crate::disk::{DiskOptions, Disks};
 use crate::evidence::gather;
 use crate::link::Links;
 use crate::matrix::RowOutcome;
-use crate::nemesis::{Arena, Atlas, FaultReport, NodeFiles};
+use crate::nemesis::{Arena, Atlas, FaultReport, NodeFiles, min_isr};
 use crate::plan::{Plan, ScheduledFault, TopicPlan};
 use crate::recorder::{Clock, LineWriter, Recorder};
 use crate::report;
@@ -94,6 +94,7 @@ impl Stage {
             atlas: Atlas::new(plan.atlas),
             disks: disks.clone(),
             roster: session.roster.clone(),
+            min_isr: min_isr::Changed::default(),
             stall_timeout: plan.cluster.stall_timeout(),
         };
         let nemesis = Faults::new(arena, &session, &events, status);

@@ -266,6 +266,7 @@ impl Cluster {
             atlas: Atlas::default(),
             disks,
             roster: Roster::nobody(),
+            min_isr: harness::nemesis::min_isr::Changed::default(),
             // Stand-ins give a directory up when they are told to.
             stall_timeout: Duration::ZERO,
         };
