@@ -4,12 +4,13 @@
 //! Invariant: whatever happens, everything that was started is stopped, the history is finished,
 //! and a violation that it shows is reported; a failure of the harness never hides one.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::cluster::recovery::NotRecovered;
-use crate::cluster::view::{Lack, Missing};
+use crate::cluster::view::Lack;
 use crate::run::aftermath::Aftermath;
 use crate::run::events::Phase;
 use crate::run::failure::RunFailure;
@@ -17,6 +18,8 @@ use crate::run::interrupt::Interrupt;
 use crate::run::stage::Stage;
 use crate::run::summary::{Liveness, Summary};
 use crate::workload::log::Clients;
+use crate::workload::log::final_phase::Unfinished;
+use crate::workload::log::progress::Progress;
 
 pub mod aftermath;
 pub mod events;
@@ -37,6 +40,9 @@ pub use launch::{RunRequest, launch};
 
 /// The time that processes get to stop by themselves at the end.
 const STOP_LIMIT: Duration = Duration::from_millis(1_500);
+
+/// The time that high watermarks get to come to the ends of the logs once nobody sends any more.
+const VISIBLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the stage's plan from the start of the cluster to the stored verdict.
 async fn lifecycle(stage: &Stage, interrupt: &Interrupt) -> Result<Summary, RunFailure> {
@@ -126,17 +132,10 @@ async fn assemble(stage: &Stage, clients: &Clients) {
 /// After healing: the cluster has to be whole and to make progress, and fresh clients read all.
 async fn settle(stage: &Stage, clients: &Clients) -> Aftermath {
     stage.enter(Phase::Recovery);
-    let limit = Duration::from_millis(stage.plan.time.recovery_deadline_ms);
-    let begin = Instant::now();
-    let mut missing = recover(stage, clients, limit).await;
-    let after_ms = begin.elapsed().as_millis() as u64;
-    // Who may stay silent was not waited for until the deadline.
-    let waited = begin.elapsed().min(limit);
-    for Lack { reason, .. } in missing.values_mut() {
-        let missing = std::mem::take(reason);
-        let limit = Duration::from_secs(waited.as_secs());
-        *reason = NotRecovered { limit, missing }.to_string();
-    }
+    let Progress {
+        after_ms,
+        mut missing,
+    } = recover(stage, clients).await;
     if missing.len() < stage.plan.topics().len() {
         stage.enter(Phase::Final);
         if let Err(reason) = drain(stage, clients).await {
@@ -146,7 +145,15 @@ async fn settle(stage: &Stage, clients: &Clients) -> Aftermath {
         members.end(&stage.session).await;
     }
     // What can still be read is read: a violation outranks unavailability.
-    let unread = clients.read_everything(&stage.session, &missing).await;
+    let hidden = stage
+        .cluster
+        .wait_until_visible(&missing, VISIBLE_LIMIT)
+        .await;
+    let hidden = hidden.into_iter();
+    let hidden = hidden.map(|hidden| Unfinished::hidden(hidden, VISIBLE_LIMIT));
+    let unread = clients
+        .read_everything(&stage.session, &missing, hidden.collect())
+        .await;
     if !unread.is_empty() {
         // Damage shows when it is read, and takes the leader of a partition whose only copy it is.
         let now = stage.cluster.lacks().await;
@@ -164,28 +171,25 @@ async fn settle(stage: &Stage, clients: &Clients) -> Aftermath {
     Aftermath::of_topics(after_ms, missing)
 }
 
-/// Waits until the cluster is whole and makes progress. Where all that a topic lacks is the leaders
-/// of some partitions, the others have to.
-async fn recover(stage: &Stage, clients: &Clients, limit: Duration) -> Missing {
+/// Waits until each topic is whole and makes progress, all within the same time. Where all that a
+/// topic lacks is the leaders of some partitions, the others have to.
+async fn recover(stage: &Stage, clients: &Clients) -> Progress {
+    let limit = Duration::from_millis(stage.plan.time.recovery_deadline_ms);
     let deadline = Instant::now() + limit;
-    let may_stay = |missing: &Missing| stage.may_stay(missing);
-    let mut missing = stage.cluster.wait_until_whole(deadline, may_stay).await;
-    if missing.len() == stage.plan.topics().len()
-        && missing.values().all(Lack::is_more_than_silence)
-    {
-        return missing;
-    }
-    let deadline = match missing.is_empty() {
-        true => deadline,
-        false => Instant::now() + limit,
-    };
+    let (tell, stands) = watch::channel(BTreeMap::new());
+    let may_stay = |topic: &str, lack: &Lack| stage.may_stay(topic, lack);
+    let watched = stage.cluster.watch(deadline, may_stay, |stands| {
+        tell.send_if_modified(|told| {
+            let is_news = told != stands;
+            told.clone_from(stands);
+            is_news
+        });
+    });
+    let proven = clients.prove_progress(&stage.session, &stands, deadline);
+    let ((), progress) = tokio::join!(watched, proven);
     // What the final readers are told counts as an answer of a cluster without faults.
     stage.nemesis.finish().await;
-    let stuck = clients
-        .prove_progress(&stage.session, &missing, deadline)
-        .await;
-    missing.extend(stuck);
-    missing
+    progress
 }
 
 /// Lets the members of a group work off what is left; what is missing at the deadline.

@@ -25,6 +25,7 @@ pub mod observer;
 pub mod recovery;
 pub mod role;
 pub mod view;
+pub mod visible;
 
 /// Between two looks at a condition that is waited for.
 const LOOK: Duration = Duration::from_millis(20);

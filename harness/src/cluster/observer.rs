@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use broker::broker::OFFSETS_TOPIC;
-use broker::client::{Admin, AdminConfig, NewTopic};
+use broker::client::{Admin, AdminConfig, ClientError, NewTopic};
 use broker::error::ErrorCode;
-use broker::id::BrokerId;
+use broker::id::{BrokerId, TopicPartition};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -144,6 +144,20 @@ impl Observer {
         }
     }
 
+    /// The end of the log of a partition's leader, replicated or not.
+    pub async fn log_end_offset(&self, partition: &TopicPartition) -> Result<i64, String> {
+        let asked = std::slice::from_ref(partition);
+        let ends = self.admin().await?.log_end_offsets(asked).await;
+        only(partition, ends)
+    }
+
+    /// The high watermark of a partition: what consumers may read ends there.
+    pub async fn high_watermark(&self, partition: &TopicPartition) -> Result<i64, String> {
+        let asked = std::slice::from_ref(partition);
+        let ends = self.admin().await?.end_offsets(asked).await;
+        only(partition, ends)
+    }
+
     /// The effective settings of broker `id`.
     pub async fn broker_settings(&self, id: BrokerId) -> Result<BTreeMap<String, String>, String> {
         let settings = self.admin().await?.describe_broker_configs(id).await;
@@ -164,6 +178,15 @@ impl Observer {
             .await
             .map_err(|error| error.to_string())
     }
+}
+
+fn only(
+    partition: &TopicPartition,
+    ends: Result<BTreeMap<TopicPartition, i64>, ClientError>,
+) -> Result<i64, String> {
+    let ends = ends.map_err(|error| error.to_string())?;
+    let end = ends.get(partition).copied();
+    end.ok_or_else(|| format!("the answer does not name {partition}"))
 }
 
 impl ClusterView for Observer {

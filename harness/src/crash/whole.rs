@@ -28,6 +28,7 @@ use crate::disk::journal::CrashState;
 use crate::recorder::{Clock, Recorder};
 use crate::run::judge::read_history;
 use crate::workload::log::Clients;
+use crate::workload::log::final_phase::Unfinished;
 use crate::workload::session::{HARNESS_PROCESS, Session};
 
 /// What became of the booted cluster.
@@ -85,7 +86,7 @@ async fn read(stand: &Stand, boot: &Boot, history: &History) -> io::Result<Read>
     let cluster = Cluster::start(plan, &stand.sandbox, &boot.supervisor, store, &observer);
     let cluster = cluster.map_err(io::Error::other)?;
     let deadline = Instant::now() + stand.whole_within;
-    let lacks = cluster.wait_until_whole(deadline, |_| false).await;
+    let lacks = cluster.wait_until_whole(deadline).await;
     // A topic that only has no leaders says less than one that lacks more.
     if let Some(lack) = lacks.into_values().max_by_key(Lack::is_more_than_silence) {
         return Ok(match lack.silent.is_empty() {
@@ -99,7 +100,14 @@ async fn read(stand: &Stand, boot: &Boot, history: &History) -> io::Result<Read>
     let session = Arc::new(Session::new(Arc::clone(plan), recorder));
     let clients = Clients::start(plan, &stand.sandbox, &boot.supervisor, &store.clients()).await;
     let clients = clients.map_err(io::Error::other)?;
-    let unfinished = clients.read_everything(&session, &Lacks::new()).await;
+    let hidden = cluster
+        .wait_until_visible(&Lacks::new(), stand.whole_within)
+        .await;
+    let hidden = hidden.into_iter();
+    let hidden = hidden.map(|hidden| Unfinished::hidden(hidden, stand.whole_within));
+    let unfinished = clients
+        .read_everything(&session, &Lacks::new(), hidden.collect())
+        .await;
     drop(session);
     writer.finish().map_err(io::Error::other)?;
     if !unfinished.is_empty() {

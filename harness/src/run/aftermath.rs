@@ -3,6 +3,8 @@
 //! In: what each topic still lacked when its time was over. Out: the liveness of the run, and of
 //! each topic. Invariant: one topic that stays silent says nothing about the others.
 
+use std::collections::BTreeMap;
+
 use checkers::verdict::Verdict;
 
 use crate::cluster::view::{Lack, Missing};
@@ -13,8 +15,8 @@ use crate::run::summary::Liveness;
 pub struct Aftermath {
     /// Of the whole.
     pub whole: Liveness,
-    /// How long the topics took that served again, in milliseconds.
-    after_ms: u64,
+    /// How long each topic took that served again, in milliseconds.
+    after_ms: BTreeMap<String, u64>,
     missing: Missing,
 }
 
@@ -23,16 +25,19 @@ impl Aftermath {
     pub fn of_all(whole: Liveness) -> Self {
         Self {
             whole,
-            after_ms: 0,
+            after_ms: BTreeMap::new(),
             missing: Missing::new(),
         }
     }
 
-    /// Of topics that served again `after_ms` after healing, but for those that lack something;
-    /// the whole has recovered only if none does.
-    pub fn of_topics(after_ms: u64, missing: Missing) -> Self {
+    /// Of topics that served again so long after healing, but for those that lack something; the
+    /// whole has recovered only if none does, and with the last one.
+    pub fn of_topics(after_ms: BTreeMap<String, u64>, missing: Missing) -> Self {
+        let last = after_ms.values().max().copied();
         let whole = match missing.values().next() {
-            None => Liveness::Recovered { after_ms },
+            None => Liveness::Recovered {
+                after_ms: last.unwrap_or(0),
+            },
             Some(lack) => not_recovered(lack),
         };
         Self {
@@ -46,9 +51,9 @@ impl Aftermath {
     pub fn of(&self, topic: &str) -> Liveness {
         match self.missing.get(topic) {
             Some(lack) => not_recovered(lack),
-            None if self.missing.is_empty() => self.whole.clone(),
-            None => Liveness::Recovered {
-                after_ms: self.after_ms,
+            None => match self.after_ms.get(topic) {
+                Some(&after_ms) => Liveness::Recovered { after_ms },
+                None => self.whole.clone(),
             },
         }
     }
@@ -75,14 +80,21 @@ mod tests {
     #[test]
     fn a_topic_that_stays_silent_says_nothing_about_the_others() {
         let missing = [("t".to_owned(), Lack::from("no leader".to_owned()))].into();
-        let aftermath = Aftermath::of_topics(7, missing);
+        let after_ms = |topics: &[(&str, u64)]| {
+            let topics = topics.iter();
+            topics
+                .map(|(topic, ms)| ((*topic).to_owned(), *ms))
+                .collect()
+        };
+        let aftermath = Aftermath::of_topics(after_ms(&[("u", 7), ("v", 900)]), missing);
         let silent = Liveness::NotRecovered {
             reason: "no leader".to_owned(),
         };
         assert_eq!((&aftermath.whole, &aftermath.of("t")), (&silent, &silent));
         assert_eq!(aftermath.of("u"), Liveness::Recovered { after_ms: 7 });
-        let whole = Aftermath::of_topics(7, Missing::new());
-        assert_eq!(whole.of("t"), whole.whole);
+        assert_eq!(aftermath.of("v"), Liveness::Recovered { after_ms: 900 });
+        let whole = Aftermath::of_topics(after_ms(&[("t", 7), ("u", 3)]), Missing::new());
+        assert_eq!(whole.whole, Liveness::Recovered { after_ms: 7 });
         assert_eq!(Aftermath::of_all(silent.clone()).of("u"), silent);
     }
 }

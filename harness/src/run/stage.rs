@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cluster::node::LOG_FILE;
 use crate::cluster::observer::Observer;
-use crate::cluster::view::{Missing, Silent};
+use crate::cluster::view::{Lack, Silent};
 use crate::cluster::{Cluster, node_endpoints};
 use crate::disk::{DiskOptions, Disks};
 use crate::evidence::gather;
@@ -138,22 +138,19 @@ impl Stage {
         }
     }
 
-    /// Whether all that is missing may be missing, by what the faults have told so far. Runs of one
-    /// topic wait until the deadline: nobody is kept waiting by it.
-    pub fn may_stay(&self, missing: &Missing) -> bool {
-        if !self.plan.has_several_topics() {
+    /// Whether a topic may lack what it lacks for ever, by what the faults have told so far. Runs
+    /// of one topic wait until the deadline: nobody is kept waiting by it.
+    pub fn may_stay(&self, topic: &str, lack: &Lack) -> bool {
+        if !self.plan.has_several_topics() || lack.is_more_than_silence() {
             return false;
         }
         let contracts = contracts(&self.plan, self.nemesis.told());
-        missing.iter().all(|(topic, lack)| {
-            let contract = contracts.get(topic);
-            let silenced = contract.and_then(Contract::silenced);
-            let may_be = |silent: &Silent| {
-                let silenced = silenced.as_ref();
-                silenced.is_some_and(|silenced| silenced.covers(&silent.replicas))
-            };
-            !lack.is_more_than_silence() && lack.silent.iter().all(may_be)
-        })
+        let silenced = contracts.get(topic).and_then(Contract::silenced);
+        let may_be = |silent: &Silent| {
+            let silenced = silenced.as_ref();
+            silenced.is_some_and(|silenced| silenced.covers(&silent.replicas))
+        };
+        lack.silent.iter().all(may_be)
     }
 
     /// Finishes the history, judges it, stores the verdict. Nothing runs any more.

@@ -20,6 +20,8 @@ use crate::time::Now;
 
 /// The timestamp that asks for the end.
 const LATEST: i64 = -1;
+/// The replica id of who asks for the end of the log itself, as Kafka's debugging consumer does.
+const DEBUGGING: i32 = -2;
 /// The timestamp that asks for the beginning.
 const EARLIEST: i64 = -2;
 
@@ -44,11 +46,7 @@ impl Broker {
         version: i16,
         body: ListOffsetsRequest,
     ) {
-        let asker = match (body.replica_id.0, body.isolation_level) {
-            (0.., _) => OffsetAsker::Replica,
-            (_, 1) => OffsetAsker::Client(Isolation::ReadCommitted),
-            _ => OffsetAsker::Client(Isolation::ReadUncommitted),
-        };
+        let asker = asker(body.replica_id.0, body.isolation_level);
         let mut searches = Vec::new();
         let mut searched = Vec::new();
         let mut topics = Vec::new();
@@ -181,6 +179,14 @@ impl Broker {
     }
 }
 
+fn asker(replica_id: i32, isolation_level: i8) -> OffsetAsker {
+    match (replica_id, isolation_level) {
+        (0.. | DEBUGGING, _) => OffsetAsker::Replica,
+        (_, 1) => OffsetAsker::Client(Isolation::ReadCommitted),
+        _ => OffsetAsker::Client(Isolation::ReadUncommitted),
+    }
+}
+
 fn answered(
     partition: i32,
     answer: OffsetAnswer,
@@ -205,5 +211,23 @@ fn answered(
             response.with_leader_epoch(epoch)
         }
         OffsetAnswer::LookUp { .. } => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_is_no_consumer_learns_of_the_end_of_the_log_itself() {
+        for (replica_id, isolation_level, wanted) in [
+            (-1, 0, OffsetAsker::Client(Isolation::ReadUncommitted)),
+            (-1, 1, OffsetAsker::Client(Isolation::ReadCommitted)),
+            (DEBUGGING, 0, OffsetAsker::Replica),
+            (DEBUGGING, 1, OffsetAsker::Replica),
+            (2, 0, OffsetAsker::Replica),
+        ] {
+            assert_eq!(asker(replica_id, isolation_level), wanted, "{replica_id}");
+        }
     }
 }

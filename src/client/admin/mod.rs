@@ -176,6 +176,17 @@ impl Admin {
         self.offsets(partitions, OffsetQuery::Latest).await
     }
 
+    /// The end of the leader's log of each partition, at or behind its high watermark.
+    ///
+    /// # Errors
+    /// `Retriable` if a leader does not answer in the request timeout.
+    pub async fn log_end_offsets(
+        &self,
+        partitions: &[TopicPartition],
+    ) -> Result<BTreeMap<TopicPartition, Offset>, ClientError> {
+        self.offsets(partitions, OffsetQuery::LogEnd).await
+    }
+
     /// The first offset whose record is at or after `timestamp` (milliseconds since the Unix
     /// epoch); `-1` where there is none.
     ///

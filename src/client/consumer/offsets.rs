@@ -26,6 +26,8 @@ pub(crate) enum OffsetQuery {
     Earliest,
     /// The offset behind the last readable record.
     Latest,
+    /// The offset behind the last record of the leader's log, readable or not.
+    LogEnd,
     /// The first record at or after this timestamp, in milliseconds since the Unix epoch.
     Timestamp(i64),
 }
@@ -34,8 +36,16 @@ impl OffsetQuery {
     fn code(self) -> i64 {
         match self {
             Self::Earliest => -2,
-            Self::Latest => -1,
+            Self::Latest | Self::LogEnd => -1,
             Self::Timestamp(timestamp) => timestamp,
+        }
+    }
+
+    /// A consumer, or a debugging consumer, which is told of what is not replicated yet.
+    fn replica_id(self) -> i32 {
+        match self {
+            Self::LogEnd => -2,
+            _ => -1,
         }
     }
 }
@@ -94,7 +104,7 @@ async fn ask_leader(
         .with_name(TopicName(StrBytes::from(partition.topic.to_string())))
         .with_partitions(vec![asked]);
     let request = ListOffsetsRequest::default()
-        .with_replica_id((-1).into())
+        .with_replica_id(query.replica_id().into())
         .with_isolation_level(0)
         .with_topics(vec![topic]);
     let limit = deadline

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::view::Missing;
+use crate::cluster::visible::Hidden;
 use crate::plan::Plan;
 use crate::recorder::Entry;
 use crate::worker::driver::Driver;
@@ -31,7 +32,7 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 /// How long one topic is read while others wait for their turn.
 const TURN: Duration = Duration::from_secs(3);
 
-/// A partition that could not be read to its end in time.
+/// A partition that could not be read to its end in time, or to that of its leader's log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "{topic}-{partition} was read up to {} within {limit:?}, its end is {}",
@@ -51,16 +52,32 @@ pub struct Unfinished {
     pub limit: Duration,
 }
 
+impl Unfinished {
+    /// The partition of which readers cannot see all that its leader has.
+    pub fn hidden(hidden: Hidden, limit: Duration) -> Self {
+        Self {
+            topic: hidden.partition.topic.to_string(),
+            partition: hidden.partition.partition,
+            next: hidden.high_watermark,
+            end: Some(hidden.log_end_offset),
+            limit,
+        }
+    }
+}
+
 impl Clients {
     /// The final reads, between two lines that tell the checkers what became of them; of several
-    /// topics each has a line of its own. What could not be read although it has a leader.
+    /// topics each has a line of its own. What could not be read although it has a leader, with
+    /// what is `hidden` from every reader.
     pub async fn read_everything(
         &self,
         session: &Arc<Session>,
         missing: &Missing,
+        hidden: Vec<Unfinished>,
     ) -> Vec<Unfinished> {
         record(session, OpType::Invoke, FINAL_READS.into(), None);
         let mut unfinished = self.read_all(session, missing).await;
+        unfinished = with_hidden(unfinished, hidden);
         end(session, FINAL_READS.into(), unfinished.iter());
         if session.plan.has_several_topics() {
             for topic in session.plan.topics() {
@@ -108,6 +125,19 @@ impl Clients {
         });
         unfinished.collect()
     }
+}
+
+/// What could not be read, and what can never be: a partition is named once.
+fn with_hidden(mut unfinished: Vec<Unfinished>, hidden: Vec<Unfinished>) -> Vec<Unfinished> {
+    for hidden in hidden {
+        let is_hidden = |other: &Unfinished| {
+            (&other.topic, other.partition) == (&hidden.topic, hidden.partition)
+        };
+        if !unfinished.iter().any(is_hidden) {
+            unfinished.push(hidden);
+        }
+    }
+    unfinished
 }
 
 fn record(session: &Session, kind: OpType, value: serde_json::Value, error: Option<OpError>) {
@@ -323,6 +353,23 @@ async fn read_on(
 mod tests {
     use super::*;
     use crate::cluster::view::{Lack, Silent};
+
+    #[test]
+    fn what_is_hidden_from_readers_is_not_read_to_its_end() {
+        let at = |partition, next| Unfinished {
+            topic: "t".to_owned(),
+            partition,
+            next: Some(next),
+            end: Some(9),
+            limit: Duration::from_secs(5),
+        };
+        let all = with_hidden(vec![at(0, 1)], vec![at(0, 3), at(1, 4)]);
+        assert_eq!(all, [at(0, 1), at(1, 4)]);
+        assert_eq!(
+            all[1].to_string(),
+            "t-1 was read up to offset 4 within 5s, its end is 9"
+        );
+    }
 
     #[test]
     fn a_partition_without_a_leader_holds_up_no_other() {
