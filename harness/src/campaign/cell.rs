@@ -99,17 +99,16 @@ fn exercised(judged: Judged<'_>) -> (CellState, String) {
     let is_control = COLUMNS
         .first()
         .is_some_and(|control| control.name == judged.column);
-    let seen = judged.faults.iter().filter(|fault| fault.seen).count();
     // A profile, which is no column, has no helpers.
     let column = matrix::column::find(judged.column);
-    let is_own = |fault: &&FaultSeen| {
-        column.is_none_or(|column| column.faults.contains(&fault.name.as_str()))
-    };
-    let own = judged.faults.iter().filter(is_own);
-    if !is_control && !own.clone().any(|fault| fault.seen) {
-        let planned = own.count();
-        let words = format!("none of the {planned} planned faults of the column proved its effect");
-        return (CellState::NotExercised, words);
+    let is_own = |name: &str| column.is_none_or(|column| column.faults.contains(&name));
+    let own = judged.faults.iter().filter(|fault| is_own(&fault.name));
+    let struck = &judged.outcome.struck;
+    if !is_control && !struck.iter().any(|name| is_own(name)) {
+        return (
+            CellState::NotExercised,
+            untouched(own, &judged.outcome.topic),
+        );
     }
     let acknowledged = verdict.counts.acknowledged;
     match allowed_loss(verdict) {
@@ -117,13 +116,19 @@ fn exercised(judged: Judged<'_>) -> (CellState, String) {
             CellState::AllowedSeen,
             format!("lost, as is allowed: {because}"),
         ),
-        Some((because, false)) if !is_control => {
-            let words = format!("nothing was lost, although it may be: {because}");
+        Some((because, false)) if shows_loss(judged) => {
+            let words =
+                format!("nothing was lost, although the plan is built to show it: {because}");
             (CellState::AllowedNotSeen, words)
+        }
+        Some((because, false)) if !is_control => {
+            let words = format!("a loss is allowed, nothing here makes it lose: {because}");
+            (CellState::Kept, words)
         }
         _ => {
             let words = format!(
-                "{acknowledged} acknowledged records, {seen} of {} faults had their effect",
+                "{acknowledged} acknowledged records, {} of {} faults struck the topic",
+                struck.len(),
                 judged.faults.len()
             );
             match refused(judged.outcome) {
@@ -132,6 +137,22 @@ fn exercised(judged: Judged<'_>) -> (CellState, String) {
             }
         }
     }
+}
+
+/// Why the faults of the column say nothing of a topic that none of them struck.
+fn untouched<'a>(own: impl Iterator<Item = &'a FaultSeen>, topic: &str) -> String {
+    let own: Vec<&FaultSeen> = own.collect();
+    let (planned, seen) = (own.len(), own.iter().filter(|fault| fault.seen).count());
+    match seen {
+        0 => format!("none of the {planned} planned faults of the column proved its effect"),
+        _ => format!("{seen} of the {planned} faults of the column had an effect, none on {topic}"),
+    }
+}
+
+/// Whether the plan of the cell is built to make its row lose.
+fn shows_loss(judged: Judged<'_>) -> bool {
+    let row = judged.outcome.row.parse();
+    row.is_ok_and(|row| matrix::control::shows_loss(judged.column, row))
 }
 
 /// Whether records may be lost, why, and whether some were.

@@ -43,7 +43,17 @@ fn outcome(checks: Vec<Check>) -> RowOutcome {
         },
         liveness: Liveness::Recovered { after_ms: 1 },
         refused: 0,
+        struck: Vec::new(),
         unavailable_ms: 0,
+    }
+}
+
+/// The same row, struck by every fault that was seen.
+fn struck_by(faults: &[FaultSeen], outcome: &RowOutcome) -> RowOutcome {
+    let seen = faults.iter().filter(|fault| fault.seen);
+    RowOutcome {
+        struck: seen.map(|fault| fault.name.clone()).collect(),
+        ..outcome.clone()
     }
 }
 
@@ -69,9 +79,10 @@ fn state_under(
         seen,
     };
     let faults: Vec<FaultSeen> = seen.iter().map(fault).collect();
+    let outcome = struck_by(&faults, outcome);
     let cell = judged(Judged {
         column,
-        outcome,
+        outcome: &outcome,
         faults: &faults,
         death,
     });
@@ -88,7 +99,8 @@ fn what_the_contract_says_of_losses_decides_between_kept_and_the_allowed_states(
         (false, 3, CellState::AllowedSeen),
     ] {
         for kind in [Kind::LostWrite, Kind::GroupLost] {
-            let outcome = outcome(vec![check(kind, forbidden, lost)]);
+            let mut outcome = outcome(vec![check(kind, forbidden, lost)]);
+            outcome.row = "acks=1 rf=3 min.isr=2 flush=never".to_owned();
             assert_eq!(state_of(&outcome), wanted, "{kind:?} {forbidden} {lost}");
         }
     }
@@ -124,6 +136,41 @@ fn faults_without_effect_prove_nothing_and_the_control_needs_none() {
 }
 
 #[test]
+fn a_loss_that_nothing_makes_is_allowed_and_no_vacuous_control() {
+    let may_lose = outcome(vec![check(Kind::LostWrite, false, 0)]);
+    assert_eq!(state_of(&may_lose), CellState::Kept, "acks=all");
+    let control = RowOutcome {
+        row: "acks=0 rf=3 min.isr=2 flush=never".to_owned(),
+        ..may_lose
+    };
+    assert_eq!(state_of(&control), CellState::AllowedNotSeen);
+}
+
+#[test]
+fn a_fault_that_struck_others_says_nothing_of_the_row() {
+    let kept = outcome(vec![check(Kind::LostWrite, true, 0)]);
+    let faults = [FaultSeen {
+        name: "client-kill".to_owned(),
+        seen: true,
+    }];
+    for (struck, wanted) in [
+        (vec![], CellState::NotExercised),
+        (vec!["client-kill".to_owned()], CellState::Kept),
+    ] {
+        let cell = judged(Judged {
+            column: "client-kill",
+            outcome: &RowOutcome {
+                struck,
+                ..kept.clone()
+            },
+            faults: &faults,
+            death: None,
+        });
+        assert_eq!(cell.state, wanted, "{}", cell.because);
+    }
+}
+
+#[test]
 fn a_fault_that_only_helps_does_not_exercise_the_column() {
     let kept = outcome(vec![check(Kind::LostWrite, true, 0)]);
     let fault = |name: &str, seen| FaultSeen {
@@ -139,7 +186,7 @@ fn a_fault_that_only_helps_does_not_exercise_the_column() {
         let faults = [fault("partition", true), fault("kill", kill_seen)];
         let cell = judged(Judged {
             column,
-            outcome: &kept,
+            outcome: &struck_by(&faults, &kept),
             faults: &faults,
             death: None,
         });

@@ -163,6 +163,7 @@ fn rows_deaths_and_silence_count_and_what_is_the_same_counts_once() {
             reason: format!("partition t-{partition} has no leader"),
         },
         refused: 0,
+        struck: Vec::new(),
         unavailable_ms: 0,
     };
     summary.rows = vec![row(1), row(2)];
@@ -218,6 +219,7 @@ fn one_silence_of_a_topic_is_one_finding() {
         verdict: summary.verdict.clone(),
         liveness: silent("nobody leads it"),
         refused: 0,
+        struck: Vec::new(),
         unavailable_ms: 0,
     }];
     let found = signatures(&summary);

@@ -5,10 +5,12 @@
 //! Invariant: every row and every column has one name, which commands, files and pages share.
 
 pub mod column;
+pub mod control;
 pub mod outcome;
 pub mod plan;
 pub mod row;
 mod scene;
+pub mod struck;
 
 pub use column::{COLUMNS, Column};
 pub use outcome::RowOutcome;

@@ -18,6 +18,9 @@ pub struct RowOutcome {
     pub liveness: Liveness,
     /// Sends that were refused for certain, such as by NOT_ENOUGH_REPLICAS.
     pub refused: u64,
+    /// The faults that struck the topic by their own proofs, by name; one entry for each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub struck: Vec<String>,
     /// The longest time in which every send to some partition of it waited, in milliseconds.
     pub unavailable_ms: u64,
 }

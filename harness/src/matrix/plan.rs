@@ -13,6 +13,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::cli::Flush;
 use crate::matrix::column::{self, Column};
+use crate::matrix::control::commits_first;
 use crate::matrix::scene;
 use crate::matrix::{Pack, Row};
 use crate::plan::profile;
@@ -46,7 +47,7 @@ pub fn plan(column: &str, pack: Pack, seed: u64) -> Result<Plan, String> {
     })?;
     column.refuses(pack)?;
     let mut plan = match pack {
-        Pack::Durability(flush) => durability(seed, flush),
+        Pack::Durability(flush) => durability(seed, flush, column),
         Pack::Mode(mode) => group(seed, mode, column),
     };
     plan.profile = format!("matrix-{}", column.name);
@@ -85,12 +86,12 @@ impl Column {
 }
 
 /// The topics of all durability rows, and producers that send to all of them all the time.
-fn durability(seed: u64, flush: Flush) -> Plan {
+fn durability(seed: u64, flush: Flush, column: &Column) -> Plan {
     let mut plan = base(seed, DURABILITY_MS);
     let topics = Pack::Durability(flush)
         .rows()
         .into_iter()
-        .filter_map(topic_of);
+        .filter_map(|row| topic_of(row, column));
     let (own, further): (Vec<_>, Vec<_>) = topics.partition(is_strongest);
     if let Some(own) = own.into_iter().next() {
         plan.cluster.topic = own.name;
@@ -98,13 +99,14 @@ fn durability(seed: u64, flush: Flush) -> Plan {
     plan.cluster.partitions = PARTITIONS;
     plan.cluster.further_topics = further;
     plan.flush_every_message(flush == Flush::Every);
+    // As many of each of the three ways to send.
+    let partitions = plan.partitions_of(&plan.way_of(0)).len() as u32;
     let workload = &mut plan.workload;
     workload.payload_bytes = [16, 256];
     workload.producer.delivery_timeout_ms = 2_000;
     workload.producer.linger_ms = 0;
     workload.polls_per_assignment = 2;
     workload.poll_timeout_ms = 100;
-    let partitions = 9 * PARTITIONS as u32;
     workload.producers = 3;
     workload.processes_per_producer = partitions;
     workload.sends_per_second = 3 * partitions * SENDS_PER_PARTITION;
@@ -118,7 +120,7 @@ fn is_strongest(topic: &TopicPlan) -> bool {
 }
 
 /// The topic of a durability row: `all-rf3-isr2`.
-fn topic_of(row: Row) -> Option<TopicPlan> {
+fn topic_of(row: Row, column: &Column) -> Option<TopicPlan> {
     let Row::Durability {
         acks,
         replication_factor,
@@ -135,7 +137,11 @@ fn topic_of(row: Row) -> Option<TopicPlan> {
     };
     Some(TopicPlan {
         name: format!("{word}-rf{replication_factor}-isr{min_insync_replicas}"),
-        partitions: PARTITIONS,
+        partitions: match replication_factor {
+            // A replica in either directory of every node, whichever is struck.
+            1 if column.needs_disks() => 2 * PARTITIONS,
+            _ => PARTITIONS,
+        },
         replication_factor: replication_factor as i16,
         min_insync_replicas: min_insync_replicas as i16,
         acks,
@@ -156,7 +162,7 @@ fn group(seed: u64, mode: CommitMode, column: &Column) -> Plan {
         // Who is replaced at once has its old name: no rebalance, and nothing to see.
         group.static_members &= column.name != "group-churn";
     }
-    if mode == CommitMode::AutoHandoff {
+    if commits_first(mode) {
         plan.let_work_pile_up();
     }
     plan

@@ -6,13 +6,13 @@
 
 use std::ops::Range;
 
-use checkers::history::CommitMode;
 use rand::{Rng, RngExt};
 
-use crate::disk::rule::{DiskAction, DiskErrno, DiskPick, OperationClass, Survival};
+use crate::disk::rule::{DiskAction, DiskErrno, DiskPick, FileClass, OperationClass, Survival};
 use crate::link::{FrameAction, FramePick, FrameRule, FrameSide};
-use crate::nemesis::{Damage, DirectoryPick, FaultSpec, PartitionShape, Target};
-use crate::plan::{GroupPlan, Plan, ScheduledFault, damage, disk, schedule};
+use crate::matrix::control::commits_first;
+use crate::nemesis::{Damage, DirectoryPick, FaultSpec, FileKind, PartitionShape, Place, Target};
+use crate::plan::{Plan, ScheduledFault, disk, schedule};
 
 /// The first fault begins about here, in milliseconds.
 const FIRST_MS: Range<u64> = 700..1_100;
@@ -24,8 +24,18 @@ const ALONE_MS: Range<u64> = 400..700;
 /// The cut ends this long after the fault that it prepares has begun.
 const OVERLAP_MS: u64 = 150;
 
+/// How long a leader is cut off before its disk hangs, in milliseconds: it takes records that
+/// nobody else has.
+const BEFORE_STALL_MS: Range<u64> = 250..350;
+
 /// Beyond the session of a broker: another leads by then.
 const REPLACED_MS: Range<u64> = 1_700..2_200;
+
+/// Beyond the election of a controller and then the session of a broker.
+const FROZEN_MS: Range<u64> = 2_500..2_800;
+
+/// More files than a node has.
+const FILES_MAX: u32 = 500;
 
 /// Produce and OffsetCommit on the wire.
 const PRODUCE: i16 = 0;
@@ -48,7 +58,7 @@ pub(super) fn draw(rng: &mut impl Rng, column: &str, plan: &Plan) -> Vec<Schedul
         "all-kill" => scene.replaced_then_all(FaultSpec::Kill {
             target: Target::All,
         }),
-        "pause" => scene.alone_then(leader.clone(), FaultSpec::Pause { target: leader }),
+        "pause" => scene.freeze_leader(leader),
         "partition" => scene.partitions(leader),
         "ack-lost" => scene.lose_answers(is_group),
         "min-isr-change" => scene.change_min_isr(leader),
@@ -64,36 +74,17 @@ pub(super) fn draw(rng: &mut impl Rng, column: &str, plan: &Plan) -> Vec<Schedul
             scene.replaced_then_all(lost);
         }
         "corruption" => {
-            let damage = damage::corrupt(scene.rng, victim.clone());
-            scene.alone_then(victim, everywhere(damage::fit(damage, 0)));
+            let damage = scene.damage(victim.clone());
+            scene.alone_then(victim, damage);
         }
         _ => {}
     }
     let is_of_clients = ["none", "client-kill", "client-pause", "group-churn"];
-    if plan.workload.group.as_ref().is_some_and(may_skip) && !is_of_clients.contains(&column) {
-        scene.kill_owners_meanwhile();
+    let mode = plan.workload.group.as_ref().map(|group| group.mode);
+    if mode.is_some_and(commits_first) && !is_of_clients.contains(&column) {
+        scene.kill_members_meanwhile();
     }
     scene.faults
-}
-
-/// Whether members commit what they have not processed: whoever dies then shows it.
-fn may_skip(group: &GroupPlan) -> bool {
-    matches!(group.mode, CommitMode::SyncBefore | CommitMode::AutoHandoff)
-}
-
-/// The same damage in every file that it could be in: those of a partition with one copy, too.
-fn everywhere(mut what: FaultSpec) -> FaultSpec {
-    if let FaultSpec::Damage {
-        damage:
-            Damage::FlipBits { files_max, .. }
-            | Damage::Truncate { files_max, .. }
-            | Damage::ZeroTail { files_max, .. },
-        ..
-    } = &mut what
-    {
-        *files_max = 500;
-    }
-    what
 }
 
 struct Scene<'a, R> {
@@ -162,6 +153,15 @@ impl<'a, R: Rng> Scene<'a, R> {
         self.add(self.at_ms + alone_ms, for_ms, what);
     }
 
+    /// Longer than others go before they are replaced: it may be the controller, too, and whoever
+    /// follows it as that gives every broker another session.
+    fn freeze_leader(&mut self, target: Target) {
+        self.alone_then(target.clone(), FaultSpec::Pause { target });
+        if let Some(pause) = self.faults.last_mut() {
+            pause.for_ms = self.rng.random_range(FROZEN_MS);
+        }
+    }
+
     /// A controller that is cut off for longer is replaced before it dies.
     fn kill_controller(&mut self) {
         let alone_ms = self.rng.random_range(300..400);
@@ -212,24 +212,28 @@ impl<'a, R: Rng> Scene<'a, R> {
         self.add(self.at_ms, for_ms, FaultSpec::Frame { target, rule });
     }
 
+    /// One of each way to send: producers take turns in them, and a draw counts through them.
     fn kill_producers(&mut self) {
-        for at_ms in [0, 1_200, 2_400] {
+        for (turn, at_ms) in [0, 1_200, 2_400].into_iter().enumerate() {
             let kill = FaultSpec::ClientKill {
                 target: Target::Producer,
             };
             self.add(self.at_ms + at_ms, 300, kill);
+            if let Some(fault) = self.faults.last_mut() {
+                fault.draw = turn as u32;
+            }
         }
     }
 
     fn kill_members(&mut self) {
-        let owner = self.owner();
         let down_ms = self.rng.random_range(300..900);
-        self.add(self.at_ms, down_ms, FaultSpec::ClientKill { target: owner });
         let target = match self.rng.random_range(0..2) {
             0 => Target::AllMembers,
             _ => self.owner(),
         };
+        self.add(self.at_ms, down_ms, FaultSpec::ClientKill { target });
         let at_ms = self.at_ms + self.rng.random_range(2_400..3_000);
+        let target = Target::AllMembers;
         self.add(at_ms, down_ms, FaultSpec::ClientKill { target });
     }
 
@@ -260,37 +264,53 @@ impl<'a, R: Rng> Scene<'a, R> {
         self.add(self.at_ms, for_ms, FaultSpec::Kill { target });
     }
 
-    /// Lower or higher than most topics have it, while a leader goes.
+    /// Lower than most topics have it and then higher, so that it changes for each, while a leader
+    /// goes.
     fn change_min_isr(&mut self, leader: Target) {
-        let change = FaultSpec::MinIsr {
-            target: Target::All,
-            replicas: disk::pick(self.rng, &[1, 3]),
-        };
-        self.add(self.at_ms, 2_600, change);
+        let mut values = [1, 3];
+        if self.rng.random_ratio(1, 2) {
+            values.reverse();
+        }
+        for (replicas, after_ms) in values.into_iter().zip([0, 1_600]) {
+            let target = Target::All;
+            self.add(
+                self.at_ms + after_ms,
+                1_200,
+                FaultSpec::MinIsr { target, replicas },
+            );
+        }
         self.at_ms += self.rng.random_range(300..500);
         self.alone_then(leader.clone(), FaultSpec::Kill { target: leader });
     }
 
-    fn kill_owners_meanwhile(&mut self) {
+    /// All at once, so that whatever one of them has committed and not processed stays undone.
+    fn kill_members_meanwhile(&mut self) {
         for after_ms in [900, 2_300] {
-            let kill = FaultSpec::ClientKill {
-                target: self.owner(),
-            };
-            self.add(self.at_ms + after_ms, 300, kill);
+            let target = Target::AllMembers;
+            self.add(self.at_ms + after_ms, 300, FaultSpec::ClientKill { target });
         }
     }
 
-    /// Longer than brokers wait for a disk, and a second more.
+    /// Longer than brokers wait for a disk, and a second more; before that the leader is cut off,
+    /// until another leads without what only it has.
     fn stall(&mut self, target: Target) {
         let rule = disk::rule(vec![], vec![], DiskPick::Every, DiskAction::Stall);
-        let directory = self.holding(&target);
-        let for_ms = self.rng.random_range(3_000..3_400);
+        let (alone_ms, cut_ms, for_ms) = (
+            self.rng.random_range(BEFORE_STALL_MS),
+            self.rng.random_range(REPLACED_MS),
+            self.rng.random_range(3_000..3_200),
+        );
+        let cut = FaultSpec::Partition {
+            target: target.clone(),
+            shape: PartitionShape::IsolateFromNodes,
+        };
+        self.add(self.at_ms, cut_ms, cut);
         let what = FaultSpec::Disk {
             target,
-            directory,
+            directory: DirectoryPick::Data,
             rule,
         };
-        self.add(self.at_ms, for_ms, what);
+        self.add(self.at_ms + alone_ms, for_ms, what);
     }
 
     /// All writes of a leader fail after it was alone for a moment.
@@ -311,22 +331,23 @@ impl<'a, R: Rng> Scene<'a, R> {
             DiskAction::Error { errno },
         );
         let what = FaultSpec::Disk {
-            directory: self.holding(&target),
+            directory: DirectoryPick::Data,
             target: target.clone(),
             rule,
         };
         self.alone_then(target, what);
     }
 
+    /// No topic can grow on a leader after it was alone for a moment; its metadata log can.
     fn fill_disk(&mut self, target: Target) {
         let action = DiskAction::Full {
-            left_bytes: disk::pick(self.rng, &[0, 5_000, 60_000]),
+            left_bytes: disk::pick(self.rng, &[0, 1_000, 5_000]),
             errno: DiskErrno::Enospc,
         };
         let what = FaultSpec::Disk {
-            directory: self.holding(&target),
+            directory: DirectoryPick::All,
             target: target.clone(),
-            rule: disk::rule(vec![], vec![], DiskPick::Every, action),
+            rule: disk::rule(vec![], vec![FileClass::Segment], DiskPick::Every, action),
         };
         self.alone_then(target, what);
     }
@@ -339,14 +360,33 @@ impl<'a, R: Rng> Scene<'a, R> {
         }
     }
 
-    /// The directory that holds the partition of the role.
-    fn holding(&self, target: &Target) -> DirectoryPick {
-        match target {
-            Target::Leader { topic, partition } => DirectoryPick::Holding {
-                topic: topic.clone(),
-                partition: *partition,
+    /// Damage in every segment of a node, so that every topic has some.
+    fn damage(&mut self, target: Target) -> FaultSpec {
+        let (files, files_max) = (FileKind::Segment, FILES_MAX);
+        let bytes = self.rng.random_range(100..3_000);
+        let damage = match self.rng.random_range(0..6) {
+            0..4 => Damage::FlipBits {
+                files,
+                files_max,
+                bits: self.rng.random_range(1..4),
+                place: disk::pick(self.rng, &[Place::Middle, Place::LastBatch]),
             },
-            _ => DirectoryPick::Data,
+            4 => Damage::Truncate {
+                files,
+                files_max,
+                bytes,
+            },
+            _ => Damage::ZeroTail {
+                files,
+                files_max,
+                bytes,
+            },
+        };
+        FaultSpec::Damage {
+            target,
+            directory: DirectoryPick::All,
+            damage,
+            clean: self.rng.random_ratio(1, 3),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::nemesis::pause::is_stopped_in_time;
@@ -139,6 +140,10 @@ impl Fault for ClientFault {
             }
             Ok(())
         })
+    }
+
+    fn detail(&self) -> Map<String, Value> {
+        Map::from_iter([("clients".to_owned(), json!(short_names(&self.seen)))])
     }
 
     fn prove_recovered<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {

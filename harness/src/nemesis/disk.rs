@@ -6,6 +6,9 @@
 //! Keeps: a node may end by itself only as Kafka's does, when the fault has hit the directory of
 //! its metadata log, or all of them. Source: `faults.md` §1.3; Kafka's `LogDirFailureHandler`.
 
+use std::fs;
+use std::path::Path;
+
 use broker::id::BrokerId;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -37,6 +40,8 @@ struct Imposed {
     disk: DiskId,
     #[serde(skip)]
     rule: RuleId,
+    /// The folders in it when the rule was imposed: its logs.
+    holds: Vec<String>,
     #[serde(flatten)]
     effect: RuleEffect,
 }
@@ -60,12 +65,18 @@ impl DiskFault {
         let disks = arena.disks.of(node.0);
         let backing = |disk| arena.disks.backing(disk);
         let chosen = self.directory.resolve(&disks, backing, self.draw);
+        let holds = |disk| backing(disk).map(|root| folders(&root)).unwrap_or_default();
         let mut imposed = Vec::new();
         for disk in chosen.map_err(of)? {
             let rule = arena.disks.impose(disk, self.rule.clone());
             let rule = rule.map_err(|error| error.to_string())?;
             let effect = RuleEffect::default();
-            imposed.push(Imposed { disk, rule, effect });
+            imposed.push(Imposed {
+                disk,
+                rule,
+                holds: holds(disk),
+                effect,
+            });
         }
         self.excuse(arena, node, disks.len(), &imposed);
         self.imposed.extend(imposed);
@@ -181,6 +192,16 @@ impl Fault for DiskFault {
             ("repaired".to_owned(), json!(self.repair.told())),
         ])
     }
+}
+
+/// The names of the folders in `root`, in order; none if it cannot be read.
+fn folders(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }
 
 /// What a rule did, or why it did nothing.

@@ -289,6 +289,7 @@ fn a_run_of_several_rows_has_a_table_of_them_and_its_findings_name_them() {
         verdict: verdict.clone(),
         liveness: Liveness::Recovered { after_ms: 420 },
         refused: 1234,
+        struck: Vec::new(),
         unavailable_ms: 2500,
     };
     let kept = include_str!("../../../checkers/testdata/lost-write/legal.jsonl");

@@ -197,6 +197,7 @@ fn summary(plan: &Plan, history: &str) -> Summary {
         verdict: summary.verdict.clone(),
         liveness: Liveness::Recovered { after_ms: 420 },
         refused: 0,
+        struck: Vec::new(),
         unavailable_ms: 0,
     };
     summary.rows = (0..27).map(row).collect();

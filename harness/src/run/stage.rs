@@ -15,7 +15,7 @@ use crate::cluster::{Cluster, node_endpoints};
 use crate::disk::{DiskOptions, Disks};
 use crate::evidence::gather;
 use crate::link::Links;
-use crate::matrix::RowOutcome;
+use crate::matrix::{RowOutcome, struck};
 use crate::nemesis::{Arena, Atlas, FaultReport, NodeFiles, min_isr};
 use crate::plan::{Plan, ScheduledFault, TopicPlan};
 use crate::recorder::{Clock, LineWriter, Recorder};
@@ -190,7 +190,7 @@ impl Stage {
             client: self.client.get().cloned().unwrap_or_default(),
             duration_ms,
             counts: self.session.stats.counts(),
-            rows: rows(&self.plan, &judged, &aftermath),
+            rows: rows(&self.plan, &judged, &aftermath, &self.struck()),
             liveness: aftermath.whole,
             is_harness_fault,
             deaths,
@@ -208,6 +208,18 @@ impl Stage {
             eprintln!("verdict: the run has no report: {error}");
         }
         Ok(summary)
+    }
+
+    /// The names of the faults that struck each topic by their own proofs.
+    fn struck(&self) -> BTreeMap<String, Vec<String>> {
+        let holders = struck::holders(&self.plan, &self.cluster.observer().last_view());
+        let mut faults: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for proof in self.nemesis.told() {
+            for topic in struck::struck(&self.plan, &holders, &proof) {
+                faults.entry(topic).or_default().push(proof.fault.clone());
+            }
+        }
+        faults
     }
 
     /// Gathers what explains the verdict while the files of the nodes are still there.
@@ -322,7 +334,12 @@ fn contracts(plan: &Plan, told: Vec<NemesisEvent>) -> BTreeMap<String, Contract>
 }
 
 /// What the run says of each topic.
-fn rows(plan: &Plan, judged: &Judged, aftermath: &Aftermath) -> Vec<RowOutcome> {
+fn rows(
+    plan: &Plan,
+    judged: &Judged,
+    aftermath: &Aftermath,
+    struck: &BTreeMap<String, Vec<String>>,
+) -> Vec<RowOutcome> {
     let row = |topic: TopicPlan| {
         let mut all = judged.topics.iter();
         let of_topic = |judged: &&JudgedTopic| match &judged.topic {
@@ -334,6 +351,7 @@ fn rows(plan: &Plan, judged: &Judged, aftermath: &Aftermath) -> Vec<RowOutcome> 
             row: plan.row_of(&topic).to_string(),
             liveness: aftermath.of(&topic.name),
             refused: judged.verdict.counts.failed,
+            struck: struck.get(&topic.name).cloned().unwrap_or_default(),
             unavailable_ms: judged.unavailable_ms,
             verdict: judged.verdict.clone(),
             topic: topic.name,
