@@ -21,6 +21,7 @@ use kafka_protocol::protocol::StrBytes;
 use crate::client::admin::Admin;
 use crate::client::admin::groups::{group_id, group_wide, refused};
 use crate::client::cluster::error_code;
+use crate::client::consumer::group::refuse_negative;
 use crate::client::coordinator::{Coordinator, Repeatable};
 use crate::client::error::ClientError;
 use crate::id::TopicPartition;
@@ -101,12 +102,13 @@ impl Admin {
     ///
     /// # Errors
     /// `Invalid` or `Retriable` if no coordinator took the request, `UnknownOutcome` if the answer
-    /// was lost; and for each partition why it was refused.
+    /// was lost, `Invalid` for a negative offset; and for each partition why it was refused.
     pub async fn alter_group_offsets(
         &self,
         group: &str,
         offsets: &BTreeMap<TopicPartition, Offset>,
     ) -> Result<PartitionResults<()>, ClientError> {
+        refuse_negative(offsets)?;
         let topics = by_topic(offsets).into_iter().map(|(name, partitions)| {
             let partition = |(index, offset): (i32, &Offset)| {
                 OffsetCommitRequestPartition::default()

@@ -20,7 +20,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 
 use crate::client::admin::groups::group_id;
-use crate::client::admin::{Admin, AdminConfig, CommittedOffset, PartitionResults};
+use crate::client::admin::{Admin, AdminConfig, CommittedOffset, OffsetSpec, PartitionResults};
 use crate::client::assignor::encode_assignment;
 use crate::client::error::{ClientError, ErrorKind};
 use crate::client::fake_broker::{FakeBroker, Received, TOPIC};
@@ -125,6 +125,24 @@ async fn a_request_follows_the_coordinator_and_waits_until_it_has_loaded() {
     let (results, ()) = tokio::join!(admin.alter_group_offsets("g", &offsets), script);
     let expected = [(partition(0), Ok(())), (partition(1), Ok(()))];
     assert_eq!(results, Ok(BTreeMap::from(expected)));
+}
+
+#[tokio::test]
+async fn what_would_mean_something_else_on_the_wire_is_never_sent() {
+    let broker = FakeBroker::start().await;
+    let admin = admin(&broker, LONG).await;
+    let nowhere = BTreeMap::from([(partition(0), 5), (partition(1), -1)]);
+    let error = admin.alter_group_offsets("g", &nowhere).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid);
+    assert!(error.message.contains("offset -1 of t-1"), "{error}");
+    for timestamp in [-1, -2, i64::MIN] {
+        let before = OffsetSpec::Timestamp(timestamp);
+        let reset = admin
+            .reset_group_offsets("g", &[partition(0)], before)
+            .await;
+        let error = reset.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid, "{timestamp}: {error}");
+    }
 }
 
 #[tokio::test]

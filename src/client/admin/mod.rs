@@ -191,12 +191,18 @@ impl Admin {
     /// epoch); `-1` where there is none.
     ///
     /// # Errors
-    /// `Retriable` if a leader does not answer in the request timeout.
+    /// `Retriable` if a leader does not answer in the request timeout, `Invalid` for a negative
+    /// timestamp: on the wire those ask for the beginning and the end.
     pub async fn offsets_for_timestamp(
         &self,
         partitions: &[TopicPartition],
         timestamp: i64,
     ) -> Result<BTreeMap<TopicPartition, Offset>, ClientError> {
+        if timestamp < 0 {
+            return Err(ClientError::invalid(format!(
+                "the timestamp {timestamp} is before the Unix epoch: ask for one from 0 on"
+            )));
+        }
         self.offsets(partitions, OffsetQuery::Timestamp(timestamp))
             .await
     }

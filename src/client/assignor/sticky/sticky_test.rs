@@ -5,6 +5,7 @@
 use crate::client::assignor::AssignorKind::{CooperativeSticky, Sticky};
 use crate::client::assignor::MemberSubscription;
 use crate::client::assignor::testing::{again, check, member, partitions, with_claim};
+use crate::config::sabotage::{Sabotage, plant_in_thread};
 
 fn holding(id: &str, topics: &str, held: &str, generation_id: i32) -> MemberSubscription {
     with_claim(member(id, topics), &partitions(held), generation_id)
@@ -200,4 +201,18 @@ fn a_cooperative_member_of_an_old_version_tells_its_generation_in_user_data() {
         "t:2",
         &[("a", "t-0"), ("b", "")],
     );
+}
+
+#[test]
+fn the_planted_assignor_leaves_a_newcomer_nothing() {
+    let members = [holding("c0", "t", "t-0 t-1 t-2", 1), member("c1", "t")];
+    check(Sticky, &members, "t:3", &[("c0", "t-0 t-1"), ("c1", "t-2")]);
+    plant_in_thread(Some(Sabotage::StickyAssignorIgnoresQuota));
+    check(
+        Sticky,
+        &members,
+        "t:3",
+        &[("c0", "t-0 t-1 t-2"), ("c1", "")],
+    );
+    plant_in_thread(None);
 }

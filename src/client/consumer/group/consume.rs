@@ -72,12 +72,12 @@ impl Consumer {
     ///
     /// # Errors
     /// `Fenced` if it is no member any more, `UnknownOutcome` if the time is over and an attempt
-    /// may have succeeded, `Retriable` if certainly none has.
+    /// may have succeeded, `Retriable` if certainly none has, `Invalid` for a negative offset.
     pub async fn commit_sync(
         &mut self,
         offsets: Option<BTreeMap<TopicPartition, Offset>>,
     ) -> Result<(), ClientError> {
-        let positions = self.to_commit(offsets);
+        let positions = self.to_commit(offsets)?;
         let group = self.group.as_ref().ok_or_else(no_group)?;
         if positions.is_empty() {
             return Ok(());
@@ -95,10 +95,12 @@ impl Consumer {
         offsets: Option<BTreeMap<TopicPartition, Offset>>,
         callback: Callback,
     ) {
-        let positions = self.to_commit(offsets);
-        match &mut self.group {
-            Some(group) => group.commit_later(CommitMode::Async, positions, callback),
-            None => callback(Err(no_group())),
+        match (self.to_commit(offsets), &mut self.group) {
+            (Ok(positions), Some(group)) => {
+                group.commit_later(CommitMode::Async, positions, callback);
+            }
+            (Ok(_), None) => callback(Err(no_group())),
+            (Err(error), _) => callback(Err(error)),
         }
     }
 
@@ -134,14 +136,16 @@ impl Consumer {
         known.collect()
     }
 
-    fn to_commit(&self, offsets: Option<BTreeMap<TopicPartition, Offset>>) -> Positions {
-        match offsets {
-            Some(offsets) => {
-                let explicit = offsets.into_iter().map(|(name, at)| (name, (at, None)));
-                explicit.collect()
-            }
-            None => self.committable(),
-        }
+    fn to_commit(
+        &self,
+        offsets: Option<BTreeMap<TopicPartition, Offset>>,
+    ) -> Result<Positions, ClientError> {
+        let Some(offsets) = offsets else {
+            return Ok(self.committable());
+        };
+        refuse_negative(&offsets)?;
+        let explicit = offsets.into_iter().map(|(name, at)| (name, (at, None)));
+        Ok(explicit.collect())
     }
 
     /// Commits behind the polls so far if the interval is over.
@@ -183,6 +187,21 @@ impl Membership {
             let _turn = turn.await;
             callback(committer.once(mode, &positions, generation_id).await);
         });
+    }
+}
+
+/// A coordinator stores a negative offset and tells later that there is none.
+///
+/// # Errors
+/// `Invalid`, with the first of them.
+pub(in crate::client) fn refuse_negative(
+    offsets: &BTreeMap<TopicPartition, Offset>,
+) -> Result<(), ClientError> {
+    match offsets.iter().find(|(_, offset)| **offset < 0) {
+        Some((name, offset)) => Err(ClientError::invalid(format!(
+            "cannot commit the negative offset {offset} of {name}: commit the next offset to read"
+        ))),
+        None => Ok(()),
     }
 }
 

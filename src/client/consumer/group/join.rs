@@ -325,6 +325,7 @@ fn millis(duration: Duration) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::sabotage::plant_in_thread;
 
     #[test]
     fn a_member_that_lost_what_it_claimed_still_lets_others_have_it() {
@@ -348,6 +349,9 @@ mod tests {
                 watched: None,
             };
             assert_eq!(joined.must_join_again(), expected, "{claimed:?} {own:?}");
+            plant_in_thread(Some(Sabotage::NoRejoinAfterRevocation));
+            assert!(!joined.must_join_again(), "the planted bug");
+            plant_in_thread(None);
         }
     }
 }

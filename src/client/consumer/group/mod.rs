@@ -41,6 +41,7 @@ use coordinator::Coordinator;
 use join::{Join, JoinEnd, Watched};
 use state::{Identity, Shared};
 
+pub(in crate::client) use consume::refuse_negative;
 pub use listener::{
     BoxFuture, CommitAttempt, CommitMode, CommitObserver, Commits, RebalanceEvent,
     RebalanceListener, ResumeSource, Resumption,

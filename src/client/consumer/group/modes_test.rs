@@ -135,6 +135,28 @@ async fn a_synchronous_commit_tries_until_it_is_known() {
 }
 
 #[tokio::test]
+async fn a_negative_offset_is_not_committed() {
+    let broker = Scripted::start().await;
+    let mut consumer = broker.member(group()).await;
+    next(&mut consumer).await;
+    let negative = || Some([(TopicPartition::new(TOPIC, 0), -1)].into());
+    let refused = consumer.commit_sync(negative()).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid);
+    let told = Arc::new(Mutex::new(None));
+    let callback = Arc::clone(&told);
+    consumer.commit_async(
+        negative(),
+        Box::new(move |ended| *callback.lock().unwrap() = Some(ended)),
+    );
+    assert_eq!(*told.lock().unwrap(), Some(Err(refused)));
+    let commits = broker
+        .story()
+        .into_iter()
+        .filter(|line| line.starts_with("commit"));
+    assert_eq!(commits.count(), 0);
+}
+
+#[tokio::test]
 async fn an_asynchronous_commit_is_tried_once_and_says_what_is_known() {
     let cases = [
         (None, ErrorKind::UnknownOutcome),
