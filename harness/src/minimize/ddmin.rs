@@ -12,6 +12,8 @@ pub(super) enum Answer {
     Fails,
     /// It does not.
     Passes,
+    /// Too few runs came to a verdict to tell, so that nothing is taken away.
+    Undecided,
     /// There is no time to find out.
     NoTime,
 }
@@ -25,7 +27,7 @@ pub(super) fn ddmin<T: Clone>(items: &[T], mut ask: impl FnMut(&[T]) -> Answer) 
     match ask(&[]) {
         Answer::Fails => return Vec::new(),
         Answer::NoTime => return kept,
-        Answer::Passes => {}
+        Answer::Passes | Answer::Undecided => {}
     }
     let mut parts = 2;
     while kept.len() > 1 {
@@ -60,7 +62,7 @@ fn without_a_part<T: Clone>(
         }
         match ask(&rest) {
             Answer::Fails => return Ok(Some(rest)),
-            Answer::Passes => {}
+            Answer::Passes | Answer::Undecided => {}
             Answer::NoTime => return Err(()),
         }
     }

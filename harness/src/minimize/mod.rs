@@ -14,5 +14,5 @@ pub mod subject;
 pub mod trial;
 
 pub use reduce::words;
-pub use search::{Needed, Outcome, minimize};
+pub use search::{GivenUp, Needed, Outcome, minimize};
 pub use trial::{Rate, Seen, Trial, measure};

@@ -177,7 +177,7 @@ pub(super) fn timing(search: &mut Search<'_>) {
     }
     plan.time.workload_ms = plan.time.workload_ms.min(plan.last_heal_ms() + AFTER_MS);
     let what = format!("{early} ms before the first fault, and what came after the last");
-    if search.ask(plan, &what) == Answer::Passes {
+    if matches!(search.ask(plan, &what), Answer::Passes | Answer::Undecided) {
         let mut plan = search.best.clone();
         plan.time.workload_ms = plan.time.workload_ms.min(plan.last_heal_ms() + AFTER_MS);
         search.ask(plan, "what came after the last fault");
@@ -258,7 +258,7 @@ fn smallest(
         let plan = with(&search.best, next);
         match search.ask(plan, &format!("{what}: {fails} became {next}")) {
             Answer::Fails => fails = next,
-            Answer::Passes => passes = next,
+            Answer::Passes | Answer::Undecided => passes = next,
             Answer::NoTime => return,
         }
         next = passes.midpoint(fails);

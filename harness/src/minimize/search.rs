@@ -22,6 +22,10 @@ const BASELINE_RUNS: u64 = 24;
 /// Clean runs that say at least that a fault is needed.
 const NEEDED_RUNS: u32 = 3;
 
+/// Passes over everything that could be taken away: what the first gave up with too few clean runs
+/// for the rate of the smaller plan, the second asks again.
+const ROUNDS: usize = 2;
+
 /// Runs without a verdict, one after another, after which a plan cannot be judged.
 const NOTHING_MAX: u32 = 3;
 
@@ -44,12 +48,17 @@ pub struct Outcome {
     pub plan: Plan,
     /// How often the plan that the search began with failed.
     pub before: Rate,
+    /// How often the smallest plan itself failed, measured once nothing more could be taken away;
+    /// no runs if there was no time to.
+    pub own: Rate,
     /// How often the failure came back over all plans that showed it.
     pub rate: Rate,
     /// What was taken away, in order.
     pub removed: Vec<String>,
     /// One entry for each fault of the plan, in its order, as far as there was time.
     pub needed: Vec<Needed>,
+    /// What was given up after fewer clean runs than the rate of the smallest plan asks for.
+    pub undecided: Vec<GivenUp>,
     /// Runs of the whole search.
     pub runs: u64,
     /// Whether nothing was left to try.
@@ -61,6 +70,24 @@ pub struct Outcome {
 pub struct Needed {
     /// Clean runs without it, none of which showed the failure.
     pub clean: u64,
+    /// So many say that it is needed, at the rate of the plan.
+    pub asked: u32,
+}
+
+impl Needed {
+    /// Whether enough runs say that it is needed.
+    pub fn is_decided(self) -> bool {
+        self.clean >= u64::from(self.asked)
+    }
+}
+
+/// Something that stayed, because the failure was not seen without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// What it is.
+    pub what: String,
+    /// Clean runs without it.
+    pub clean: u64,
 }
 
 /// Makes `plan` smaller while `trial` has time.
@@ -70,26 +97,30 @@ pub fn minimize(trial: &mut impl Trial, plan: &Plan) -> Result<Outcome, NotRepro
         best: plan.clone(),
         rate: Rate::default(),
         removed: Vec::new(),
+        given_up: Vec::new(),
         runs: 0,
         is_over: false,
     };
     let before = search.baseline()?;
-    for phase in [
-        reduce::config,
-        reduce::clients,
-        reduce::partitions,
-        reduce::topics,
-        reduce::faults,
-        reduce::timing,
-    ] {
-        phase(&mut search);
+    let mut own = Rate::default();
+    for _ in 0..ROUNDS {
+        search.given_up.clear();
+        search.take_away();
+        own = search.measure();
+        if own.same == 0 || search.undecided(own).is_empty() {
+            break;
+        }
+        // From here on as many clean runs are asked for as this plan takes.
+        search.rate = own;
     }
-    let needed = search.needed();
+    let needed = search.needed(&mut own);
     Ok(Outcome {
         before,
+        own,
         rate: search.rate,
         runs: search.runs,
         is_finished: !search.is_over,
+        undecided: search.undecided(own),
         plan: search.best,
         removed: search.removed,
         needed,
@@ -103,6 +134,7 @@ pub(super) struct Search<'a> {
     pub(super) best: Plan,
     rate: Rate,
     removed: Vec<String>,
+    given_up: Vec<GivenUp>,
     runs: u64,
     is_over: bool,
 }
@@ -113,11 +145,14 @@ impl Search<'_> {
         if plan == self.best || plan.check(Path::new("candidate")).is_err() {
             return Answer::Passes;
         }
-        let (answer, _) = self.repeat(&plan, self.rate.repeats());
+        let (answer, clean) = self.repeat(&plan, self.rate.repeats());
+        let what = what.to_owned();
         if answer == Answer::Fails {
-            self.removed.push(what.to_owned());
+            self.removed.push(what);
             self.best = plan;
             self.trial.keep(&self.best);
+        } else {
+            self.given_up.push(GivenUp { what, clean });
         }
         answer
     }
@@ -140,7 +175,36 @@ impl Search<'_> {
             }
             clean.count(&seen);
         }
-        (Answer::Passes, clean.runs)
+        let is_decided = clean.runs >= u64::from(times);
+        let answer = if is_decided {
+            Answer::Passes
+        } else {
+            Answer::Undecided
+        };
+        (answer, clean.runs)
+    }
+
+    /// One pass over everything that could be taken away.
+    fn take_away(&mut self) {
+        for phase in [
+            reduce::config,
+            reduce::clients,
+            reduce::partitions,
+            reduce::topics,
+            reduce::faults,
+            reduce::timing,
+        ] {
+            phase(self);
+        }
+    }
+
+    /// What was given up with too few clean runs for a plan that fails at this rate; where that is
+    /// not known, for the rate of all plans that failed.
+    fn undecided(&self, own: Rate) -> Vec<GivenUp> {
+        let rate = if own.same > 0 { own } else { self.rate };
+        let asked = u64::from(rate.repeats());
+        let given_up = self.given_up.iter();
+        given_up.filter(|one| one.clean < asked).cloned().collect()
     }
 
     fn run(&mut self, plan: &Plan) -> Option<Seen> {
@@ -154,16 +218,7 @@ impl Search<'_> {
 
     /// How often the failure comes back before anything is taken away.
     fn baseline(&mut self) -> Result<Rate, NotReproduced> {
-        let plan = self.best.clone();
-        let (mut rate, mut last) = (Rate::default(), None);
-        while rate.same < BASELINE_SAME && self.runs < BASELINE_RUNS {
-            let Some(seen) = self.run(&plan) else { break };
-            rate.count(&seen);
-            last = match seen {
-                Seen::Nothing(why) => Some(why),
-                Seen::Same | Seen::Other => None,
-            };
-        }
+        let (rate, last) = self.rate_of_best();
         if rate.same == 0 {
             let runs = rate.runs;
             return Err(NotReproduced { runs, last });
@@ -173,27 +228,55 @@ impl Search<'_> {
         Ok(rate)
     }
 
-    /// Runs the plan without each of its faults; one that turns out not to be needed goes.
-    fn needed(&mut self) -> Vec<Needed> {
+    /// How often the best plan fails, by runs of its own.
+    fn measure(&mut self) -> Rate {
+        self.rate_of_best().0
+    }
+
+    /// Also why the last run came to no verdict, if so.
+    fn rate_of_best(&mut self) -> (Rate, Option<String>) {
+        let plan = self.best.clone();
+        let (mut rate, mut last, mut runs) = (Rate::default(), None, 0);
+        while rate.same < BASELINE_SAME && runs < BASELINE_RUNS {
+            let Some(seen) = self.run(&plan) else { break };
+            runs += 1;
+            rate.count(&seen);
+            last = match seen {
+                Seen::Nothing(why) => Some(why),
+                Seen::Same | Seen::Other => None,
+            };
+        }
+        (rate, last)
+    }
+
+    /// Runs the plan, which fails at the rate `own`, without each of its faults; one that turns out
+    /// not to be needed goes, and what is left is measured anew.
+    fn needed(&mut self, own: &mut Rate) -> Vec<Needed> {
         let mut needed = Vec::new();
-        while needed.len() < self.best.faults.len() {
+        // No number of clean runs says anything of a plan that did not fail again.
+        while own.same > 0 && needed.len() < self.best.faults.len() {
             let mut plan = self.best.clone();
             let fault = plan.faults.remove(needed.len());
+            let asked = own.repeats().max(NEEDED_RUNS);
             if plan.check(Path::new("candidate")).is_err() {
                 // Nothing runs without it.
-                needed.push(Needed { clean: 0 });
+                needed.push(Needed { clean: 0, asked });
                 continue;
             }
-            let times = self.rate.repeats().max(NEEDED_RUNS);
-            match self.repeat(&plan, times) {
-                (Answer::NoTime, _) => break,
-                (Answer::Passes, clean) => needed.push(Needed { clean }),
-                (Answer::Fails, _) => {
+            let (answer, clean) = self.repeat(&plan, asked);
+            match answer {
+                Answer::Passes | Answer::Undecided => needed.push(Needed { clean, asked }),
+                Answer::NoTime => {
+                    needed.push(Needed { clean, asked });
+                    break;
+                }
+                Answer::Fails => {
                     self.removed.push(reduce::words(&fault));
                     self.best = plan;
                     self.trial.keep(&self.best);
                     // What is known of the others is about a plan that had this one, too.
                     needed.clear();
+                    *own = self.measure();
                 }
             }
         }

@@ -306,6 +306,7 @@ fn a_run_of_several_rows_has_a_table_of_them_and_its_findings_name_them() {
         "<a href=\"#broken-lost-write\">1 lost-write</a>",
         "In: acks=all rf=3 (1).",
         "<strong>acks=all rf=3: ",
+        "what was found is the sum over all of them",
     ] {
         assert!(page.contains(wanted), "{wanted} is missing");
     }
