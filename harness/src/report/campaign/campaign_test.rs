@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use crate::campaign::canary::CANARIES;
 use crate::campaign::{CellState, RunRecord, UnitKind};
 use crate::report::campaign::sample::{broken, cell, run};
 use crate::report::campaign::write;
@@ -68,7 +69,7 @@ fn the_sentence_tells_everything_that_is_wrong() {
         canary(5, "stale-leader", Some(false)),
         failed,
     ];
-    store(&second, "2026-11-26T01:00:00Z", &runs);
+    store(&second, "2026-11-26T01:00:00.364862276Z", &runs);
     let replays = [Some(true), Some(false), None].map(|came_back| {
         serde_json::json!({"signature": "aaaaaaaaaaaa", "came_back": came_back}).to_string()
     });
@@ -78,8 +79,15 @@ fn the_sentence_tells_everything_that_is_wrong() {
     let page = page(&second);
     assert_eq!(
         heading(&page),
-        "2 broken promises in 5 runs; 1 new or back since Tuesday; 1 120 cells not exercised; \
-         canaries caught 1/2; the harness failed in 1 run"
+        format!(
+            "2 broken promises in 5 runs; 1 new or back since Tuesday; 1 120 cells not exercised; \
+             canaries caught 1/2, {} not tried; the harness failed in 1 run",
+            CANARIES.len()
+        )
+    );
+    assert!(
+        page.contains("started 2026-11-26T01:00:00Z</p>"),
+        "no fractions"
     );
     assert!(
         page.contains("1/2 runs of its kind, "),

@@ -74,7 +74,10 @@ impl Canaries {
         let (caught, planted) = (self.count("caught"), self.planted());
         match planted {
             0 => "no canary ran".to_owned(),
-            planted => format!("canaries caught {caught}/{planted}"),
+            planted => match self.count("not exercised") {
+                0 => format!("canaries caught {caught}/{planted}"),
+                idle => format!("canaries caught {caught}/{planted}, {idle} not tried"),
+            },
         }
     }
 

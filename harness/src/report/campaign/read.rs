@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::campaign::shard::Shard;
 use crate::campaign::{RunRecord, UnitKind};
+use crate::report::campaign::numbers::moment;
 use crate::report::{ReportError, words};
 
 /// A campaign, read.
@@ -109,6 +110,11 @@ impl Campaign {
         self.not_exercised = serde_json::from_value(not_exercised).unwrap_or_default();
         let shown = |(key, word): &(&str, &str)| {
             let value = words::plain(header.get(*key)?);
+            // A moment is told without the fractions of its second.
+            let value = match value.split_once('.') {
+                Some((whole, _)) if moment(&value).is_some() => format!("{whole}Z"),
+                _ => value,
+            };
             (!value.is_empty()).then(|| ((*word).to_owned(), value))
         };
         self.arguments = SHOWN.iter().filter_map(shown).collect();
