@@ -3,8 +3,12 @@
 //! In: the directory. Out: both, the newest first.
 //! Invariant: what cannot be read is listed with the reason, never left out.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::campaign::progress::Progress;
 use crate::cli::exit::Exit;
@@ -29,11 +33,20 @@ pub(super) struct RunEntry {
     pub(super) summary: Option<Summary>,
 }
 
-/// The campaigns below `root`.
+/// The campaigns below `root`, the newest first.
 pub(super) fn campaigns(root: &Path) -> Vec<CampaignEntry> {
     let is_campaign = |path: &PathBuf| path.join("campaign.json").is_file();
     let campaigns = folders(root).into_iter().filter(is_campaign);
-    campaigns.map(campaign).collect()
+    let mut campaigns: Vec<CampaignEntry> = campaigns.map(campaign).collect();
+    campaigns.sort_by_cached_key(|campaign| Reverse(began(&campaign.path)));
+    campaigns
+}
+
+/// When the campaign in `path` was begun; a directory may have any name.
+fn began(path: &Path) -> Option<Timestamp> {
+    let text = fs::read_to_string(path.join("campaign.json")).ok()?;
+    let header: Value = serde_json::from_str(&text).ok()?;
+    header.get("started")?.as_str()?.parse().ok()
 }
 
 /// The campaign in `path`.
@@ -113,4 +126,25 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 fn name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_campaign_is_first_whatever_its_name() {
+        let root = tempfile::tempdir().expect("a directory");
+        for (name, day) in [("a", "30"), ("b", "28"), ("c", "29")] {
+            let directory = root.path().join(name);
+            fs::create_dir(&directory).expect("made");
+            let text = format!(r#"{{"started":"2026-11-{day}T01:00:00Z"}}"#);
+            fs::write(directory.join("campaign.json"), text).expect("written");
+        }
+        let names: Vec<String> = campaigns(root.path())
+            .into_iter()
+            .map(|campaign| campaign.name)
+            .collect();
+        assert_eq!(names, ["a", "c", "b"]);
+    }
 }

@@ -52,7 +52,8 @@ struct Live {
     has_page: bool,
     is_running: bool,
     state: String,
-    share: u64,
+    /// Percent of the budget; none where only units are counted.
+    share: Option<u64>,
     figures: Vec<(&'static str, String)>,
     progress: Progress,
 }
@@ -105,9 +106,16 @@ fn state(progress: &Progress, now: Timestamp) -> String {
         return "ended".to_owned();
     }
     if is_silent(progress, now) {
-        return format!("silent since {}: killed, or stopped", progress.updated);
+        let since = moment(&progress.updated);
+        return format!("silent since {since}: killed, or stopped");
     }
     "running".to_owned()
+}
+
+/// A moment without the fractions of its second.
+fn moment(text: &str) -> String {
+    let whole: String = text.chars().take(19).collect();
+    whole.replace('T', " ")
 }
 
 fn is_silent(progress: &Progress, now: Timestamp) -> bool {
@@ -141,10 +149,10 @@ pub(super) fn live(root: &Path, name: &str) -> Option<Result<String, Error>> {
         has_page: campaign.has_page,
         is_running: progress.is_running && !is_silent(&progress, now),
         state: state(&progress, now),
-        share: (progress.used_ms * 100)
-            .checked_div(progress.budget_ms.unwrap_or(0))
-            .unwrap_or(0)
-            .min(100),
+        share: progress
+            .budget_ms
+            .and_then(|budget| (progress.used_ms * 100).checked_div(budget))
+            .map(|share| share.min(100)),
         figures: vec![
             ("runs", progress.runs.to_string()),
             ("effective", progress.effective.to_string()),
@@ -197,7 +205,7 @@ mod tests {
         let soon = at("2026-11-30T01:00:20Z");
         let late = at("2026-11-30T04:00:00Z");
         assert_eq!(state(&progress(true), soon), "running");
-        assert!(state(&progress(true), late).starts_with("silent since 2026-11-30T01"));
+        assert!(state(&progress(true), late).starts_with("silent since 2026-11-30 01:00:00:"));
         assert_eq!(state(&progress(false), late), "ended");
     }
 }
