@@ -7,7 +7,7 @@ use std::path::Path;
 use askama::{Error, Template};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::campaign::progress::Progress;
+use crate::campaign::progress::{Progress, Running};
 use crate::serve::files;
 use crate::serve::find::{self, CampaignEntry, RunEntry};
 use crate::serve::search::{self, Hits, Question};
@@ -55,7 +55,9 @@ struct Live {
     /// Percent of the budget; none where only units are counted.
     share: Option<u64>,
     figures: Vec<(&'static str, String)>,
-    progress: Progress,
+    /// The unit, what it is, and since when it runs.
+    running: Vec<(String, String, String)>,
+    updated: String,
 }
 
 #[derive(Template)]
@@ -110,6 +112,15 @@ fn state(progress: &Progress, now: Timestamp) -> String {
         return format!("silent since {since}: killed, or stopped");
     }
     "running".to_owned()
+}
+
+fn running(unit: &Running) -> (String, String, String) {
+    let Running {
+        unit,
+        label,
+        started,
+    } = unit;
+    (unit.clone(), label.clone(), moment(started))
 }
 
 /// A moment without the fractions of its second.
@@ -173,7 +184,8 @@ pub(super) fn live(root: &Path, name: &str) -> Option<Result<String, Error>> {
                 progress.budget_ms.map_or("none".to_owned(), minutes),
             ),
         ],
-        progress,
+        running: progress.running.iter().map(running).collect(),
+        updated: moment(&progress.updated),
     };
     Some(page.render())
 }
