@@ -121,20 +121,27 @@ impl Browser {
         }))?;
         tab.enable_log()?;
         tab.enable_runtime()?;
-        tab.call_method(metrics(screen))?;
-        tab.call_method(SetEmulatedMedia {
+        let view = View { tab, console };
+        view.show(screen)?;
+        view.tab.navigate_to(address)?.wait_until_navigated()?;
+        Ok(view)
+    }
+}
+
+impl View {
+    /// Shows the page as `screen` says from now on.
+    pub(crate) fn show(&self, screen: Screen) -> Result<(), Failed> {
+        self.tab.call_method(metrics(screen))?;
+        self.tab.call_method(SetEmulatedMedia {
             media: Some(if screen.is_print { "print" } else { "screen" }.to_owned()),
             features: Some(vec![MediaFeature {
                 name: "prefers-color-scheme".to_owned(),
                 value: if screen.is_dark { "dark" } else { "light" }.to_owned(),
             }]),
         })?;
-        tab.navigate_to(address)?.wait_until_navigated()?;
-        Ok(View { tab, console })
+        Ok(())
     }
-}
 
-impl View {
     /// The value of an expression, sent as JSON.
     pub(crate) fn ask<T: DeserializeOwned>(&self, expression: &str) -> Result<T, Failed> {
         let answer = self

@@ -132,8 +132,9 @@ fn on_site(world: &Arc<World>, name: &str, run: fn(&Site) -> Result<(), Failed>)
 
 fn fit_to_read(browser: &Browser, site: &Site, name: &str, page: &str) -> Result<(), Failed> {
     let mut complaints = Vec::new();
+    let view = browser.open(&site.address(page), Screen::DESK)?;
     for screen in SCREENS {
-        let view = browser.open(&site.address(page), screen)?;
+        view.show(screen)?;
         view.shoot(&format!("{name}-{}", screen.name()))?;
         if let Err(failed) = inspect(&view) {
             let words = failed.message().unwrap_or_default();
