@@ -3,7 +3,8 @@
 //! `recovery` opens a log of one segment as after a crash: every batch is read and its checksum
 //! compared; `read` reads the same log as a follower does, with the same comparison. `flush` is a
 //! node with `flush.messages=1` on a disk whose syncs take 1 ms: one record in each request, one
-//! request in flight for each producer, by one producer and by 64.
+//! request in flight for each producer, by one producer and by 64. All producers are one thread
+//! that copies bytes between sockets, so that what is measured is the node.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +14,7 @@
 )]
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ use kafka_protocol::messages::{
     create_topics_request::CreatableTopic, produce_request,
 };
 use kafka_protocol::protocol::StrBytes;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
 use uuid::Uuid;
 
 #[global_allocator]
@@ -255,48 +258,106 @@ fn start_node(data: &Path) -> Node {
     node
 }
 
-fn connect(node: &Node) -> TcpStream {
-    let stream = TcpStream::connect(node.address()).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream
+/// Producers, each on its own connection.
+struct Producers {
+    poll: Poll,
+    events: Events,
+    producers: Vec<Producer>,
 }
 
-fn read_response(stream: &mut TcpStream) -> Vec<u8> {
-    let mut length = [0; 4];
-    stream.read_exact(&mut length).unwrap();
-    let mut body = vec![0; u32::from_be_bytes(length) as usize];
-    stream.read_exact(&mut body).unwrap();
-    body
+struct Producer {
+    stream: TcpStream,
+    /// What came of the answer under way.
+    answer: Vec<u8>,
+    /// Requests whose answer has not come.
+    left: u64,
 }
 
-/// Each producer sends its next record when the last one is acknowledged.
-fn produce_rounds(producers: &mut [TcpStream], request: &[u8]) {
-    for _ in 0..ROUNDS {
-        for producer in &mut *producers {
-            producer.write_all(request).unwrap();
-        }
-        for producer in &mut *producers {
-            let response = read_response(producer);
-            // Correlation id, one topic "t", one partition: index, then the error code.
-            assert_eq!(response.get(19..21), Some(&[0, 0][..]), "{response:?}");
+impl Producers {
+    fn connect(node: &Node, count: usize) -> Self {
+        let poll = Poll::new().unwrap();
+        let producer = |token| {
+            let stream = std::net::TcpStream::connect(node.address()).unwrap();
+            stream.set_nodelay(true).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let mut stream = TcpStream::from_std(stream);
+            let registry = poll.registry();
+            registry
+                .register(&mut stream, Token(token), Interest::READABLE)
+                .unwrap();
+            Producer {
+                stream,
+                answer: Vec::new(),
+                left: 0,
+            }
+        };
+        let producers = (0..count).map(producer).collect();
+        Self {
+            poll,
+            events: Events::with_capacity(count),
+            producers,
         }
     }
+
+    /// Each producer sends `request` so many times, the next when the last one is answered.
+    fn send(&mut self, request: &[u8], times: u64, check: impl Fn(&[u8])) {
+        for producer in &mut self.producers {
+            producer.left = times;
+            producer.stream.write_all(request).unwrap();
+        }
+        let mut busy = self.producers.len();
+        while busy > 0 {
+            self.poll.poll(&mut self.events, None).unwrap();
+            for event in &self.events {
+                let producer = self.producers.get_mut(event.token().0).unwrap();
+                if let Some(answer) = producer.read_answer() {
+                    check(&answer);
+                    producer.left -= 1;
+                    if producer.left == 0 {
+                        busy -= 1;
+                    } else {
+                        producer.stream.write_all(request).unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Producer {
+    /// The answer without its length, once all of it is there.
+    fn read_answer(&mut self) -> Option<Vec<u8>> {
+        let mut buffer = [0; 512];
+        let count = match self.stream.read(&mut buffer) {
+            Ok(0) => panic!("the node closed a connection"),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) => panic!("{error}"),
+        };
+        self.answer.extend_from_slice(buffer.get(..count).unwrap());
+        let length = u32::from_be_bytes(*self.answer.first_chunk()?) as usize;
+        assert!(self.answer.len() <= 4 + length, "one request, one answer");
+        (self.answer.len() == 4 + length).then(|| self.answer.drain(..).skip(4).collect())
+    }
+}
+
+/// Correlation id, one topic "t", one partition: index, then the error code.
+fn is_acknowledged(answer: &[u8]) {
+    assert_eq!(answer.get(19..21), Some(&[0, 0][..]), "{answer:?}");
 }
 
 fn bench_flush(criterion: &mut Criterion) {
     let data = tempfile::tempdir().unwrap();
     let node = start_node(data.path());
-    let mut first = connect(&node);
-    first.write_all(&create_topic()).unwrap();
-    read_response(&mut first);
+    Producers::connect(&node, 1).send(&create_topic(), 1, |_| ());
     let request = produce();
     let mut group = criterion.benchmark_group("flush");
     group.sample_size(10);
     for count in [1, 64] {
-        let mut producers: Vec<_> = (0..count).map(|_| connect(&node)).collect();
-        group.throughput(Throughput::Elements(ROUNDS * count));
+        let mut producers = Producers::connect(&node, count);
+        group.throughput(Throughput::Elements(ROUNDS * count as u64));
         group.bench_function(format!("{count} producers"), |bencher| {
-            bencher.iter(|| produce_rounds(&mut producers, &request));
+            bencher.iter(|| producers.send(&request, ROUNDS, is_acknowledged));
         });
     }
     group.finish();

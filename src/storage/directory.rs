@@ -22,6 +22,7 @@ use crate::offset::{BrokerEpoch, Offset};
 use crate::record::RecordBatch;
 
 use super::atomic_file;
+use super::ballast::Ballast;
 use super::checkpoint::{HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, format_offsets};
 use super::damage::LogDamage;
 use super::disk::Disk;
@@ -38,6 +39,7 @@ pub struct LogDirectory<D: Disk> {
     checkpoints: Checkpoints,
     /// Logs that had durable records and have no usable files any more.
     missing: BTreeMap<TopicPartition, LogDamage>,
+    ballast: Ballast,
     /// The first failure; nothing is done after it.
     offline: Option<String>,
 }

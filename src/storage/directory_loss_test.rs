@@ -375,6 +375,16 @@ fn a_log_whose_directory_is_gone_is_missed_until_it_is_cut() {
 }
 
 #[test]
+fn the_ballast_may_be_lost() {
+    let (disk, earlier, whole) = grown(true);
+    for loss in ALL {
+        let disk = disk.deep_copy();
+        inflict(&disk, &earlier, Path::new("data/ballast"), loss, 0);
+        assert_eq!(outcome(&disk, &whole, true), Harmless, "{loss:?}");
+    }
+}
+
+#[test]
 fn every_file_of_a_directory_has_a_test_of_its_loss() {
     let (disk, ..) = grown(true);
     let tested = [
@@ -391,6 +401,7 @@ fn every_file_of_a_directory_has_a_test_of_its_loss() {
         "kafka_cleanshutdown",
         "quorum-state",
         "checkpoint",
+        "ballast",
     ];
     let mut kinds = BTreeSet::new();
     let mut todo = vec![PathBuf::from("data")];

@@ -8,19 +8,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use super::damage_tests::{checkpoint, durable};
 use super::tests::{
     Directory, append, batch, close, create, create_request, fill, flush, fresh, log, only_log,
     open, read, segments,
 };
+use crate::id::{TopicId, TopicPartition};
 use crate::log::LogState;
 use crate::offset::Offset;
+use crate::storage::ballast::WHOLE_BYTES;
 use crate::storage::damage::DAMAGED;
-use crate::storage::disk::{Disk, Operation};
+use crate::storage::disk::{Disk, DiskFile, Operation};
 use crate::storage::error::DiskError;
 use crate::storage::memory_disk::{MemoryDisk, Survival};
-use crate::storage::request::{DiskReply, DiskRequest, Retention};
+use crate::storage::names::{METADATA_TOPIC_ID, metadata_partition};
+use crate::storage::request::{DiskReply, DiskRequest, LogOptions, Retention};
 
 fn try_append(directory: &mut Directory, batches: Bytes) -> Result<DiskReply, DiskError> {
     directory.execute(DiskRequest::Append {
@@ -32,6 +36,11 @@ fn try_append(directory: &mut Directory, batches: Bytes) -> Result<DiskReply, Di
 /// Leaves `free` bytes.
 fn fill_disk(disk: &MemoryDisk, free: u64) {
     disk.set_space(Some(disk.used() + free));
+}
+
+/// Leaves nothing to be given up.
+fn spend_ballast(directory: &mut Directory) {
+    while directory.ballast.give_up_part(&directory.disk).unwrap() {}
 }
 
 fn batches(from: Offset, to: Offset) -> Bytes {
@@ -162,6 +171,7 @@ fn retention_frees_space_on_a_full_disk() {
     let (disk, mut directory) = fresh();
     fill(&mut directory, 0, 60, 1);
     flush(&mut directory);
+    spend_ballast(&mut directory);
     fill_disk(&disk, 0);
     try_append(&mut directory, batch(60, 1)).unwrap_err();
     let Ok(DiskReply::Retained { log_start_offset }) = directory.execute(retain_1000_bytes())
@@ -189,6 +199,7 @@ fn retention_on_a_full_disk_removes_nothing_that_a_crash_makes_pass_for_lost() {
         fill(&mut directory, 0, 60, 1);
         flush(&mut directory);
         checkpoint(&mut directory, 60);
+        spend_ballast(&mut directory);
         fill_disk(&disk, 0);
         let mut left: u64 = crash_at;
         disk.set_fault(move |_, _: &Path| {
@@ -212,6 +223,7 @@ fn deleting_a_log_frees_space_on_a_full_disk() {
     for space in [Some(0), None] {
         for crash_at in 0..40 {
             let (disk, mut directory) = durable();
+            spend_ballast(&mut directory);
             if space.is_some() {
                 fill_disk(&disk, 0);
             }
@@ -340,6 +352,100 @@ fn an_append_over_many_segments_has_few_open_files() {
     assert!((1..12).contains(&opened), "{opened} open files");
 }
 
+/// Index files are only hints: there may be none to make the space for storing the new start.
+#[test]
+fn retention_without_index_files_gives_up_the_ballast_of_a_full_disk() {
+    let (disk, mut directory) = durable();
+    for name in disk.list(Path::new("data/t-0")).unwrap() {
+        if name.ends_with("index") {
+            disk.remove_file(&Path::new("data/t-0").join(name)).unwrap();
+        }
+    }
+    fill_disk(&disk, 0);
+    let Ok(DiskReply::Retained { log_start_offset }) = directory.execute(retain_1000_bytes())
+    else {
+        panic!("nothing was removed");
+    };
+    assert!(log_start_offset > 0);
+    let high_watermarks = BTreeMap::from([(log(), 60)]);
+    let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
+    disk.set_space(None);
+    directory.execute(request).unwrap();
+    let ballast = disk.open(Path::new("data/ballast")).unwrap();
+    assert_eq!(ballast.length().unwrap(), WHOLE_BYTES, "it is whole again");
+}
+
+/// The name of the deleted log is too long to tell later what is to be forgotten.
+#[test]
+fn a_log_with_the_longest_name_can_be_deleted_on_a_full_disk() {
+    let (disk, mut directory) = fresh();
+    let long = TopicPartition::new("t".repeat(249), 0);
+    let request = DiskRequest::CreateLog {
+        log: long.clone(),
+        topic_id: TopicId(Uuid::from_u128(8)),
+        options: LogOptions::default(),
+    };
+    directory.execute(request).unwrap();
+    directory
+        .execute(DiskRequest::Flush { log: long.clone() })
+        .unwrap();
+    checkpoint(&mut directory, 0);
+    fill_disk(&disk, 0);
+    let delete = DiskRequest::DeleteLog { log: long };
+    assert_eq!(directory.execute(delete), Ok(DiskReply::Done));
+}
+
+/// Else nobody could delete a topic to make space.
+#[test]
+fn the_metadata_log_goes_on_for_a_while_on_a_full_disk_and_no_other() {
+    let (disk, mut directory) = fresh();
+    let create = DiskRequest::CreateLog {
+        log: metadata_partition(),
+        topic_id: METADATA_TOPIC_ID,
+        options: LogOptions::default(),
+    };
+    directory.execute(create).unwrap();
+    fill_disk(&disk, 0);
+    let error = try_append(&mut directory, batch(0, 1)).unwrap_err();
+    assert!(error.is_no_space(), "{error}");
+    let append = |base| DiskRequest::Append {
+        log: metadata_partition(),
+        batches: batch(base, 1),
+    };
+    let mut base = 0;
+    while let Ok(reply) = directory.execute(append(base)) {
+        base += 2;
+        let log_end_offset = base;
+        assert_eq!(reply, DiskReply::Appended { log_end_offset });
+        let flush = DiskRequest::Flush {
+            log: metadata_partition(),
+        };
+        directory.execute(flush).unwrap();
+    }
+    let most = WHOLE_BYTES as usize / batch(0, 1).len();
+    assert!((most / 2..=most).contains(&(base as usize / 2)), "{base}");
+    assert_eq!(directory.offline_cause(), None);
+}
+
+/// What does not fit must not take the last space from others.
+#[test]
+fn a_ballast_without_space_takes_none() {
+    let (disk, mut directory) = fresh();
+    spend_ballast(&mut directory);
+    for free in [0, 1, 700, WHOLE_BYTES - 1] {
+        fill_disk(&disk, free);
+        let used = disk.used();
+        directory.ballast.fill(&directory.disk).unwrap();
+        assert_eq!(disk.used(), used, "{free} bytes were free");
+    }
+    fill_disk(&disk, WHOLE_BYTES);
+    directory.ballast.fill(&directory.disk).unwrap();
+    fill_disk(&disk, 0);
+    assert_eq!(directory.ballast.give_up_part(&directory.disk), Ok(true));
+    let (_, recovered) = open(&disk);
+    assert_eq!(only_log(&recovered).damage, None);
+}
+
 #[test]
 fn requests_that_found_no_space_may_come_again() {
     let cut = DiskRequest::Truncate { log: log(), to: 20 };
@@ -353,6 +459,7 @@ fn requests_that_found_no_space_may_come_again() {
             fill(&mut directory, 0, 40, 1);
             flush(&mut directory);
             checkpoint(&mut directory, 40);
+            spend_ballast(&mut directory);
             fill_disk(&disk, free);
             if let Err(error) = directory.execute(request.clone()) {
                 assert!(error.is_no_space(), "{error}");

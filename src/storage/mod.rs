@@ -7,6 +7,7 @@
 //! `docs/log-format.md`. Source: Kafka's `UnifiedLog`, `LogManager`, `ProducerStateManager`.
 
 mod atomic_file;
+mod ballast;
 mod checkpoint;
 mod damage;
 mod directory;

@@ -29,6 +29,7 @@ pub(super) const STRAY_SUFFIX: &str = "-stray";
 /// Bytes that a file system allows a name.
 const NAME_BYTES_MAX: usize = 255;
 pub(super) const PARTITION_METADATA: &str = "partition.metadata";
+pub(super) const BALLAST: &str = "ballast";
 pub(super) const EPOCHS: &str = "leader-epoch-checkpoint";
 
 /// The partition that holds the metadata log.

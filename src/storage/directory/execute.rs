@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::config::sabotage::{Sabotage, planted};
 use crate::id::{TopicId, TopicPartition};
 use crate::offset::{BrokerEpoch, Offset};
+use crate::storage::ballast::is_worth_it;
 use crate::storage::checkpoint::Offsets;
 use crate::storage::damage::LogDamage;
 use crate::storage::disk::{Disk, Operation};
@@ -32,7 +33,7 @@ impl<D: Disk> LogDirectory<D> {
             return Err(DiskError::Offline { cause });
         }
         let log = request.log().cloned();
-        let mut result = self.perform(request);
+        let mut result = self.perform_with_ballast(request);
         if let Err(error @ DiskError::Damaged { .. }) = &result
             && let Some(log) = log
         {
@@ -63,6 +64,18 @@ impl<D: Disk> LogDirectory<D> {
             Ok(()) => damage.into(),
             Err(error) => error,
         }
+    }
+
+    /// Gives up ballast, as long as there is any, for a request that is worth it.
+    fn perform_with_ballast(&mut self, request: DiskRequest) -> Result<DiskReply, DiskError> {
+        let again = is_worth_it(&request).then(|| request.clone());
+        let mut result = self.perform(request);
+        while let (Err(DiskError::NoSpace { .. }), Some(again)) = (&result, &again)
+            && self.ballast.give_up_part(&self.disk)?
+        {
+            result = self.perform(again.clone());
+        }
+        result
     }
 
     fn perform(&mut self, request: DiskRequest) -> Result<DiskReply, DiskError> {
@@ -309,6 +322,7 @@ impl<D: Disk> LogDirectory<D> {
         all.extend(known);
         self.write_high_watermarks(all)?;
         self.checkpoint_recovery()?;
+        self.ballast.fill(&self.disk)?;
         Ok(DiskReply::Done)
     }
 

@@ -12,6 +12,7 @@ use crate::id::{TopicId, TopicPartition};
 use crate::log::LogState;
 use crate::record::{Batches, RecordBatch};
 use crate::storage::atomic_file;
+use crate::storage::ballast::Ballast;
 use crate::storage::checkpoint::{
     HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, parse_offsets,
 };
@@ -44,9 +45,11 @@ impl<D: Disk> LogDirectory<D> {
         let directory_id = identity::claim(&disk, &path, identity)?;
         let last = identity::take_shutdown_marker(&disk, &path)?;
         let election = quorum_state::read_election(&disk, &path)?;
+        let ballast = Ballast::in_directory(&disk, &path)?;
         let mut directory = Self {
             disk,
             path,
+            ballast,
             logs: BTreeMap::new(),
             checkpoints: Checkpoints::default(),
             missing: BTreeMap::new(),
@@ -67,6 +70,7 @@ impl<D: Disk> LogDirectory<D> {
             Err(error) if error.is_no_space() => {}
             stored => stored?,
         }
+        directory.ballast.fill(&directory.disk)?;
         let recovered = RecoveredDirectory {
             directory_id,
             was_clean: is_clean,
