@@ -13,6 +13,7 @@ use broker::client::{Admin, AdminConfig, ClientError, NewTopic};
 use broker::error::ErrorCode;
 use broker::id::{BrokerId, TopicPartition};
 use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::LOOK;
@@ -208,26 +209,33 @@ impl ClusterView for Observer {
 
     fn min_isr(&self) -> BoxFuture<'_, Result<MinIsr, String>> {
         Box::pin(async {
-            let mut told = MinIsr::new();
-            for topic in &self.shared.topics {
-                let mut settings = self.topic_settings(topic).await?;
-                let value = settings.remove(MIN_ISR).unwrap_or_default();
-                told.insert(topic.clone(), value);
+            let mut asked = JoinSet::new();
+            for topic in self.shared.topics.clone() {
+                let observer = self.clone();
+                asked.spawn(async move {
+                    let settings = observer.topic_settings(&topic).await;
+                    let value = |mut settings: BTreeMap<_, _>| settings.remove(MIN_ISR);
+                    settings.map(|settings| (topic, value(settings).unwrap_or_default()))
+                });
             }
-            Ok(told)
+            asked.join_all().await.into_iter().collect()
         })
     }
 
     fn set_min_isr<'a>(&'a self, values: &'a MinIsr) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
-            let admin = self.admin().await?;
-            for (topic, value) in values {
-                let set = admin
-                    .alter_topic_configs(topic, &[(MIN_ISR, value.as_str())])
-                    .await;
-                set.map_err(|error| error.to_string())?;
+            // Side by side, so that the topics change together.
+            let mut set = JoinSet::new();
+            for (topic, value) in values.clone() {
+                let observer = self.clone();
+                set.spawn(async move {
+                    let admin = observer.admin().await?;
+                    let configs = [(MIN_ISR, value.as_str())];
+                    let altered = admin.alter_topic_configs(&topic, &configs).await;
+                    altered.map_err(|error| error.to_string())
+                });
             }
-            Ok(())
+            set.join_all().await.into_iter().collect()
         })
     }
 }

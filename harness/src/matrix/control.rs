@@ -32,7 +32,7 @@ use Losing::{CommittedFirst, LeaderAlone, Single, SingleUnflushed, Unacknowledge
 /// For each column the rows that its plans make lose.
 const CONTROLS: &[(&str, &[Losing])] = &[
     ("client-kill", &[CommittedFirst]),
-    ("client-pause", &[CommittedFirst]),
+    // Who is frozen wakes up and does what it has committed.
     ("group-churn", &[CommittedFirst]),
     (
         "leader-kill",
@@ -148,6 +148,7 @@ mod tests {
             ("corruption", "acks=all rf=3 min.isr=1 flush=every", false),
             ("coordinator-kill", "mode=sync-before", true),
             ("coordinator-kill", "mode=sync-after", false),
+            ("client-pause", "mode=sync-before", false),
         ] {
             assert_eq!(shows(column, row), wanted, "{row} under {column}");
         }

@@ -23,11 +23,18 @@ use crate::worker::protocol::Acks;
 /// Plans of the matrix have draws of their own.
 const STREAM: u64 = 1 << 42;
 
-/// The workload of a pack of durability rows, in milliseconds: room for two faults of two seconds.
+/// The longest workload of a pack of durability rows, in milliseconds: room for two faults of two
+/// seconds.
 const DURABILITY_MS: u64 = 5_500;
 
 /// The workload of a group, whose sessions last a second or more.
 const GROUP_MS: u64 = 6_500;
+
+/// How long clients go on after the last fault, in milliseconds: they see it healed.
+const AFTER_HEAL_MS: u64 = 600;
+
+/// The shortest workload, in milliseconds: a group has committed several times by then.
+const LEAST_MS: u64 = 3_000;
 
 /// One leader on each of three nodes, so that whoever is struck leads a partition of every topic.
 const PARTITIONS: i32 = 3;
@@ -61,6 +68,9 @@ pub fn plan(column: &str, pack: Pack, seed: u64) -> Result<Plan, String> {
     rng.set_stream(STREAM);
     plan.faults = scene::draw(&mut rng, column.name, &plan);
     plan.faults.sort_by_key(|fault| fault.at_ms);
+    // What would only be waited for after the last fault is better spent on another run.
+    let needed_ms = (plan.last_heal_ms() + AFTER_HEAL_MS).max(LEAST_MS);
+    plan.time.workload_ms = plan.time.workload_ms.min(needed_ms);
     Ok(plan)
 }
 
@@ -164,6 +174,14 @@ fn group(seed: u64, mode: CommitMode, column: &Column) -> Plan {
     }
     if commits_first(mode) {
         plan.let_work_pile_up();
+    }
+    if mode == CommitMode::AutoHandoff
+        && let Some(group) = &mut plan.workload.group
+    {
+        // Slower than sending, so that work waits for longer than the client does to commit it.
+        let [least, most] = group.process_ms;
+        group.process_ms = [2 * least, least + most];
+        group.auto_commit_interval_ms = 500;
     }
     plan
 }

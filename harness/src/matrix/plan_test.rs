@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::matrix::COLUMNS;
+use crate::nemesis::FaultSpec;
 
 #[test]
 fn every_cell_has_a_plan_that_can_be_run_or_says_why_not() {
@@ -66,5 +67,55 @@ fn every_partition_has_a_producer_of_its_acks_from_the_beginning() {
     for producer in 0..workload.producers {
         let partitions = plan.partitions_of(&plan.way_of(producer)).len();
         assert_eq!(partitions, workload.processes_per_producer as usize);
+    }
+}
+
+#[test]
+fn a_run_ends_soon_after_its_last_fault() {
+    for (column, pack) in [
+        ("none", Pack::ALL[0]),
+        ("leader-kill", Pack::Durability(Flush::Never)),
+    ] {
+        let plan = plan(column, pack, 7).expect("a plan");
+        let after_ms = plan.time.workload_ms - plan.last_heal_ms().max(2_400);
+        assert!(after_ms <= 600, "{column}: {after_ms}");
+    }
+}
+
+#[test]
+fn the_faults_of_a_column_strike_every_row_where_they_can() {
+    let of = |column| plan(column, Pack::Durability(Flush::Never), 5).expect("a plan");
+    let specs = |plan: &Plan| -> Vec<FaultSpec> {
+        plan.faults.iter().map(|fault| fault.what.clone()).collect()
+    };
+    let killed = of("client-kill");
+    let producers = killed.faults.iter().map(|fault| fault.draw % 3);
+    let producers: std::collections::BTreeSet<u32> = producers.collect();
+    assert_eq!(
+        producers.len(),
+        killed.ways_to_send().len(),
+        "one of each acks"
+    );
+    let values = |spec: FaultSpec| match spec {
+        FaultSpec::MinIsr { replicas, .. } => Some(replicas),
+        _ => None,
+    };
+    let mut values: Vec<i16> = specs(&of("min-isr-change"))
+        .into_iter()
+        .filter_map(values)
+        .collect();
+    values.sort_unstable();
+    assert_eq!(values, [1, 3], "no row has both");
+    for column in ["disk-stall", "disk-error"] {
+        let plan = of(column);
+        let disks = plan.cluster.log_dirs * plan.cluster.nodes;
+        for topic in plan.topics() {
+            let replicas = topic.partitions * i32::from(topic.replication_factor);
+            assert!(
+                replicas >= disks as i32,
+                "{} in every directory",
+                topic.name
+            );
+        }
     }
 }

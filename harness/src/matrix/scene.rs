@@ -34,6 +34,15 @@ const REPLACED_MS: Range<u64> = 1_700..2_200;
 /// Beyond the election of a controller and then the session of a broker.
 const FROZEN_MS: Range<u64> = 2_500..2_800;
 
+/// By then a group has polled, committed on its own, and has work left, in milliseconds.
+const AT_WORK_MS: u64 = 1_600;
+
+/// How long killed members are down where that is not what the column is about.
+const DOWN_MS: u64 = 300;
+
+/// After the sessions of killed members have expired, and those that came after them work.
+const MEANWHILE_MS: u64 = 2_100;
+
 /// More files than a node has.
 const FILES_MAX: u32 = 500;
 
@@ -47,8 +56,16 @@ pub(super) fn draw(rng: &mut impl Rng, column: &str, plan: &Plan) -> Vec<Schedul
     let leader = scene.leader();
     let victim = scene.node();
     let is_group = plan.workload.group.is_some();
+    let is_of_clients = ["none", "client-kill", "client-pause", "group-churn"];
+    let mode = plan.workload.group.as_ref().map(|group| group.mode);
+    let shows_skips = mode.is_some_and(commits_first) && !is_of_clients.contains(&column);
+    if shows_skips {
+        scene.at_ms = scene.at_ms.max(AT_WORK_MS);
+        scene.kill_members(0);
+        scene.at_ms += DOWN_MS;
+    }
     match column {
-        "client-kill" if is_group => scene.kill_members(),
+        "client-kill" if is_group => scene.kill_owner_and_all(),
         "client-kill" => scene.kill_producers(),
         "client-pause" => scene.freeze_owners(),
         "group-churn" => scene.churn(),
@@ -74,15 +91,15 @@ pub(super) fn draw(rng: &mut impl Rng, column: &str, plan: &Plan) -> Vec<Schedul
             scene.replaced_then_all(lost);
         }
         "corruption" => {
+            // By then every partition has records.
+            scene.at_ms += 700;
             let damage = scene.damage(victim.clone());
             scene.alone_then(victim, damage);
         }
         _ => {}
     }
-    let is_of_clients = ["none", "client-kill", "client-pause", "group-churn"];
-    let mode = plan.workload.group.as_ref().map(|group| group.mode);
-    if mode.is_some_and(commits_first) && !is_of_clients.contains(&column) {
-        scene.kill_members_meanwhile();
+    if shows_skips {
+        scene.kill_members(MEANWHILE_MS);
     }
     scene.faults
 }
@@ -225,7 +242,7 @@ impl<'a, R: Rng> Scene<'a, R> {
         }
     }
 
-    fn kill_members(&mut self) {
+    fn kill_owner_and_all(&mut self) {
         let down_ms = self.rng.random_range(300..900);
         let target = match self.rng.random_range(0..2) {
             0 => Target::AllMembers,
@@ -284,11 +301,10 @@ impl<'a, R: Rng> Scene<'a, R> {
     }
 
     /// All at once, so that whatever one of them has committed and not processed stays undone.
-    fn kill_members_meanwhile(&mut self) {
-        for after_ms in [900, 2_300] {
-            let target = Target::AllMembers;
-            self.add(self.at_ms + after_ms, 300, FaultSpec::ClientKill { target });
-        }
+    fn kill_members(&mut self, after_ms: u64) {
+        let target = Target::AllMembers;
+        let kill = FaultSpec::ClientKill { target };
+        self.add(self.at_ms + after_ms, DOWN_MS, kill);
     }
 
     /// Longer than brokers wait for a disk, and a second more; before that the leader is cut off,
@@ -369,7 +385,7 @@ impl<'a, R: Rng> Scene<'a, R> {
                 files,
                 files_max,
                 bits: self.rng.random_range(1..4),
-                place: disk::pick(self.rng, &[Place::Middle, Place::LastBatch]),
+                place: disk::pick(self.rng, &[Place::Anywhere, Place::LastBatch]),
             },
             4 => Damage::Truncate {
                 files,

@@ -7,26 +7,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use broker::client::PartitionDescription;
-use checkers::history::{NemesisEvent, Phase};
+use checkers::history::{Key, NemesisEvent, Phase};
 use serde_json::Value;
 
-use crate::cluster::view::View;
 use crate::plan::Plan;
 use crate::sandbox::Endpoint;
 
 /// The nodes, as `n2`, that hold replicas of each topic.
 pub type Holders = BTreeMap<String, BTreeSet<String>>;
 
-/// Who holds the topics of `plan` by the last view; replicas do not move in a run.
-pub fn holders(plan: &Plan, view: &View) -> Holders {
-    let own = std::iter::once((&plan.cluster.topic, &view.partitions));
-    let nodes = |(topic, partitions): (&String, &Vec<PartitionDescription>)| {
-        let replicas = partitions.iter().flat_map(|partition| &partition.replicas);
-        let nodes = replicas.map(|id| format!("n{id}")).collect();
-        (topic.clone(), nodes)
-    };
-    own.chain(&view.further).map(nodes).collect()
+/// Who holds topics, if these nodes hold replicas of these partitions.
+pub fn holders(replicas: &BTreeMap<Key, Vec<String>>) -> Holders {
+    let mut holders = Holders::new();
+    for (partition, nodes) in replicas {
+        let of_topic = holders.entry(partition.topic().to_owned()).or_default();
+        of_topic.extend(nodes.iter().cloned());
+    }
+    holders
 }
 
 /// The topics of `plan` that `proof` shows to be struck.

@@ -1,6 +1,7 @@
 //! `min.insync.replicas` of the topics under test changes under load, and changes back.
 //!
-//! Effect: DescribeConfigs tells the new value of every topic. Healing: the values of before.
+//! Effect: DescribeConfigs tells the new value of topics that had another. Healing: the values of
+//! before.
 //! Keeps: the values of before are remembered outside the fault until they are set again, so that a
 //! fault that is dropped in mid-injection is healed like any other.
 //! Nothing that is stored is touched, so what was committed is kept whatever the value was; a plan
@@ -25,11 +26,16 @@ pub type MinIsr = BTreeMap<String, String>;
 
 /// The values of before, as long as a fault has changed them. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Changed(Arc<Mutex<Option<MinIsr>>>);
+pub struct Changed {
+    before: Arc<Mutex<Option<MinIsr>>>,
+    /// Who changes the values: healing that takes long does not mix with what comes next.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Changed {
     /// Changes the value of every topic to `wanted`; the values of before.
     async fn change(&self, view: &dyn ClusterView, wanted: &str) -> Result<MinIsr, String> {
+        let _turn = self.turn.lock().await;
         let told = told(view).await?;
         // Told by a cluster that is changed already, they would not be those of before.
         let before = self.with(|before| before.get_or_insert(told).clone());
@@ -44,6 +50,7 @@ impl Changed {
     /// # Errors
     /// Why they could not be set; they are kept for another attempt.
     pub async fn restore(&self, view: &dyn ClusterView) -> Result<(), String> {
+        let _turn = self.turn.lock().await;
         if let Some(before) = self.with(|before| before.clone()) {
             set(view, &before).await?;
             self.with(|before| *before = None);
@@ -52,7 +59,7 @@ impl Changed {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Option<MinIsr>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut self.before.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -61,6 +68,8 @@ impl Changed {
 pub(crate) struct MinIsrFault {
     wanted: String,
     before: MinIsr,
+    /// The topics that were seen to have another value than before.
+    changed: Vec<String>,
 }
 
 impl MinIsrFault {
@@ -68,6 +77,32 @@ impl MinIsrFault {
         Self {
             wanted: replicas.to_string(),
             before: MinIsr::new(),
+            changed: Vec::new(),
+        }
+    }
+
+    /// What the values `now` show. A topic that had the value before shows nothing.
+    fn compare(&mut self, now: &MinIsr) -> Effect {
+        let (wanted, before) = (&self.wanted, values(&self.before));
+        let is_changed = |(topic, value): &(&String, &String)| {
+            *value == wanted
+                && self
+                    .before
+                    .get(*topic)
+                    .is_some_and(|before| before != wanted)
+        };
+        let changed = now.iter().filter(is_changed);
+        self.changed = changed.map(|(topic, _)| topic.clone()).collect();
+        let (changed, all) = (self.changed.len(), now.len());
+        match changed {
+            0 => Effect::Vacuous(format!(
+                "DescribeConfigs tells {}, before it told {before}",
+                values(now)
+            )),
+            _ => Effect::Seen(format!(
+                "DescribeConfigs tells {wanted} for {changed} of {all} topics, before it told \
+                 {before}"
+            )),
         }
     }
 }
@@ -85,16 +120,8 @@ impl Fault for MinIsrFault {
 
     fn prove_effect<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Effect> {
         Box::pin(async {
-            let wanted = &self.wanted;
-            let (topics, before) = (self.before.len(), values(&self.before));
-            if self.before.values().all(|value| value == wanted) {
-                return Effect::Vacuous(format!("it was {wanted} before"));
-            }
             match told(arena.view.as_ref()).await {
-                Ok(now) if now.values().all(|value| value == wanted) => Effect::Seen(format!(
-                    "DescribeConfigs tells {wanted} for {topics} topics, before it told {before}"
-                )),
-                Ok(now) => Effect::Vacuous(format!("DescribeConfigs tells {}", values(&now))),
+                Ok(now) => self.compare(&now),
                 Err(reason) => Effect::Vacuous(reason),
             }
         })
@@ -121,14 +148,9 @@ impl Fault for MinIsrFault {
     }
 
     fn detail(&self) -> Map<String, Value> {
-        let changed = self
-            .before
-            .iter()
-            .filter(|(_, value)| **value != self.wanted);
-        let topics: Vec<&String> = changed.map(|(topic, _)| topic).collect();
         Map::from_iter([
             ("min.insync.replicas".to_owned(), json!(self.wanted)),
-            ("topics".to_owned(), json!(topics)),
+            ("topics".to_owned(), json!(self.changed)),
         ])
     }
 }
@@ -224,6 +246,25 @@ mod tests {
         *view.left.lock().unwrap() = usize::MAX;
         assert_eq!(changed.restore(&view).await, Ok(()));
         assert_eq!(*view.now.lock().unwrap(), before);
+    }
+
+    #[test]
+    fn only_the_topics_that_tell_another_value_than_before_are_changed() {
+        let (_, before) = cluster(0);
+        let mut fault = MinIsrFault::new(3);
+        fault.before = before.clone();
+        assert!(
+            matches!(fault.compare(&before), Effect::Vacuous(_)),
+            "c had it"
+        );
+        let mut now = before;
+        now.insert("a".to_owned(), "3".to_owned());
+        assert!(matches!(fault.compare(&now), Effect::Seen(_)));
+        assert_eq!(
+            fault.detail()["topics"],
+            json!(["a"]),
+            "b has not changed yet"
+        );
     }
 
     #[tokio::test]

@@ -153,7 +153,7 @@ pub(super) fn overlapping_changes(plan: &Plan) -> Option<Complaint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nemesis::Target;
+    use crate::nemesis::{DirectoryPick, Target};
     use crate::plan::profile::PROFILES;
 
     fn remedy_of(what: FaultSpec) -> Option<String> {

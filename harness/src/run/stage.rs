@@ -212,7 +212,7 @@ impl Stage {
 
     /// The names of the faults that struck each topic by their own proofs.
     fn struck(&self) -> BTreeMap<String, Vec<String>> {
-        let holders = struck::holders(&self.plan, &self.cluster.observer().last_view());
+        let holders = struck::holders(&self.cluster.replicas());
         let mut faults: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for proof in self.nemesis.told() {
             for topic in struck::struck(&self.plan, &holders, &proof) {

@@ -60,7 +60,7 @@ pub(super) fn holes(campaign: &Campaign, grid: &Grid, canaries: &Canaries) -> Ve
             by_reason(grid, CellState::NotExercised),
         ),
         hole(
-            "No control was vacuous: wherever a loss is allowed, one was seen.",
+            "No control was vacuous: wherever a plan is built to show a loss, one was seen.",
             "Columns with vacuous controls, where the harness has not shown that it sees a loss",
             vacuous(grid),
         ),
