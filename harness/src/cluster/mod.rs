@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::client::NewTopic;
+use broker::client::{NewTopic, PartitionDescription};
 use checkers::history::Key;
 use tokio::time::Instant;
 
 use crate::cluster::observer::Observer;
 use crate::plan::Plan;
-use crate::run::events::{NodeSample, ProcessState};
+use crate::run::events::{NodeSample, PartitionSample, ProcessState};
 use crate::run::failure::RunFailure;
 use crate::run::store::Store;
 use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
@@ -136,6 +136,21 @@ impl Cluster {
             })
         };
         node_endpoints(&self.plan).filter_map(sample).collect()
+    }
+
+    /// Who holds the partitions of the plan's further topics, by the last view.
+    pub fn sample_further(&self) -> BTreeMap<String, Vec<PartitionSample>> {
+        let view = self.observer.last_view();
+        let sample = |held: PartitionDescription| PartitionSample {
+            partition: held.partition,
+            leader: held.leader.map(|id| id.0),
+            leader_epoch: held.leader_epoch,
+            isr: held.isr.iter().map(|id| id.0).collect(),
+        };
+        let further = view.further.into_iter();
+        further
+            .map(|(topic, partitions)| (topic, partitions.into_iter().map(sample).collect()))
+            .collect()
     }
 
     /// A sentence about a node that ended although nobody asked for it.

@@ -4,11 +4,11 @@
 //! Invariant: it never fails and never changes a file; the history is read as a stream, the logs
 //! of the nodes and their segments within fixed bounds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
-use checkers::history::{Action, NemesisEvent, Reader};
+use checkers::history::{Action, NemesisEvent, Op, OpType, Reader, Send};
 use checkers::verdict::Anomaly;
 use jiff::Timestamp;
 
@@ -17,10 +17,11 @@ use crate::evidence::looks::Look;
 use crate::evidence::node_log::{self, Line};
 use crate::evidence::reached::Found;
 use crate::evidence::subject::Subject;
+use crate::evidence::turns::{Acked, Course};
 use crate::evidence::{Evidence, Story, log_lines, segments};
 use crate::plan::Plan;
 use crate::report::anomaly::shown;
-use crate::run::events::{Event, Phase, What};
+use crate::run::events::{Event, Phase, What, about};
 use crate::run::store::Store;
 use crate::run::summary::Summary;
 
@@ -30,6 +31,30 @@ struct Told {
     started: Option<Timestamp>,
     faults: Vec<(u64, NemesisEvent)>,
     end_ms: u64,
+    /// The sends that were acknowledged, and by process when the open ones began.
+    acked: Vec<Acked>,
+    begun: BTreeMap<u64, u64>,
+}
+
+impl Told {
+    fn look_at_send(&mut self, op: &Op, sends: &[Send]) {
+        let now_ms = op.time / 1_000_000;
+        let begun = match op.kind {
+            OpType::Invoke => {
+                self.begun.insert(op.process, now_ms);
+                None
+            }
+            _ => self.begun.remove(&op.process),
+        };
+        if let (OpType::Ok, Some(invoked_ms)) = (op.kind, begun) {
+            self.acked.extend(sends.iter().map(|send| Acked {
+                key: send.key.clone(),
+                invoked_ms,
+                acked_ms: now_ms,
+                index: op.index,
+            }));
+        }
+    }
 }
 
 /// What the run of `store` left behind.
@@ -37,8 +62,8 @@ pub fn gather(store: &Store, plan: &Plan, summary: &Summary) -> Evidence {
     let mut problems = Vec::new();
     let mut found = Found::nothing();
     let events = read_events(store, &mut problems);
-    let looks = Look::all(&events);
-    found.look_at_nodes(&looks);
+    let looks = looks_by_topic(plan, &events);
+    looks.values().for_each(|looks| found.look_at_nodes(looks));
     let begin = begin_of_workload(&events);
     let told = read_history(store, begin, &mut found, &mut problems);
     let lines = node_log::read(store, plan.cluster.nodes, told.started, &mut problems);
@@ -53,6 +78,8 @@ pub fn gather(store: &Store, plan: &Plan, summary: &Summary) -> Evidence {
         .iter()
         .filter(of_run)
         .for_each(|line| found.look_at_line(line));
+    let turns = Course::new(plan, &lines, &told.acked, &told.faults, workload.clone());
+    found.look_at_turns(&turns);
     found.look_at_verdict(summary);
     let stories = stories(store, plan, summary, (&looks, &lines, &told), &mut problems);
     Evidence {
@@ -67,7 +94,7 @@ fn stories(
     store: &Store,
     plan: &Plan,
     summary: &Summary,
-    (looks, lines, told): (&[Look], &[Line], &Told),
+    (looks, lines, told): (&BTreeMap<String, Vec<Look>>, &[Line], &Told),
     problems: &mut Vec<String>,
 ) -> Vec<Story> {
     let shown = shown(summary);
@@ -75,10 +102,9 @@ fn stories(
     let wanted = subjects.iter().flatten();
     let wanted: BTreeSet<String> = wanted.map(|subject| subject.key.to_string()).collect();
     let held = segments::read(store, plan, &wanted, problems);
-    let known = Known {
+    let known = |topic: &str| Known {
         nodes: plan.cluster.nodes,
-        topic: &plan.cluster.topic,
-        looks,
+        looks: looks.get(topic).map_or(&[], Vec::as_slice),
         lines,
         faults: &told.faults,
         held: &held,
@@ -89,11 +115,21 @@ fn stories(
         let subject = subject.as_ref();
         Story {
             about: subject.map_or_else(|| anomaly.key.to_string(), Subject::words),
-            holders: subject.map_or_else(Vec::new, |subject| holders(&known, subject, &moments)),
+            holders: subject.map_or_else(Vec::new, |subject| {
+                holders(&known(subject.key.topic()), subject, &moments)
+            }),
             log_lines: log_lines::around(lines, anomaly.key.as_str(), &moments),
         }
     };
     shown.iter().zip(&subjects).map(story).collect()
+}
+
+/// What the nodes did for each topic of the plan.
+fn looks_by_topic(plan: &Plan, events: &[Event]) -> BTreeMap<String, Vec<Look>> {
+    let own = (plan.cluster.topic.clone(), Look::all(events));
+    let further = plan.cluster.further_topics.iter();
+    let further = further.map(|topic| (topic.name.clone(), Look::all(&about(events, &topic.name))));
+    std::iter::once(own).chain(further).collect()
 }
 
 /// When the operations of the witness began and ended, in milliseconds.
@@ -148,8 +184,10 @@ fn read_history(store: &Store, begin: u64, found: &mut Found, problems: &mut Vec
             if op.time >= begin {
                 found.look_at(&op);
             }
-            if let Action::Nemesis(fault) = op.action {
-                told.faults.push((op.time, *fault));
+            match op.action {
+                Action::Nemesis(fault) => told.faults.push((op.time, *fault)),
+                Action::Send(ref sends) => told.look_at_send(&op, sends),
+                _ => {}
             }
         }
         Ok(())

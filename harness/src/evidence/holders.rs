@@ -32,8 +32,7 @@ const ENDS: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub(super) struct Known<'a> {
     pub(super) nodes: u32,
-    /// The topic that the looks at the nodes are about.
-    pub(super) topic: &'a str,
+    /// The looks at the nodes, and what they did for the subject's topic.
     pub(super) looks: &'a [Look],
     pub(super) lines: &'a [Line],
     /// The faults, with their times in nanoseconds.
@@ -94,9 +93,8 @@ fn says_no_more(later: &str, earlier: &str) -> bool {
 /// Whether the node ever had to do with the partition.
 fn is_replica(known: &Known<'_>, subject: &Subject, node: i32) -> bool {
     let partition = subject.key.partition();
-    let is_watched = subject.key.topic() == known.topic;
     let samples = known.looks.iter().flat_map(|look| &look.nodes);
-    let mut samples = samples.filter(|sample| is_watched && sample.node == node);
+    let mut samples = samples.filter(|sample| sample.node == node);
     let had = |sample: &NodeSample| {
         sample.leads.contains(&partition) || sample.in_sync.contains(&partition)
     };
@@ -110,10 +108,7 @@ fn roles(known: &Known<'_>, subject: &Subject, node: i32, from_ms: u64) -> Vec<(
         let Some(sample) = look.nodes.iter().find(|sample| sample.node == node) else {
             continue;
         };
-        let is_watched = subject.key.topic() == known.topic;
-        let Some(word) = role(sample, is_watched.then(|| subject.key.partition())) else {
-            continue;
-        };
+        let word = role(sample, subject.key.partition());
         let at_ms = look.time / 1_000_000;
         match moments.last_mut() {
             Some((_, before)) if *before == word => {}
@@ -125,18 +120,13 @@ fn roles(known: &Known<'_>, subject: &Subject, node: i32, from_ms: u64) -> Vec<(
     moments
 }
 
-fn role(sample: &NodeSample, partition: Option<i32>) -> Option<&'static str> {
-    match (sample.process, partition) {
-        (ProcessState::Dead, _) => Some("down"),
-        (ProcessState::Paused, _) => Some("frozen"),
-        (ProcessState::Running, None) => Some("up"),
-        (ProcessState::Running, Some(partition)) => Some(if sample.leads.contains(&partition) {
-            "leads"
-        } else if sample.in_sync.contains(&partition) {
-            "in sync"
-        } else {
-            "out of sync"
-        }),
+fn role(sample: &NodeSample, partition: i32) -> &'static str {
+    match sample.process {
+        ProcessState::Dead => "down",
+        ProcessState::Paused => "frozen",
+        ProcessState::Running if sample.leads.contains(&partition) => "leads",
+        ProcessState::Running if sample.in_sync.contains(&partition) => "in sync",
+        ProcessState::Running => "out of sync",
     }
 }
 
@@ -220,7 +210,6 @@ mod tests {
         Look {
             time: time * SECOND,
             nodes: nodes.into_iter().enumerate().map(sample).collect(),
-            acked: 0,
         }
     }
 
@@ -292,7 +281,6 @@ mod tests {
         held.insert((1, "t-0".to_owned()), Held::of([(8, Some(70))]));
         let known = Known {
             nodes: 3,
-            topic: "t",
             looks: &looks,
             lines: &lines,
             faults: &[(3 * SECOND + 1_000_000, fault)],

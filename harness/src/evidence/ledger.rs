@@ -10,6 +10,7 @@ use checkers::history::{Action, FaultClass, NemesisEvent, Op, OpType, Phase};
 use checkers::history::{RebalanceEvent, ResumeSource};
 
 use crate::evidence::looks::{self, Look};
+use crate::evidence::turns::{self, Course, Shown};
 
 /// A state.
 #[derive(Debug)]
@@ -34,13 +35,15 @@ pub(super) enum Sign {
     Operation(fn(&Op) -> bool),
     /// A fault says so.
     Fault(fn(&NemesisEvent) -> bool),
+    /// Nodes took turns like this, by their own lines.
+    Turns(fn(&Course<'_>) -> Option<Shown>),
     /// What the nodes do is like this; the place of the first such look.
     Nodes(fn(&[Look]) -> Option<usize>),
     /// The checkers found one of these.
     Anomaly(&'static [Kind]),
 }
 
-use Sign::{Anomaly, AtLeast, Error, Fault, Line, Nodes, Operation};
+use Sign::{Anomaly, AtLeast, Error, Fault, Line, Nodes, Operation, Turns};
 
 const fn state(name: &'static str, description: &'static str, sign: Sign) -> State {
     State {
@@ -55,19 +58,19 @@ const fn state(name: &'static str, description: &'static str, sign: Sign) -> Sta
 #[rustfmt::skip]
 pub const STATES: &[State] = &[
     state("isr-of-one-while-producing", "sends are acknowledged with one replica in sync",
-        Nodes(looks::isr_of_one_while_producing)),
+        Turns(turns::isr_of_one_while_producing)),
     state("isr-shrank", "a leader took a replica out of the ISR",
         Line(&["the isr shrank"])),
     state("isr-grew-again", "a replica that had caught up was taken into the ISR",
         Line(&["the isr grew"])),
-    state("leader-changed", "a replica began to lead",
-        Line(&[": leads partition="])),
+    state("leader-changed", "another replica began to lead",
+        Turns(turns::leader_changed)),
     state("leader-epoch-of-three", "a partition came to its third leader epoch or beyond",
         AtLeast(": leads partition=", "leader_epoch=", 3)),
     state("partition-without-leader", "nobody led a partition",
         Nodes(looks::partition_without_leader)),
     state("leader-replaced-while-frozen", "a frozen leader does not know of its successor",
-        Nodes(looks::leader_replaced_while_frozen)),
+        Turns(turns::leader_replaced_while_frozen)),
     state("follower-truncated", "a replica cut the end of its log off",
         Line(&["truncates its log"])),
     state("diverging-epoch-answered", "a leader told a follower where their logs part (KIP-595)",
@@ -76,7 +79,7 @@ pub const STATES: &[State] = &[
         Line(&["the log of the last in-sync replica is lost"])),
 
     state("controller-changed", "another controller became active",
-        Line(&["controller is active"])),
+        Turns(turns::controller_changed)),
     state("quorum-without-leader", "a voter of the metadata quorum knew of no leader",
         Line(&["metadata quorum has a new leader or epoch leader=None"])),
     state("decision-dropped", "a controller was deposed before its decision was committed",
@@ -133,7 +136,7 @@ pub const STATES: &[State] = &[
     state("out-of-order-sequence-answered", "a batch came out of order for good",
         Error("send", &["OUT_OF_ORDER_SEQUENCE_NUMBER"])),
     state("record-lost", "an acknowledged record is gone",
-        Anomaly(&[Kind::LostWrite, Kind::InconsistentOffsets])),
+        Anomaly(&[Kind::LostWrite])),
     state("consumer-behind-truncation", "a consumer learned of a cut below its position",
         Operation(|op| is_poll_error(op, "was truncated to"))),
     state("position-out-of-range", "a consumer's position is not in the log",
@@ -153,7 +156,7 @@ pub const STATES: &[State] = &[
     state("commit-outcome-unknown", "nobody knows what became of a commit",
         Operation(|op| op.kind == OpType::Info && matches!(op.action, Action::Commit(_)))),
     state("coordinator-moved", "another broker loaded the group and coordinates it",
-        Line(&["groups are loaded"])),
+        Turns(turns::coordinator_moved)),
     state("resumed-at-committed-offset", "a new owner went on at the committed offset",
         Operation(|op| matches!(&op.action,
             Action::Resume(resume) if resume.source == ResumeSource::Committed))),
@@ -177,6 +180,7 @@ impl State {
             Error(what, codes) => format!("a {what} ends with {}", codes.join(" or ")),
             Operation(_) => "an operation of the history".to_owned(),
             Fault(_) => "the proof of a fault".to_owned(),
+            Turns(_) => "the lines of the nodes, and what was acknowledged meanwhile".to_owned(),
             Nodes(_) => "what the nodes do, sampled four times a second".to_owned(),
             Anomaly(kinds) => {
                 let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();

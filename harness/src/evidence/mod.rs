@@ -15,6 +15,7 @@ mod node_log;
 mod reached;
 mod segments;
 mod subject;
+mod turns;
 
 pub use gather::gather;
 

@@ -44,6 +44,12 @@ impl Line {
         rest.get(..end.unwrap_or(rest.len()))?.parse().ok()
     }
 
+    /// The word behind `field`, which ends with `=`.
+    pub(super) fn word(&self, field: &str) -> Option<&str> {
+        let at = self.text.find(field)? + field.len();
+        self.text.get(at..)?.split_whitespace().next()
+    }
+
     /// Whether it is about this partition.
     pub(super) fn is_about(&self, partition: &str) -> bool {
         let mut places = self.text.match_indices(partition);

@@ -3,12 +3,15 @@
 //! In: the looks at the nodes, the lines of the nodes, the operations, the verdict. Out: each
 //! state with the first thing that shows it, in the order of the ledger.
 
-use checkers::history::{Action, NemesisEvent, Op};
+use checkers::anomaly::Kind;
+use checkers::history::{Acks, Action, NemesisEvent, Op};
+use checkers::verdict::Check;
 
 use crate::evidence::Reached;
 use crate::evidence::ledger::{STATES, Sign, State};
 use crate::evidence::looks::Look;
 use crate::evidence::node_log::Line;
+use crate::evidence::turns::Course;
 use crate::run::summary::Summary;
 
 /// Characters of a proof.
@@ -55,13 +58,25 @@ impl Found {
         });
     }
 
-    /// What the looks at the nodes show.
+    /// What the looks at the nodes show, of which topic they may be.
     pub(super) fn look_at_nodes(&mut self, looks: &[Look]) {
         for (state, found) in STATES.iter().zip(&mut self.0) {
             if let Sign::Nodes(rule) = state.sign
                 && let Some(look) = rule(looks).and_then(|place| looks.get(place))
+                && found
+                    .as_ref()
+                    .is_none_or(|(earlier, _)| look.time / 1_000_000 < *earlier)
             {
                 *found = Some((look.time / 1_000_000, look.words()));
+            }
+        }
+    }
+
+    /// What the turns show that nodes took.
+    pub(super) fn look_at_turns(&mut self, course: &Course<'_>) {
+        for (state, found) in STATES.iter().zip(&mut self.0) {
+            if let Sign::Turns(rule) = state.sign {
+                *found = rule(course);
             }
         }
     }
@@ -70,7 +85,10 @@ impl Found {
     pub(super) fn look_at_verdict(&mut self, summary: &Summary) {
         let rows = summary.rows.iter().map(|row| &row.verdict);
         for verdict in [&summary.verdict].into_iter().chain(rows) {
-            for check in &verdict.checks {
+            // With acks=0 nobody has acknowledged what is gone.
+            let is_acked = verdict.settings.acks != Acks::Zero;
+            let may_show = |check: &&Check| is_acked || check.anomaly != Kind::LostWrite;
+            for check in verdict.checks.iter().filter(may_show) {
                 let Some(example) = check.examples.first() else {
                     continue;
                 };

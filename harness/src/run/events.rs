@@ -42,6 +42,13 @@ pub enum What {
         /// One entry for each node, by id.
         nodes: Vec<NodeSample>,
     },
+    /// Who holds the partitions of a topic beside the plan's own; at first and when that changes.
+    Partitions {
+        /// The topic.
+        topic: String,
+        /// One entry for each partition, by index.
+        partitions: Vec<PartitionSample>,
+    },
     /// What a fault has done so far to the disks it acts on; every 250 ms and when it is healed.
     Disks {
         /// The position in the plan's list of faults, from 0.
@@ -120,6 +127,61 @@ pub struct NodeSample {
     pub epochs: Vec<i32>,
     /// The partitions in whose ISR it is.
     pub in_sync: Vec<i32>,
+}
+
+/// Who holds a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionSample {
+    /// Its index.
+    pub partition: i32,
+    /// Its leader, if it has one.
+    pub leader: Option<i32>,
+    /// The leader's epoch.
+    pub leader_epoch: i32,
+    /// The replicas in sync.
+    pub isr: Vec<i32>,
+}
+
+/// The same events with what the nodes do for `topic`, which is not the plan's own; those of runs
+/// that did not sample it say that they do nothing.
+pub fn about(events: &[Event], topic: &str) -> Vec<Event> {
+    let mut held: &[PartitionSample] = &[];
+    let mut about = Vec::with_capacity(events.len());
+    for event in events {
+        match &event.what {
+            What::Partitions {
+                topic: of,
+                partitions,
+            } if of == topic => held = partitions,
+            What::Nodes { nodes } => {
+                let nodes = nodes.iter().map(|node| node.with(held));
+                about.push(Event {
+                    time: event.time,
+                    what: What::Nodes {
+                        nodes: nodes.collect(),
+                    },
+                });
+                continue;
+            }
+            _ => {}
+        }
+        about.push(event.clone());
+    }
+    about
+}
+
+impl NodeSample {
+    /// The same node with other partitions.
+    fn with(&self, held: &[PartitionSample]) -> Self {
+        let led = || held.iter().filter(|held| held.leader == Some(self.node));
+        let in_sync = held.iter().filter(|held| held.isr.contains(&self.node));
+        Self {
+            leads: led().map(|held| held.partition).collect(),
+            epochs: led().map(|held| held.leader_epoch).collect(),
+            in_sync: in_sync.map(|held| held.partition).collect(),
+            ..self.clone()
+        }
+    }
 }
 
 /// What a node's process does.
@@ -215,5 +277,58 @@ mod tests {
             let line = serde_json::to_string(&event).expect("serializes");
             assert_eq!(serde_json::from_str::<Event>(&line).expect(&line), event);
         }
+    }
+
+    #[test]
+    fn what_nodes_do_for_another_topic_is_told_by_its_partitions() {
+        let node = |node| NodeSample {
+            node,
+            process: ProcessState::Running,
+            is_controller: false,
+            leads: vec![5],
+            epochs: vec![1],
+            in_sync: vec![5],
+        };
+        let looks = |time| Event {
+            time,
+            what: What::Nodes {
+                nodes: vec![node(1), node(2)],
+            },
+        };
+        let held = |time, topic: &str, isr: &[i32]| Event {
+            time,
+            what: What::Partitions {
+                topic: topic.to_owned(),
+                partitions: vec![PartitionSample {
+                    partition: 0,
+                    leader: Some(2),
+                    leader_epoch: 3,
+                    isr: isr.to_vec(),
+                }],
+            },
+        };
+        let events = [
+            looks(1),
+            held(2, "u", &[1, 2]),
+            held(2, "v", &[]),
+            looks(3),
+            held(4, "u", &[2]),
+            looks(5),
+        ];
+        let about = about(&events, "u");
+        let in_sync = about.iter().filter_map(|event| match &event.what {
+            What::Nodes { nodes } => Some(nodes.iter().map(|node| node.in_sync.len()).collect()),
+            _ => None,
+        });
+        let in_sync: Vec<Vec<usize>> = in_sync.collect();
+        assert_eq!(in_sync, [[0, 0], [1, 1], [0, 1]]);
+        let What::Nodes { nodes } = &about[3].what else {
+            panic!("{about:?}")
+        };
+        assert_eq!(
+            (&nodes[0].leads[..], &nodes[1].leads[..]),
+            (&[][..], &[0][..])
+        );
+        assert_eq!(nodes[1].epochs, [3]);
     }
 }

@@ -1,5 +1,7 @@
-//! Looks at the run four times a second: what every node does, and what the clients achieve.
+//! Looks at the run four times a second: what every node does, who holds the partitions of each
+//! topic, and what the clients achieve.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -43,8 +45,19 @@ pub fn start(stage: &Stage) -> Sampler {
         let mut ticks = ticks();
         let mut before = session.stats.counts();
         let mut begin = Instant::now();
+        let mut held = BTreeMap::new();
         loop {
             ticks.tick().await;
+            let now = cluster.sample_further();
+            for (topic, partitions) in &now {
+                if held.get(topic) != Some(partitions) {
+                    events.append(What::Partitions {
+                        topic: topic.clone(),
+                        partitions: partitions.clone(),
+                    });
+                }
+            }
+            held = now;
             events.append(What::Nodes {
                 nodes: cluster.sample(),
             });

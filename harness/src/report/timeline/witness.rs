@@ -12,7 +12,7 @@ use crate::report::timeline::nodes::samples;
 use crate::report::timeline::svg::{Axis, Canvas, Glyph, RIGHT, width_of};
 use crate::report::words::shortened;
 use crate::report::{FaultRow, Input};
-use crate::run::events::{NodeSample, ProcessState};
+use crate::run::events::{NodeSample, ProcessState, about};
 
 const STEP_HEIGHT: f64 = 15.0;
 const NODE_HEIGHT: f64 = 15.0;
@@ -47,14 +47,13 @@ pub(in crate::report) fn draw(
     for (index, witness) in witness.iter().enumerate() {
         step(&mut canvas, index + 1, witness);
     }
-    if anomaly.key.topic() == input.plan.cluster.topic {
-        for id in super::nodes(input.events) {
-            node(
-                &mut canvas,
-                id,
-                anomaly.key.partition(),
-                &samples(id, input.events),
-            );
+    if input.plan.topic(anomaly.key.topic()).is_some() {
+        let is_own = anomaly.key.topic() == input.plan.cluster.topic;
+        let further = (!is_own).then(|| about(input.events, anomaly.key.topic()));
+        let events = further.as_deref().unwrap_or(input.events);
+        for id in super::nodes(events) {
+            let samples = samples(id, events);
+            node(&mut canvas, id, anomaly.key.partition(), &samples);
         }
     }
     bands(&mut canvas, faults, from);
