@@ -7,7 +7,7 @@ mod simulate;
 
 use checkers::anomaly::Kind;
 use checkers::contract::Contract;
-use checkers::history::{Action, History, OpType, Record};
+use checkers::history::{Acks, Action, History, OpType, Record};
 use checkers::verdict::{Validity, Verdict};
 use proptest::prelude::*;
 use simulate::Plan;
@@ -71,12 +71,15 @@ proptest! {
 
     #[test]
     fn a_perfect_log_is_valid(plan in plans()) {
-        let history = simulate::history(plan);
-        let verdict = judge(&history);
-        for check in &verdict.checks {
-            prop_assert_eq!(check.count, 0, "{:?} {:#?}", plan, check.examples);
+        let mut history = simulate::history(plan);
+        for acks in [Acks::All, Acks::One] {
+            history.header.settings.acks = acks;
+            let verdict = judge(&history);
+            for check in &verdict.checks {
+                prop_assert_eq!(check.count, 0, "{:?} {:?} {:#?}", acks, plan, check.examples);
+            }
+            prop_assert!(verdict.validity == Validity::Valid || verdict.nothing_ran());
         }
-        prop_assert!(verdict.validity == Validity::Valid || verdict.nothing_ran());
     }
 
     #[test]

@@ -92,7 +92,11 @@ fn planner() -> String {
             })
         };
         let (durable, available) = (answer(false), answer(true));
-        let _ = writeln!(text, "| {failures} | {durable} | {available} |");
+        let controllers = 2 * failures + 1;
+        let _ = writeln!(
+            text,
+            "| {failures} | {durable} | {available}, controllers: {controllers} |"
+        );
     }
     text
 }

@@ -44,8 +44,8 @@ impl<'a> Situation<'a> {
         });
         let struck = &self.contract.struck;
         Self {
-            log,
             struck,
+            log,
             ..self
         }
     }

@@ -34,6 +34,8 @@ fn unacknowledged(rows: &Partition) -> Partition {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use crate::anomaly::Kind;
     use crate::contract::Contract;
     use crate::history::History;
@@ -50,10 +52,12 @@ mod tests {
             let [process, kind, f, value] = words[..] else {
                 panic!("four words: {line}")
             };
-            text.push_str(&format!(
+            write!(
+                text,
                 "\n{{\"index\":{index},\"time\":0,\"process\":{process},\"type\":\"{kind}\",\
                  \"f\":\"{f}\",\"value\":{value}}}"
-            ));
+            )
+            .expect("a string");
         }
         let history = History::read(text.as_bytes()).expect("reads");
         crate::check(&history, &Contract::of(&history))
