@@ -3,8 +3,8 @@
 //! In: invocations and completions from all logical processes at once. Out: one line each, in the
 //! format of the checkers, in a total order.
 //! Invariant: `index` is strictly increasing and `time` never goes back; if one call of `record`
-//! returns before another begins, its line comes first; the header comes before all. Source: Jepsen's history, checkers.md §4.2
-//! (the order of the indexes is the checkers' clock).
+//! returns before another begins, its line comes first; the header comes before all.
+//! Source: Jepsen's history, checkers.md §4.2 (the order of the indexes is the checkers' clock).
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -64,8 +64,9 @@ impl Plan {
     /// promised if no more brokers are down than are tolerated, or if one node's log directories
     /// hang at a time, and the others may go on without it: there are more copies than
     /// min.insync.replicas, and some other one is in sync; and the controllers keep a majority. A
-    /// directory that is slow, but completes operations, is not given up, and how long it takes depends on
-    /// how much it is asked for. A run of several topics is about losses, not about waiting.
+    /// directory that is slow, but completes operations, is not given up, and how long it takes
+    /// depends on how much it is asked for. A run of several topics is about losses, not about
+    /// waiting.
     fn available_within_ms(&self) -> Option<u64> {
         if self.has_several_topics() {
             return None;
