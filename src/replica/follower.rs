@@ -24,7 +24,8 @@ pub(super) struct FollowerState {
     pub(super) leader_epoch: LeaderEpoch,
     pub(super) partition_epoch: PartitionEpoch,
     progress: Progress,
-    is_in_sync: bool,
+    /// Whether a leader may be elected from this copy: a member of the ISR or the ELR (KIP-966).
+    is_eligible: bool,
     /// The highest epoch that this log can have, if the leader's log says that it has a higher one.
     contradicted_above: Option<LeaderEpoch>,
 }
@@ -55,7 +56,7 @@ impl FollowerState {
             leader_epoch: registration.leader_epoch,
             partition_epoch: registration.partition_epoch,
             progress: Progress::Fetching,
-            is_in_sync: registration.isr.contains(&core.settings.broker_id),
+            is_eligible: is_eligible(core, registration),
             contradicted_above: None,
         }
     }
@@ -67,7 +68,7 @@ impl FollowerState {
             *self = Self::following(core, registration);
         }
         self.partition_epoch = registration.partition_epoch;
-        self.is_in_sync = registration.isr.contains(&core.settings.broker_id);
+        self.is_eligible = is_eligible(core, registration);
     }
 
     /// The next fetch; `None` while the leader is unknown, the disk works on this log, or the
@@ -222,18 +223,17 @@ impl FollowerState {
     /// Cuts off the records whose epochs the leader's log contradicts; says where, if there are any.
     ///
     /// No checksum covers the epoch of a batch: one that was damaged on the disk passes for the
-    /// work of a later leader, and the log could never be continued. A member of the ISR is left
-    /// alone: its copies count, and the leader's may be the damaged ones.
+    /// work of a later leader, and the log could never be continued. A member of the ISR or the ELR
+    /// is left alone: its copies count, and the leader's may be the damaged ones.
     pub(super) fn cut_contradicted(&mut self, core: &mut Core) -> Option<Offset> {
         let highest = self.contradicted_above.take()?;
-        if self.is_in_sync {
+        if self.is_eligible {
             return None;
         }
         let entries = core.log.epochs().entries();
         let impossible = entries.iter().find(|entry| entry.epoch > highest)?;
         let end = impossible.start_offset.max(core.log.log_start_offset());
         core.truncate(end);
-        self.progress = Progress::Fetching;
         Some(end)
     }
 
@@ -265,6 +265,11 @@ impl FollowerState {
             self.progress = Progress::Fetching;
         }
     }
+}
+
+fn is_eligible(core: &Core, registration: &PartitionRegistration) -> bool {
+    let own = core.settings.broker_id;
+    registration.isr.contains(&own) || registration.elr.contains(&own)
 }
 
 fn ignores_epochs() -> bool {

@@ -367,7 +367,7 @@ impl Replica {
         }
     }
 
-    /// Cuts off records of a follower outside the ISR whose epochs its leader's log contradicts,
+    /// Cuts off records of a follower outside the ISR and the ELR whose epochs its leader's log contradicts,
     /// and says where. Only for a broker that knows every election before its own registration:
     /// to another, a deposed leader may seem to be the present one.
     pub fn cut_contradicted(&mut self) -> Option<Offset> {

@@ -225,15 +225,17 @@ fn kafka2143_out_of_range_asks_before_it_cuts() {
     assert_eq!(after_out_of_range(0, 9), []);
 }
 
-/// Of epoch 5 under broker 2, whose first batch names epoch `damaged` after a flip of bits.
-fn with_damaged_epoch(damaged: LeaderEpoch, isr: &[BrokerId]) -> Replica {
-    replica(&[damaged, damaged], 0, &led_by(TWO, 5, isr))
+/// Of epoch 5 under broker 2, whose two batches name epoch `damaged` after a flip of bits.
+fn with_damaged_epoch(damaged: LeaderEpoch, isr: &[BrokerId], elr: &[BrokerId]) -> Replica {
+    let mut registration = led_by(TWO, 5, isr);
+    registration.elr = elr.to_vec();
+    replica(&[damaged, damaged], 0, &registration)
 }
 
 #[test]
 fn a_damaged_epoch_above_the_leaders_is_cut_off() {
-    let cut = |isr: &[BrokerId]| {
-        let mut follower = with_damaged_epoch(8, isr);
+    let cut = |isr: &[BrokerId], elr: &[BrokerId]| {
+        let mut follower = with_damaged_epoch(8, isr, elr);
         let out_of_range = FetchedPartition::Error(ErrorCode::OffsetOutOfRange);
         fetched(&mut follower, out_of_range);
         let offsets = LeaderOffsets {
@@ -243,25 +245,28 @@ fn a_damaged_epoch_above_the_leaders_is_cut_off() {
         follower.handle_leader_offsets(at(2), 5, Ok(offsets));
         (follower.cut_contradicted(), follower.take_effects())
     };
-    assert_eq!(cut(&[TWO]), (Some(0), vec![Effect::Truncate { to: 0 }]));
-    assert_eq!(cut(&[ONE, TWO]), (None, vec![]), "its copies count");
+    let off = (Some(0), vec![Effect::Truncate { to: 0 }]);
+    assert_eq!(cut(&[TWO], &[THREE]), off);
+    assert_eq!(cut(&[ONE, TWO], &[]), (None, vec![]), "its copies count");
+    assert_eq!(cut(&[TWO], &[ONE]), (None, vec![]), "it may lead");
 }
 
 #[test]
 fn a_damaged_epoch_that_the_leader_knows_is_cut_off() {
-    let cut = |damaged, isr: &[BrokerId]| {
-        let mut follower = with_damaged_epoch(damaged, isr);
+    let cut = |damaged, isr: &[BrokerId], elr: &[BrokerId]| {
+        let mut follower = with_damaged_epoch(damaged, isr, elr);
         fetched(&mut follower, records(vec![batch(2, 1, 3)], 0));
         (follower.cut_contradicted(), follower.log().log_end_offset())
     };
-    assert_eq!(cut(4, &[TWO]), (Some(0), 0));
-    assert_eq!(cut(4, &[ONE, TWO]), (None, 2), "its copies count");
-    assert_eq!(cut(3, &[TWO]), (None, 3), "nothing is damaged");
+    assert_eq!(cut(4, &[TWO], &[]), (Some(0), 0));
+    assert_eq!(cut(4, &[ONE, TWO], &[]), (None, 2), "its copies count");
+    assert_eq!(cut(4, &[TWO], &[ONE]), (None, 2), "it may lead");
+    assert_eq!(cut(3, &[TWO], &[]), (None, 3), "nothing is damaged");
 }
 
 #[test]
 fn a_leader_that_contradicts_itself_costs_no_record() {
-    let mut follower = with_damaged_epoch(3, &[TWO]);
+    let mut follower = with_damaged_epoch(3, &[TWO], &[]);
     let batches = vec![batch(2, 1, 5), batch(3, 1, 4)];
     fetched(&mut follower, records(batches, 0));
     assert_eq!(follower.cut_contradicted(), None);
