@@ -1,78 +1,83 @@
-//! Which flushes one sync answers, and how long a sync waits for more of them.
+//! Which flushes may wait for a later one.
 //!
-//! In: what comes while flushes wait, how long the last sync took and whom it answered. Out:
-//! whether the flushes must be done first, and how long to wait for more. Invariants: between a
-//! flush and the sync that answers it nothing but appends, reads and flushes are done, so the sync
-//! covers all that the flush asked for; nothing that belongs to no log is done, for a write of the
-//! quorum's state tells that all writes before it are durable; who flushes alone never waits.
-//! Source: MySQL's `binlog_group_commit_sync_delay` and `…_no_delay_count`, PostgreSQL's
-//! `commit_delay` (half a sync is advised) and `commit_siblings`.
+//! In: the requests that are queued, in order. Out: for a flush, whether a later flush of the same
+//! log answers it too. Invariant: between the two nothing but appends and reads touches the log, so
+//! the later flush covers all that the earlier one would; and nothing that belongs to no log is
+//! done, for a write of the quorum's state tells that all writes before it are durable.
 
-use std::time::{Duration, Instant};
-
-use crate::id::TopicPartition;
 use crate::storage::DiskRequest;
 
-/// A sync that is faster than this is done sooner than others would come.
-const SYNC_MIN: Duration = Duration::from_micros(200);
-
-/// A sync that is slower than this still does not wait for more than others need to come.
-const SYNC_MAX: Duration = Duration::from_millis(4);
-
-/// Whether `request` must not be done before the flushes that wait, those of `waiting`.
-pub(super) fn must_follow<'a>(
+/// Whether `request` is a flush that one among `later` covers.
+pub(super) fn is_covered<'a>(
     request: &DiskRequest,
-    mut waiting: impl Iterator<Item = &'a TopicPartition>,
+    later: impl Iterator<Item = &'a DiskRequest>,
 ) -> bool {
-    match request {
-        DiskRequest::Append { .. }
-        | DiskRequest::Flush { .. }
-        | DiskRequest::Read { .. }
-        | DiskRequest::LookupTimestamp { .. } => false,
-        other => other
-            .log()
-            .is_none_or(|log| waiting.any(|waiting| waiting == log)),
-    }
-}
-
-/// When the flushes that wait are done.
-#[derive(Clone, Debug, Default)]
-pub(super) struct GroupCommit {
-    /// Flushes that are likely to come: whom the last sync answered, and who came meanwhile.
-    pub(super) expected: usize,
-    /// How long the last sync took, within bounds.
-    sync: Duration,
-    /// When the first and the last of the flushes that wait came.
-    came: Option<(Instant, Instant)>,
-}
-
-impl GroupCommit {
-    /// One more flush waits.
-    pub(super) fn came(&mut self, now: Instant) {
-        let first = self.came.map_or(now, |(first, _)| first);
-        self.came = Some((first, now));
-    }
-
-    /// How long the `waiting` flushes wait for more, unless more come; `None` if not at all.
-    /// Together at most as long as a sync takes, and a quarter of it without anyone coming.
-    pub(super) fn patience(&self, now: Instant, waiting: usize) -> Option<Duration> {
-        let (first, last) = self.came?;
-        if waiting >= self.expected || self.sync < SYNC_MIN {
-            return None;
+    let DiskRequest::Flush { log } = request else {
+        return false;
+    };
+    for next in later {
+        match next {
+            DiskRequest::Flush { log: other } if other == log => return true,
+            DiskRequest::Append { .. } | DiskRequest::Read { .. } => {}
+            other if other.log().is_none_or(|other| other == log) => return false,
+            _ => {}
         }
-        let until = (first + self.sync).min(last + self.sync / 4);
-        let left = until.saturating_duration_since(now);
-        Some(left).filter(|left| !left.is_zero())
     }
-
-    /// A sync took so long and answers `answered` flushes; while it ran, `late` others came.
-    pub(super) fn synced(&mut self, took: Duration, answered: usize, late: usize) {
-        self.expected = answered + late;
-        self.sync = took.min(SYNC_MAX);
-        self.came = None;
-    }
+    false
 }
 
 #[cfg(test)]
-#[path = "group_commit_test.rs"]
-mod tests;
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::id::TopicPartition;
+    use crate::storage::QuorumElection;
+
+    fn flush(partition: i32) -> DiskRequest {
+        DiskRequest::Flush {
+            log: TopicPartition::new("t", partition),
+        }
+    }
+
+    fn append(partition: i32) -> DiskRequest {
+        DiskRequest::Append {
+            log: TopicPartition::new("t", partition),
+            batches: Bytes::new(),
+        }
+    }
+
+    fn truncate(partition: i32) -> DiskRequest {
+        DiskRequest::Truncate {
+            log: TopicPartition::new("t", partition),
+            to: 0,
+        }
+    }
+
+    fn vote() -> DiskRequest {
+        let election = QuorumElection::default();
+        DiskRequest::WriteElection { election }
+    }
+
+    #[test]
+    fn only_flushes_of_the_same_log_cover_each_other() {
+        let cases = [
+            (vec![flush(0)], true),
+            (vec![append(0), append(1), flush(0)], true),
+            (vec![flush(1), truncate(1), flush(0)], true),
+            (vec![], false),
+            (vec![append(0)], false),
+            (vec![flush(1)], false),
+            (vec![truncate(0), flush(0)], false),
+            (vec![vote(), flush(0)], false),
+            (
+                vec![DiskRequest::Close { broker_epoch: None }, flush(0)],
+                false,
+            ),
+        ];
+        for (later, covered) in cases {
+            assert_eq!(is_covered(&flush(0), later.iter()), covered, "{later:?}");
+            assert!(!is_covered(&append(0), later.iter()));
+        }
+    }
+}

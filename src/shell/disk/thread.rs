@@ -2,11 +2,11 @@
 //!
 //! In: requests through a bounded queue. Out: news through the function that `start` was given,
 //! called on the directory's thread. Invariants: every accepted request is completed exactly once,
-//! in an order in which only flushes wait, for others that the same sync covers; dropping the
-//! handle first completes what was accepted; but after `abandon` nothing more than the operation
-//! that hangs is executed, and the directory is opened anew before it is used again, as after a
-//! crash. A broken invariant in the directory ends the process: what is on disk is then in doubt,
-//! and nobody may be answered as if it were not.
+//! in an order in which only covered flushes wait, and dropping the handle first completes what was
+//! accepted; but after `abandon` nothing more than the operation that hangs is executed, and the
+//! directory is opened anew before it is used again, as after a crash. A broken invariant in the
+//! directory ends the process: what is on disk is then in doubt, and nobody may be answered as if
+//! it were not.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ use crate::storage::{
 };
 
 use super::files::RealDisk;
-use super::group_commit::{GroupCommit, must_follow};
+use super::group_commit::is_covered;
 use super::lock::{DirectoryLock, LockError};
 use super::space::{Subject, subject, waits};
 
@@ -35,7 +35,7 @@ pub const QUEUE_DEPTH: usize = 4096;
 /// How often what waits for space is tried again.
 const SPACE_RETRY: Duration = Duration::from_millis(200);
 
-/// Requests that are taken off the queue together.
+/// Requests that are looked at together for covered flushes.
 const BATCH_MAX: usize = 256;
 
 /// Names a request; the submitter chooses it and the completion brings it back.
@@ -219,14 +219,11 @@ impl<D: Disk + Clone, F: FnMut(DirectoryNews)> Life<D, F> {
                 directory,
                 abandoned: &abandoned,
                 tell: &mut self.tell,
-                requests: &requests,
-                jobs: VecDeque::new(),
                 waiting: Vec::new(),
-                commit: GroupCommit::default(),
                 without_space: VecDeque::new(),
                 said_full: false,
             };
-            let failure = worker.run();
+            let failure = worker.run(&requests);
             if !self.abandoned.load(Ordering::SeqCst) {
                 return;
             }
@@ -265,12 +262,8 @@ struct Worker<'a, D: Disk, F> {
     directory: LogDirectory<D>,
     abandoned: &'a AtomicBool,
     tell: &'a mut F,
-    requests: &'a Receiver<Job>,
-    /// What was taken off the queue, in order.
-    jobs: VecDeque<Job>,
-    /// Flushes that wait for their sync, in order.
+    /// Flushes that a later one covers.
     waiting: Vec<(DiskToken, TopicPartition)>,
-    commit: GroupCommit,
     /// What found no space, and what must not overtake it, in order.
     without_space: VecDeque<Job>,
     /// Whether the log says that something waits.
@@ -280,21 +273,29 @@ struct Worker<'a, D: Disk, F> {
 impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
     /// Executes requests until nobody can send any more, or the directory is abandoned; says why
     /// the directory cannot be used any more, if so.
-    fn run(mut self) -> Option<String> {
-        while self.receive() {
+    fn run(mut self, requests: &Receiver<Job>) -> Option<String> {
+        loop {
+            let first = match self.next(requests) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            let mut jobs = VecDeque::from_iter(first);
+            jobs.extend(requests.try_iter().take(BATCH_MAX));
             self.try_again();
-            while let Some(job) = self.jobs.pop_front() {
+            while let Some(job) = jobs.pop_front() {
                 if self.abandoned.load(Ordering::SeqCst) {
                     return self.failure();
                 }
-                self.accept(job);
-            }
-            let patience = self.commit.patience(Instant::now(), self.waiting.len());
-            if patience.is_none() {
-                self.flush_waiting();
+                let later = jobs.iter().map(|later| &later.request);
+                if !self.has_waiting(&job.request) && is_covered(&job.request, later) {
+                    let log = job.request.log().cloned();
+                    self.waiting.extend(log.map(|log| (job.token, log)));
+                } else {
+                    self.take(job);
+                }
             }
         }
-        self.flush_waiting();
         self.give_up_waiting();
         self.failure()
     }
@@ -310,74 +311,13 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
         ahead.any(|ahead| subject(&ahead.request) == subject(request))
     }
 
-    /// Takes what is in the queue; waits for it as long as there is nothing else to do. Whether
-    /// anybody can still ask for something.
-    fn receive(&mut self) -> bool {
-        if self.jobs.is_empty() {
-            let received = match self.limit() {
-                Some(limit) => self.requests.recv_timeout(limit),
-                None => self.requests.recv().map_err(RecvTimeoutError::from),
-            };
-            match received {
-                Ok(job) => self.jobs.push_back(job),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
+    fn next(&self, requests: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+        if self.without_space.is_empty() {
+            let received = requests.recv();
+            received.map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            requests.recv_timeout(SPACE_RETRY)
         }
-        self.take_queued();
-        true
-    }
-
-    /// How long there is nothing to do unless something is asked for; `None` is for ever.
-    fn limit(&self) -> Option<Duration> {
-        if self.waiting.is_empty() {
-            return (!self.without_space.is_empty()).then_some(SPACE_RETRY);
-        }
-        let patience = self.commit.patience(Instant::now(), self.waiting.len());
-        Some(patience.unwrap_or_default())
-    }
-
-    fn take_queued(&mut self) {
-        self.jobs.extend(self.requests.try_iter().take(BATCH_MAX));
-    }
-
-    fn accept(&mut self, job: Job) {
-        if must_follow(&job.request, self.waiting.iter().map(|(_, log)| log)) {
-            self.flush_waiting();
-        }
-        match &job.request {
-            DiskRequest::Flush { log } if !self.has_waiting(&job.request) => {
-                self.waiting.push((job.token, log.clone()));
-                self.commit.came(Instant::now());
-            }
-            _ => self.take(job),
-        }
-    }
-
-    /// Does the flushes that wait: for each log the last one, which answers the others.
-    fn flush_waiting(&mut self) {
-        while let Some((_, log)) = self.waiting.first()
-            && let Some(last) = self.waiting.iter().rposition(|(_, other)| other == log)
-        {
-            if self.abandoned.load(Ordering::SeqCst) {
-                return;
-            }
-            let (token, log) = self.waiting.remove(last);
-            let request = DiskRequest::Flush { log };
-            self.execute(Job { token, request });
-        }
-    }
-
-    /// A flush of `log` was done: who came meanwhile counts before anybody is answered and can
-    /// come again.
-    fn synced(&mut self, log: &TopicPartition, began: Instant) {
-        self.take_queued();
-        let is_flush = |job: &&Job| matches!(job.request, DiskRequest::Flush { .. });
-        let queued = self.jobs.iter().filter(is_flush).count();
-        let waiting = self.waiting.iter();
-        let (same, other): (Vec<_>, Vec<_>) = waiting.partition(|(_, waiting)| waiting == log);
-        self.commit
-            .synced(began.elapsed(), 1 + same.len(), queued + other.len());
     }
 
     fn take(&mut self, job: Job) {
@@ -402,11 +342,7 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
             _ => None,
         };
         let again = waits(&request).then(|| request.clone());
-        let began = Instant::now();
         let result = self.directory.execute(request);
-        if let Some(log) = &flushed {
-            self.synced(log, began);
-        }
         if let Err(error) = &result
             && error.is_fatal()
         {

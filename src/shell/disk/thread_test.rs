@@ -377,84 +377,35 @@ fn sixty_four_durable_appends_that_wait_together_cost_one_sync() {
     assert_eq!(disk.sync_count() - before, 1);
 }
 
-/// Lets `act` happen to the worker of a directory with an empty log; returns what is completed.
-fn with_worker(
-    disk: &MemoryDisk,
-    act: impl FnOnce(&mut Worker<'_, MemoryDisk, &mut dyn FnMut(DirectoryNews)>, SyncSender<Job>),
-) -> Vec<(DiskToken, Result<DiskReply, DiskError>)> {
-    let (directory, _) = LogDirectory::open(disk.clone(), PathBuf::from("d"), &identity()).unwrap();
-    let (queue, requests) = sync_channel(16);
-    let mut told = Vec::new();
-    let mut tell = |news| {
-        if let DirectoryNews::Completed(Completion { token, result }) = news {
-            told.push((token, result));
-        }
-    };
-    let mut tell: &mut dyn FnMut(DirectoryNews) = &mut tell;
-    let mut worker = Worker {
-        directory,
-        abandoned: &AtomicBool::new(false),
-        tell: &mut tell,
-        requests: &requests,
-        jobs: VecDeque::new(),
-        waiting: Vec::new(),
-        commit: GroupCommit::default(),
-        without_space: VecDeque::new(),
-        said_full: false,
-    };
-    let (token, request) = (0, create());
-    worker.accept(Job { token, request });
-    act(&mut worker, queue);
-    drop(worker);
-    told.split_off(1)
-}
-
-fn flush() -> DiskRequest {
-    DiskRequest::Flush { log: log() }
-}
-
-/// Who is answered and who came meanwhile are those whom the next sync waits for.
-#[test]
-fn who_comes_during_a_sync_is_expected_with_those_whom_it_answers() {
-    let disk = MemoryDisk::default();
-    let told = with_worker(&disk, |worker, queue| {
-        for (token, request) in (1..).zip([append(0), flush(), append(1), flush()]) {
-            worker.accept(Job { token, request });
-        }
-        let mut comes = Some(queue);
-        disk.set_fault(move |operation, _| {
-            let queue = comes.take_if(|_| operation == Operation::Sync);
-            for (token, request) in (5..).zip([append(2), flush()]) {
-                if let Some(queue) = &queue {
-                    queue.try_send(Job { token, request }).unwrap();
-                }
-            }
-            None
-        });
-        worker.flush_waiting();
-        assert_eq!(worker.commit.expected, 3);
-        let left: Vec<_> = worker.jobs.iter().map(|job| job.token).collect();
-        assert_eq!(left, [5, 6], "they are for the next sync");
-    });
-    let tokens: Vec<_> = told.iter().map(|(token, _)| *token).collect();
-    assert_eq!(tokens, [1, 3, 2, 4]);
-}
-
+/// Nobody would hear any more of a flush that counts on another one, which finds no space.
 #[test]
 fn a_flush_without_space_is_completed_with_all_that_it_answers_when_the_directory_closes() {
+    let path = tempfile::tempdir().unwrap();
     let disk = MemoryDisk::default();
-    let told = with_worker(&disk, |worker, _| {
-        disk.set_descriptors(Some(0));
-        for token in 1..3 {
-            let request = flush();
-            worker.accept(Job { token, request });
+    let (release, hold) = channel::<()>();
+    let (sender, news) = channel();
+    let mut hold = Some(hold);
+    let tell = move |told: DirectoryNews| {
+        sender.send(told).unwrap();
+        if let Some(hold) = hold.take() {
+            let _ = hold.recv();
         }
-        worker.flush_waiting();
-        worker.give_up_waiting();
-    });
-    let refused: Vec<_> = told
-        .into_iter()
-        .map(|(token, result)| (token, result.is_err_and(|error| error.is_no_space())))
-        .collect();
+    };
+    let place = path.path().to_owned();
+    let start = DirectoryThread::start_on(disk.clone(), place, identity(), 64, tell);
+    let (thread, _) = start.unwrap();
+    let flush = || DiskRequest::Flush { log: log() };
+    submit_all(&thread, (0..).zip([create(), flush(), flush()]));
+    let told = completed(news.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(told.token, 0);
+    disk.set_descriptors(Some(0));
+    drop(release);
+    drop(thread);
+    let mut refused = Vec::new();
+    for told in news {
+        if let DirectoryNews::Completed(Completion { token, result }) = told {
+            refused.push((token, result.is_err_and(|error| error.is_no_space())));
+        }
+    }
     assert_eq!(refused, [(1, true), (2, true)]);
 }
