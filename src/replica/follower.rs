@@ -220,7 +220,8 @@ impl FollowerState {
         }
     }
 
-    /// Cuts off the records whose epochs the leader's log contradicts; says where, if there are any.
+    /// Cuts off the records whose epochs the leader's log contradicts; says where, if there are
+    /// any.
     ///
     /// No checksum covers the epoch of a batch: one that was damaged on the disk passes for the
     /// work of a later leader, and the log could never be continued. A member of the ISR or the ELR

@@ -367,9 +367,9 @@ impl Replica {
         }
     }
 
-    /// Cuts off records of a follower outside the ISR and the ELR whose epochs its leader's log contradicts,
-    /// and says where. Only for a broker that knows every election before its own registration:
-    /// to another, a deposed leader may seem to be the present one.
+    /// Cuts off records of a follower outside the ISR and the ELR whose epochs its leader's log
+    /// contradicts, and says where. Only for a broker that knows every election before its own
+    /// registration: to another, a deposed leader may seem to be the present one.
     pub fn cut_contradicted(&mut self) -> Option<Offset> {
         match &mut self.role {
             Role::Follower(follower) => follower.cut_contradicted(&mut self.core),
