@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use broker::config::sabotage::Sabotage;
+use harness::cli::Keep;
 use harness::cli::exit::Exit;
 use harness::crash::Subject;
 use harness::crash::result::{CrashSummary, Finding};
@@ -80,7 +81,7 @@ fn all_lose_their_power(survival: Survival) -> ScheduledFault {
 }
 
 fn run_plan(plan: Plan, results: &Path) -> Result<Store, Failed> {
-    Ok(end_of(plan, results)?.store)
+    Ok(end_of(plan, results, Keep::Always)?.store)
 }
 
 fn check(store: &Store) -> Result<CrashSummary, Failed> {
@@ -169,8 +170,8 @@ fn forgotten_votes() -> Outcome {
     ensure(findings.any(is_told), format!("{found:?}"))
 }
 
-/// Enough that recovery is killed on a state in which any half of what was not flushed survived.
-const KILLED_STATES: usize = 5;
+/// Nothing, half and all of the order of what was not flushed; half of it, most of it, torn writes.
+const KILLED_STATES: usize = 6;
 /// Seeds that are tried: the kills have to meet recovery before it comes to the first hole.
 const SEEDS: std::ops::RangeInclusive<u64> = 1..=3;
 

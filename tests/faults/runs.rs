@@ -9,7 +9,7 @@ use harness::plan::{DiskPlan, Plan, ScheduledFault};
 use harness::run::judge::judge;
 use libtest_mimic::Trial;
 
-use crate::support::runs::run;
+use crate::support::runs::{run, run_and_keep};
 use crate::support::{Outcome, ensure};
 
 /// Long enough for a fault and its aftermath.
@@ -56,7 +56,7 @@ fn keeps_on_disks() -> Outcome {
         quota_mib: Some(512),
         names: NameDurability::default(),
     });
-    let (store, summary) = run(plan, results.path())?;
+    let (store, summary) = run_and_keep(plan, results.path())?;
     ensure(summary.exit() == Exit::Kept, &summary.sentence)?;
     let acked = summary.counts.acked;
     ensure(acked > 100, format!("only {acked} acknowledged"))?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::id::BrokerId;
+use harness::cli::Keep;
 use harness::disk::DEVICE;
 use harness::disk::journal::NameDurability;
 use harness::disk::rule::{DiskAction, DiskPick, OperationClass};
@@ -224,7 +225,7 @@ fn run_without_fuse() -> ExitCode {
         quota_mib: None,
         names: NameDurability::default(),
     });
-    let end = end_of(plan, &folder.path().join("results")).expect("it begins");
+    let end = end_of(plan, &folder.path().join("results"), Keep::Always).expect("it begins");
     let failure = end.summary.expect_err("it cannot be run");
     println!("{failure}");
     let log = end.store.node_log(1).join("node.log");

@@ -31,7 +31,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// Timeouts of brokers, as runs have them: a leader that is killed is missed soon.
 const TIMEOUTS: &str = "\
     broker.heartbeat.interval.ms=200\n\
-    broker.session.timeout.ms=1500\n\
+    broker.session.timeout.ms=3000\n\
     controller.quorum.election.backoff.max.ms=100\n\
     controller.quorum.election.timeout.ms=300\n\
     controller.quorum.fetch.timeout.ms=600\n\
