@@ -1,10 +1,12 @@
 //! The planted bugs: each is found by its canary, by the name of an anomaly that it causes; and on
-//! faulty disks, which break more than they are asked to, the same plan without it is kept.
+//! faulty disks, which break more than they are asked to, and with members that only their plan
+//! keeps apart, the same plan without it is kept.
 //!
 //! In: the canaries that campaigns run. Out: a test for each that passes when one of its anomalies
 //! breaks a promise, and the run's evidence says who had what was lost. Invariant: a run that ends
 //! in another way is no finding.
 
+use broker::config::sabotage::Sabotage;
 use checkers::anomaly::Kind;
 use checkers::verdict::Check;
 use harness::campaign::canary::{CANARIES, Canary, Part, TRIES};
@@ -21,12 +23,18 @@ pub(crate) fn trials() -> Vec<Trial> {
         return Vec::new();
     }
     let mut trials: Vec<Trial> = CANARIES.iter().map(found).collect();
-    let on_disks = CANARIES
-        .iter()
-        .filter(|canary| canary.part() == Part::Disks);
-    trials.extend(on_disks.map(kept));
+    let has_control =
+        |canary: &&Canary| canary.part() == Part::Disks || OF_MEMBERS.contains(&canary.bug);
+    trials.extend(CANARIES.iter().filter(has_control).map(kept));
     trials
 }
+
+/// Bugs of members whose plans are fitted to them.
+const OF_MEMBERS: [Sabotage; 3] = [
+    Sabotage::NoRejoinAfterRevocation,
+    Sabotage::StickyAssignorIgnoresQuota,
+    Sabotage::UnansweredOffsetFetchMeansNone,
+];
 
 /// The test that the canary's bug is found.
 fn found(canary: &'static Canary) -> Trial {

@@ -236,11 +236,13 @@ impl Consumer {
         };
         let found = match group.committer.committed(&wanting, deadline).await {
             Ok(found) => found,
-            Err(_) if planted(Sabotage::UnansweredOffsetFetchMeansNone) => {
+            Err(error) if error.kind == ErrorKind::Retriable => {
+                if !planted(Sabotage::UnansweredOffsetFetchMeansNone) {
+                    // The next poll asks again.
+                    return Ok(());
+                }
                 wanting.into_iter().map(|name| (name, None)).collect()
             }
-            // The next poll asks again.
-            Err(error) if error.kind == ErrorKind::Retriable => return Ok(()),
             Err(error) => return Err(error),
         };
         for (name, committed) in found {
