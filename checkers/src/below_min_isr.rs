@@ -140,8 +140,8 @@ fn outages<'a>(history: &'a History, key: &Key) -> Vec<Outage<'a>> {
 }
 
 /// Where it ends that `node` is down, which the first of the events from now on tells: by the end
-/// of the same fault, if that is the first to touch the node, and no other fault that may start it
-/// again has begun before and is not over.
+/// of the same fault, if that is the first to touch the node and is followed by the proof that the
+/// node was gone, and no other fault that may start it again has begun before and is not over.
 fn until(
     node: &str,
     earlier: &[(usize, &NemesisEvent)],
@@ -159,10 +159,15 @@ fn until(
         }
     }
     let ((_, begin), later) = events.split_first()?;
-    let (end, other) = later.iter().find(|(_, other)| touches(other))?;
-    let is_end =
-        other.phase == Phase::End && (&other.fault, &other.target) == (&begin.fault, &begin.target);
-    (is_end && acting == 1).then_some(*end)
+    let mut touching = later.iter().filter(|(_, other)| touches(other));
+    let mut next = |phase| {
+        let (position, other) = touching.next()?;
+        let is_same = (&other.fault, &other.target) == (&begin.fault, &begin.target);
+        (is_same && other.phase == phase).then_some(*position)
+    };
+    let end = next(Phase::End)?;
+    next(Phase::Prove)?;
+    (acting == 1).then_some(end)
 }
 
 #[cfg(test)]
@@ -235,27 +240,31 @@ mod tests {
     fn every_partition_with_a_replica_that_is_down_is_examined() {
         for node in ["n1", "n2", "n3", "n4"] {
             let begin = [kill("inject", node), kill("act", node)];
-            assert_eq!(found(&begin, &[kill("end", node)]), 1, "{node}");
+            let end = [kill("end", node), kill("prove", node)];
+            assert_eq!(found(&begin, &end), 1, "{node}");
             assert_eq!(found(&begin, &[]), 0, "{node} may have been started");
+            let unproven = [kill("end", node), kill("vacuous", node)];
+            assert_eq!(found(&begin, &unproven), 0, "{node} was not gone");
         }
         let elsewhere = [kill("inject", "n5"), kill("act", "n5")];
-        assert_eq!(found(&elsewhere, &[kill("end", "n5")]), 0);
+        let end = [kill("end", "n5"), kill("prove", "n5")];
+        assert_eq!(found(&elsewhere, &end), 0);
         let both = ["n2", "n3"].map(|node| [kill("inject", node), kill("act", node)]);
-        let over = [kill("end", "n2"), kill("end", "n3")];
-        assert_eq!(found(&both.concat(), &over), 2);
+        let over = ["n2", "n3"].map(|node| [kill("end", node), kill("prove", node)]);
+        assert_eq!(found(&both.concat(), &over.concat()), 2);
     }
 
     #[test]
     fn a_node_that_another_fault_may_start_again_proves_nothing() {
         let power = |phase| ("power-loss", "power-loss", phase, "n1");
         let begin = [kill("inject", "n1"), kill("act", "n1")];
-        let end = [kill("end", "n1")];
+        let end = [kill("end", "n1"), kill("prove", "n1")];
         let amid = [&[power("inject")][..], &begin].concat();
         assert_eq!(found(&amid, &end), 0, "its power may come back at any time");
         let over = [&[power("inject"), power("heal")][..], &begin].concat();
         assert_eq!(found(&over, &end), 1);
         let cut = [&[("partition", "network", "inject", "n1")][..], &begin].concat();
         assert_eq!(found(&cut, &end), 1, "what cuts it off starts nothing");
-        assert_eq!(found(&begin, &[power("inject"), end[0]]), 0);
+        assert_eq!(found(&begin, &[&[power("inject")][..], &end].concat()), 0);
     }
 }

@@ -78,8 +78,7 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
         .iter()
         .map(|partition| &partition.key)
         .collect();
-    let check = |(kind, found): (Kind, Found)| {
-        let findings = found.judged();
+    let check = |(kind, findings): (Kind, Findings)| {
         let problem = findings.problem.clone();
         let count = findings.count;
         let kept = findings.into_kept().filter_map(|(number, finding)| {
@@ -100,7 +99,11 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
             examples,
         }
     };
-    let checks: Vec<Check> = results.into_iter().map(check).collect();
+    let judged = results.into_iter().flat_map(|(kind, found)| {
+        let parts = found.judged().into_iter();
+        parts.map(move |findings| (kind, findings))
+    });
+    let checks: Vec<Check> = judged.map(check).collect();
     let counts = counts(history, columns, groups, &checks);
     Verdict::of(contract, counts, checks, history.final_reads())
 }
@@ -151,19 +154,22 @@ impl Found {
         findings
     }
 
-    /// What counts: what broke the contract, if anything did.
-    fn judged(self) -> Findings {
+    /// What broke the contract, if anything did, and then what was found beside it.
+    fn judged(self) -> Vec<Findings> {
         let Self {
             mut forbidden,
             mut allowed,
         } = self;
         let problem = forbidden.problem.take().or_else(|| allowed.problem.take());
-        let mut findings = match forbidden.count {
-            0 => allowed,
-            _ => forbidden,
+        let mut judged = match (forbidden.count, allowed.count) {
+            (0, _) => vec![allowed],
+            (_, 0) => vec![forbidden],
+            _ => vec![forbidden, allowed],
         };
-        findings.problem = problem;
-        findings
+        if let Some(first) = judged.first_mut() {
+            first.problem = problem;
+        }
+        judged
     }
 }
 
@@ -340,7 +346,7 @@ mod tests {
         let results = run(context, &contract, checkers);
         let problems: Vec<_> = results
             .into_iter()
-            .map(|(_, found)| found.judged())
+            .flat_map(|(_, found)| found.judged())
             .map(|findings| (findings.count, findings.problem))
             .collect();
         let problem = "on t-0: an unexpected shape".to_owned();
@@ -398,8 +404,12 @@ mod tests {
         let mut history = History::read(text.join("\n").as_bytes()).expect("reads");
         let judge = |history: &History| check(history, &Contract::of(history)).exit_code();
         assert_eq!(judge(&history), 10, "acks=all waits until it is visible");
-        history.header.settings.acks = Acks::One;
-        assert_eq!(judge(&history), 0);
+        for acks in [Acks::One, Acks::Zero] {
+            history.header.settings.acks = acks;
+            let verdict = check(&history, &Contract::of(&history));
+            let found: Vec<u64> = verdict.checks.iter().map(|check| check.count).collect();
+            assert!(found.iter().all(|count| *count == 0), "{acks:?}: {found:?}");
+        }
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Contract {
         let rules = Rules {
             duplicates_allowed: !settings.idempotence,
             gaps_allowed: settings.offset_gaps,
-            acks_early: settings.acks == Acks::One,
+            acks_early: settings.acks != Acks::All,
             ends_strict_from: 0,
         };
         let group = settings.group.clone().unwrap_or_default();
@@ -131,7 +131,7 @@ impl Contract {
     /// what happened to the nodes that have it.
     pub fn promise_in(&self, key: &Key, kind: Kind) -> Promise {
         let struck = match self.replicas.get(key) {
-            Some(nodes) => self.struck.among(nodes),
+            Some(nodes) => self.struck.among(nodes, self.settings.controllers),
             None => self.struck.clone(),
         };
         decide(promised(kind).clauses, &Situation::of(self, &struck))
@@ -178,7 +178,8 @@ impl Contract {
     /// What these clauses say of the partition that is promised least, and where that comes from.
     fn least(&self, clauses: &'static [Clause]) -> (Promise, &'static str) {
         let placements: BTreeSet<&BTreeSet<String>> = self.replicas.values().collect();
-        let struck = placements.into_iter().map(|nodes| self.struck.among(nodes));
+        let among = |nodes| self.struck.among(nodes, self.settings.controllers);
+        let struck = placements.into_iter().map(among);
         let mut struck: Vec<Struck> = struck.collect();
         if struck.is_empty() {
             struck.push(self.struck.clone());

@@ -35,8 +35,8 @@ pub(crate) fn counts(
         counts.end_reads += ends.len() as u64;
     }
     let found = |kind: Kind| {
-        let check = checks.iter().find(|check| check.anomaly == kind);
-        check.map_or(0, |check| check.count)
+        let of_kind = checks.iter().filter(|check| check.anomaly == kind);
+        of_kind.map(|check| check.count).sum()
     };
     counts.group.duplicates = found(Kind::GroupDuplicate);
     counts.group.lost = found(Kind::GroupLost);

@@ -40,12 +40,14 @@ pub fn worst_of(topics: &[TopicVerdict]) -> Option<Verdict> {
     for verdict in all() {
         add(&mut whole.counts, &verdict.counts);
     }
-    let checks = Kind::ALL.into_iter().filter_map(|kind| {
-        let of_kind = |verdict: &'_ Verdict| {
-            let mut checks = verdict.checks.iter();
-            checks.find(|check| check.anomaly == kind).cloned()
-        };
-        merged(all().filter_map(of_kind).collect())
+    let checks = Kind::ALL.into_iter().flat_map(|kind| {
+        let of_kind = all().flat_map(|verdict| &verdict.checks);
+        let of_kind = of_kind.filter(|check| check.anomaly == kind).cloned();
+        let (broken, mut others): (Vec<_>, Vec<_>) = of_kind.partition(Check::is_broken);
+        if !broken.is_empty() {
+            others.retain(|check| check.count > 0);
+        }
+        [merged(broken), merged(others)].into_iter().flatten()
     });
     whole.checks = checks.collect();
     let is_sound = whole.validity == Validity::Valid;
@@ -64,10 +66,9 @@ pub fn worst_of(topics: &[TopicVerdict]) -> Option<Verdict> {
     Some(whole)
 }
 
-/// One check for those of all topics: of the broken ones if there are any, or else of those that
-/// found something.
+/// One check for those of several topics: of those that found something, if there are any.
 fn merged(checks: Vec<Check>) -> Option<Check> {
-    let rank = |check: &Check| (check.is_broken(), check.count > 0, check.promise.forbidden);
+    let rank = |check: &Check| (check.count > 0, check.promise.forbidden);
     let worst = checks.iter().map(rank).max()?;
     let mut like_worst = checks.iter().filter(|check| rank(check) == worst).cloned();
     let mut whole = like_worst.next()?;

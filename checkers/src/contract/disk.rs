@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::contract::effect::{done_to, told_of};
+use crate::contract::effect::{done_to, takes_metadata, told_of};
 use crate::history::{Action, FaultClass, History, NemesisEvent, Phase, Settings};
 
 /// What the durability of one topic's log depends on.
@@ -94,6 +94,8 @@ pub(super) struct Struck {
     by: Nodes,
     /// Those whose damage left a good copy of everything acknowledged, as things were then.
     spared: Nodes,
+    /// Those that may have lost what they knew of the metadata.
+    forgetful: BTreeSet<String>,
 }
 
 /// The nodes that faults of each class struck.
@@ -118,6 +120,9 @@ impl Struck {
                 let Some(class) = done_to(node, event.class, &told) else {
                     continue;
                 };
+                if class == event.class && takes_metadata(node, class, &told) {
+                    struck.forgetful.insert(node.to_owned());
+                }
                 let node = node.to_owned();
                 let kind = if is_spared && class == event.class {
                     &mut struck.spared
@@ -135,8 +140,13 @@ impl Struck {
         self.by.entry(class).or_default().extend(nodes);
     }
 
-    /// What happened to these nodes alone.
-    pub(super) fn among(&self, nodes: &BTreeSet<String>) -> Self {
+    /// What happened to these nodes alone; all of it where so many of the controllers may have
+    /// forgotten what they decided that the others are no majority: then it may be forgotten who
+    /// has which copies, and who was in sync.
+    pub(super) fn among(&self, nodes: &BTreeSet<String>, controllers: Option<u32>) -> Self {
+        if controllers.is_some_and(|all| 2 * self.forgetful.len() >= all as usize) {
+            return self.clone();
+        }
         let among = |all: &Nodes| {
             let of_class = all.iter().map(|(class, struck)| {
                 let here = struck.intersection(nodes).cloned().collect();
@@ -147,6 +157,7 @@ impl Struck {
         Self {
             by: among(&self.by),
             spared: among(&self.spared),
+            forgetful: self.forgetful.clone(),
         }
     }
 

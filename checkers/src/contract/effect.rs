@@ -31,6 +31,14 @@ const REBUILT_KINDS: [&str; 5] = [
     "shutdown-marker",
 ];
 
+/// Parts of the names of files, and of kinds of files, that hold the metadata or a vote.
+const METADATA_FILES: [&str; 4] = [
+    "__cluster_metadata",
+    ".checkpoint",
+    "quorum-state",
+    "metadata-log",
+];
+
 /// All that a fault told from its injection, the first of `events`, until it is injected again.
 pub(super) fn told_of<'a>(
     fault: &NemesisEvent,
@@ -65,6 +73,40 @@ pub(super) fn done_to(node: &str, class: FaultClass, told: &[&NemesisEvent]) -> 
         FaultClass::LyingDisk if spares_records(told) => None,
         class => Some(class),
     }
+}
+
+/// Whether a fault of this class, which took something of a node, may have taken what it knows of
+/// the metadata, or its vote. The metadata log is flushed before anybody counts on it, so that the
+/// loss of power alone takes nothing of it.
+pub(super) fn takes_metadata(node: &str, class: FaultClass, told: &[&NemesisEvent]) -> bool {
+    let of_rule = told.iter().find_map(|event| event.detail.get("rule"));
+    let files = of_rule.and_then(|rule| rule.get("files")?.as_array());
+    let is_of_metadata = |file: &Value| {
+        let file = file.as_str().unwrap_or_default();
+        METADATA_FILES.iter().any(|name| file.contains(name)) || file == "."
+    };
+    let mut damaged = told
+        .iter()
+        .filter_map(|event| event.detail.get("damaged")?.as_array())
+        .flatten()
+        .filter(|part| is_of_node(part, node))
+        .peekable();
+    match class {
+        FaultClass::Wipe => true,
+        FaultClass::Corruption if damaged.peek().is_some() => {
+            damaged.any(|part| part.get("file").is_none_or(is_of_metadata))
+        }
+        FaultClass::Corruption | FaultClass::LyingDisk => {
+            files.is_none_or(|files| files.is_empty() || files.iter().any(is_of_metadata))
+        }
+        _ => false,
+    }
+}
+
+/// Whether an entry of a list of disks or files is about this node.
+fn is_of_node(part: &Value, node: &str) -> bool {
+    let id = part.get("node").and_then(Value::as_i64);
+    id.is_some_and(|id| format!("n{id}") == node)
 }
 
 /// Whether a node whose disk hung is known to have come back without having been stopped: one that
@@ -103,13 +145,9 @@ fn was_hit(node: &str, told: &[&NemesisEvent]) -> bool {
         let saw = |phase| told.iter().any(|event| event.phase == phase);
         return saw(Phase::Prove) || !saw(Phase::Vacuous);
     }
-    let of_node = |part: &Value| {
-        let id = part.get("node").and_then(Value::as_i64);
-        id.is_some_and(|id| format!("n{id}") == node)
-    };
     let is_none = |part: &Value, key| part.get(key).and_then(Value::as_u64) == Some(0);
     parts
         .flatten()
-        .filter(|part| of_node(part) && !is_rebuilt(part))
+        .filter(|part| is_of_node(part, node) && !is_rebuilt(part))
         .any(|part| !is_none(&part, "lost") && !is_none(&part, "hits"))
 }

@@ -1,5 +1,7 @@
 //! Promises by partition: only what happened to the nodes that have a log can take from it.
 
+#![allow(clippy::indexing_slicing, reason = "a test may panic")]
+
 use std::fmt::Write;
 
 use super::*;
@@ -84,6 +86,93 @@ fn a_loss_is_excused_only_by_what_happened_to_the_nodes_of_its_partition() {
         assert_eq!((check.count, check.examples.len()), (1, 1), "{what}");
         assert_eq!(check.promise.forbidden, exit_code == 10, "{what}");
     }
+}
+
+#[test]
+fn what_a_broken_contract_excuses_elsewhere_is_told_beside_what_broke_it() {
+    let text = [
+        r#"{"verdict-history":1,"settings":{"replication.factor":1,"min.insync.replicas":1},"#,
+        r#""replicas":{"t-0":["n1"],"t-1":["n2"]}}"#,
+        "\n",
+        r#"{"index":0,"time":0,"process":9,"type":"info","f":"nemesis","value":"#,
+        r#"{"fault":"f","class":"power-loss","phase":"inject","target":["n1"]}}"#,
+    ]
+    .concat();
+    let line = |index: u64, kind, f, value: &str| {
+        format!(
+            "\n{{\"index\":{index},\"time\":0,\"process\":1,\"type\":\"{kind}\",\"f\":\"{f}\",\
+             \"value\":{value}}}"
+        )
+    };
+    let both = |one: &str| {
+        format!(
+            "[{}]",
+            [0, 1].map(|n| one.replace('N', &format!("{n}"))).join(",")
+        )
+    };
+    let text = [
+        text,
+        line(1, "invoke", "send", &both(r#"["send","t-N",1N]"#)),
+        line(2, "ok", "send", &both(r#"["send","t-N",[0,1N]]"#)),
+        line(3, "invoke", "send", &both(r#"["send","t-N",2N]"#)),
+        line(4, "ok", "send", &both(r#"["send","t-N",[0,2N]]"#)),
+        line(5, "invoke", "poll", r#"[["poll"]]"#),
+        line(
+            6,
+            "ok",
+            "poll",
+            r#"[["poll",{"t-0":[[0,20]],"t-1":[[0,21]]}]]"#,
+        ),
+    ]
+    .concat();
+    let history = History::read(text.as_bytes()).expect("reads");
+    let verdict = crate::check(&history, &Contract::of(&history));
+    let lost = verdict.checks.iter();
+    let lost = lost.filter(|check| check.anomaly == Kind::LostWrite);
+    let lost: Vec<(bool, u64, &str)> = lost
+        .map(|check| {
+            (
+                check.promise.forbidden,
+                check.count,
+                check.examples[0].key.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(lost, [(true, 1, "t-1"), (false, 1, "t-0")]);
+    assert_eq!(verdict.exit_code(), 10);
+}
+
+#[test]
+fn metadata_that_a_majority_may_have_forgotten_is_no_longer_a_placement() {
+    let promise = |nodes: &[&str], files: &str| {
+        let mut text = concat!(
+            r#"{"verdict-history":1,"settings":{"replication.factor":1,"controllers":3},"#,
+            r#""replicas":{"t-0":["n1"]}}"#
+        )
+        .to_owned();
+        for (index, node) in nodes.iter().enumerate() {
+            let id = node.trim_start_matches('n');
+            write!(
+                text,
+                "\n{{\"index\":{index},\"time\":0,\"process\":9,\"type\":\"info\",\
+                 \"f\":\"nemesis\",\"value\":{{\"fault\":\"damage\",\"class\":\"corruption\",\
+                 \"phase\":\"inject\",\"target\":[\"{node}\"],\
+                 \"detail\":{{\"damaged\":[{{\"node\":{id},\"file\":\"{files}\"}}]}}}}}}"
+            )
+            .expect("a string");
+        }
+        let history = History::read(text.as_bytes()).expect("reads");
+        let contract = Contract::of(&history);
+        contract
+            .promise_in(&Key::new("t", 0), Kind::LostWrite)
+            .forbidden
+    };
+    let metadata = "__cluster_metadata-0/00000000000000000000.log";
+    assert!(promise(&["n2"], metadata), "two of three remember");
+    assert!(!promise(&["n2", "n3"], metadata));
+    assert!(promise(&["n2", "n3"], "t-0/00000000000000000000.log"));
+    assert!(!promise(&["n2", "n3"], "."), "a whole directory");
+    assert!(promise(&[], metadata));
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(crate) struct Rules {
     /// Offsets may be missing: transaction markers, compaction, retention.
     pub(crate) gaps_allowed: bool,
     /// An acknowledgement may come before consumers, and reads of the end, know of the record:
-    /// acks=1 does not wait for the high watermark.
+    /// acks=1 does not wait for the high watermark, nor does whoever sends so where others use 0.
     pub(crate) acks_early: bool,
     /// A read of the end that began before this event may have been answered by a leader that did
     /// not yet know of its successor: it says what existed, not what did not.

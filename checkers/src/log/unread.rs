@@ -41,6 +41,8 @@ pub(crate) fn unread(log: &Log<'_>) -> Vec<Unread> {
     let is_read = end.is_some_and(|end| is_read_to(log, &passed, end.end));
     let fate = |send: &SendRow| {
         let is_later = |end: &EndRow| end.invoked > send.completed;
+        // Whoever acknowledges early tells of records that the end does not tell of yet.
+        let is_before = |end: &EndRow| !log.rules.acks_early && end.end <= send.offset;
         if send.outcome == Outcome::Unplaced {
             let is_gone = is_read && end.is_some_and(is_later);
             return if is_gone {
@@ -51,7 +53,7 @@ pub(crate) fn unread(log: &Log<'_>) -> Vec<Unread> {
         }
         if passed.get(log.order.slots.slot(send.offset)) == Some(&true) {
             Fate::Passed
-        } else if end.is_some_and(|end| end.invoked > send.completed && end.end <= send.offset) {
+        } else if end.is_some_and(|end| is_later(end) && is_before(end)) {
             Fate::LogEndsBefore
         } else {
             Fate::Unknown
@@ -85,7 +87,7 @@ pub(crate) fn last_end<'a>(log: &Log<'a>) -> Option<&'a EndRow> {
     log.rows
         .ends
         .last()
-        .filter(|end| end.invoked >= log.rules.ends_strict_from && !log.rules.acks_early)
+        .filter(|end| end.invoked >= log.rules.ends_strict_from)
 }
 
 fn was_returned(log: &Log<'_>, send: &SendRow) -> bool {
