@@ -262,7 +262,7 @@ fn start_node(data: &Path) -> Node {
 struct Producers {
     poll: Poll,
     events: Events,
-    producers: Vec<Producer>,
+    each: Vec<Producer>,
 }
 
 struct Producer {
@@ -291,25 +291,25 @@ impl Producers {
                 left: 0,
             }
         };
-        let producers = (0..count).map(producer).collect();
+        let each = (0..count).map(producer).collect();
         Self {
             poll,
             events: Events::with_capacity(count),
-            producers,
+            each,
         }
     }
 
     /// Each producer sends `request` so many times, the next when the last one is answered.
     fn send(&mut self, request: &[u8], times: u64, check: impl Fn(&[u8])) {
-        for producer in &mut self.producers {
+        for producer in &mut self.each {
             producer.left = times;
             producer.stream.write_all(request).unwrap();
         }
-        let mut busy = self.producers.len();
+        let mut busy = self.each.len();
         while busy > 0 {
             self.poll.poll(&mut self.events, None).unwrap();
             for event in &self.events {
-                let producer = self.producers.get_mut(event.token().0).unwrap();
+                let producer = self.each.get_mut(event.token().0).unwrap();
                 if let Some(answer) = producer.read_answer() {
                     check(&answer);
                     producer.left -= 1;
