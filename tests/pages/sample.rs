@@ -131,6 +131,7 @@ fn bare(number: u64, day: u64, kind: UnitKind, name: &str) -> RunRecord {
         ],
         findings: Vec::new(),
         caught: None,
+        replay_of: None,
         kept: None,
         binary: "0123456789abcdef".to_owned(),
     }

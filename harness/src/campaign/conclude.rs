@@ -31,6 +31,7 @@ pub fn record(unit: &Unit, ran: &Ran, binary: &str) -> Option<RunRecord> {
         reached: Vec::new(),
         findings: Vec::new(),
         caught: None,
+        replay_of: None,
         kept: None,
         binary: binary.to_owned(),
     };

@@ -27,7 +27,7 @@ use thiserror::Error;
 
 use crate::campaign::record::RunRecord;
 use crate::campaign::replays::Replay;
-use crate::campaign::shard::Shard;
+use crate::campaign::shard::{Shard, lacks_words};
 use crate::report::ReportError;
 
 /// The version of the format of `campaign.json` and `runs.jsonl`.
@@ -52,6 +52,9 @@ pub struct Campaign {
     /// What was merged, if it was: the shards of the parts.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub shards: BTreeSet<Shard>,
+    /// Those of them that ran nothing or had not ended when they were merged.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unended: BTreeSet<Shard>,
     /// The first 16 hex digits of the SHA-256 of the binary.
     pub binary: String,
     /// Whether planted bugs are compiled in.
@@ -69,6 +72,11 @@ impl Campaign {
             return BTreeSet::from([self.shard]);
         }
         self.shards.clone()
+    }
+
+    /// What a merge lacks to be the whole, in words; nothing if it is, or nothing was merged.
+    pub fn lacks(&self) -> Option<String> {
+        lacks_words(&self.shards, &self.unended)
     }
 }
 
@@ -490,7 +498,9 @@ fn say_new_place(old: &Path, new: &Path) -> io::Result<()> {
     for file in ["verdict.json", "report.html"] {
         let path = new.join(file);
         if let Ok(text) = fs::read_to_string(&path) {
-            fs::write(&path, text.replace(&old, &new.display().to_string()))?;
+            let fresh = path.with_extension("new");
+            fs::write(&fresh, text.replace(&old, &new.display().to_string()))?;
+            fs::rename(&fresh, &path)?;
         }
     }
     Ok(())

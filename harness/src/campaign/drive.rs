@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::campaign::adopt::{self, ReplayOf};
+use crate::campaign::conclude;
 use crate::campaign::directory::{Campaign, Directory, DirectoryError, Stored};
 use crate::campaign::events::Event;
 use crate::campaign::execute::{Ending, Execute, Ran};
@@ -23,7 +25,6 @@ use crate::campaign::retention::{Candidate, KeepRuns, Retention, reasons};
 use crate::campaign::sequence::planned_ms;
 use crate::campaign::share::REPLAY_PERCENT;
 use crate::campaign::unit::Unit;
-use crate::campaign::{adopt, conclude};
 use crate::cli::exit::Exit;
 use crate::report;
 use crate::run::interrupt::Interrupt;
@@ -39,6 +40,9 @@ const PAGE_EVERY: Duration = Duration::from_secs(20);
 /// Units in a row that the machine refuses, after which it is taken to refuse all: more than there
 /// are different ones.
 const REFUSED_MAX: usize = 1_000;
+
+/// Refusals of a sort of unit, none run between them, after which it is not asked for again.
+const REFUSALS: u32 = 2;
 
 /// What a sitting may do.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +67,9 @@ pub struct Driver<E> {
     begin: Instant,
     records: Vec<RunRecord>,
     done: BTreeSet<String>,
-    /// What the machine does not allow, by kind, name and pack.
-    refused: BTreeSet<(UnitKind, String, Option<String>)>,
+    /// How often this machine refused a sort of unit in this sitting, by kind, name and pack; one
+    /// that it ran is not among them.
+    refused: BTreeMap<(UnitKind, String, Option<String>), u32>,
     lengths: Lengths,
     retention: Retention,
     counter: Counter,
@@ -98,7 +103,7 @@ impl<E: Execute> Driver<E> {
             begin: Instant::now(),
             records: Vec::new(),
             done: BTreeSet::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
             lengths: Lengths::default(),
             retention: Retention::new(limits.keep),
             counter: Counter::of(&stored.campaign),
@@ -115,6 +120,8 @@ impl<E: Execute> Driver<E> {
             }
             driver.remember(record);
         }
+        // What the machine refused another day it may allow today.
+        driver.refused.clear();
         driver.adopt()?;
         driver.directory.tidy(&driver.records)?;
         Ok(driver)
@@ -123,12 +130,14 @@ impl<E: Execute> Driver<E> {
     /// Stores what was judged in an earlier sitting that was killed before it could.
     fn adopt(&mut self) -> Result<(), DirectoryError> {
         for work in self.directory.left_at_work() {
-            let unit = work.file_name().unwrap_or_default().to_string_lossy();
-            if self.done.contains(unit.as_ref()) {
+            let name = work.file_name().unwrap_or_default().to_string_lossy();
+            let Some(left) = adopt::finished(&work, &self.directory.kept(&name)) else {
                 continue;
-            }
-            if let Some((unit, ran)) = adopt::finished(&work, &self.directory.kept(&unit)) {
-                self.end(&unit, &ran)?;
+            };
+            match &left.replay_of {
+                Some(replayed) => self.end_replay(&left.unit, replayed, &left.ran)?,
+                None if self.done.contains(&left.unit.id) => {}
+                None => self.end(&left.unit, &left.ran)?,
             }
         }
         Ok(())
@@ -212,7 +221,8 @@ impl<E: Execute> Driver<E> {
                 unit.pack.map(|pack| pack.to_string()),
             )
         };
-        self.done.contains(&unit.id) || self.refused.contains(&like())
+        let times = self.refused.get(&like()).copied().unwrap_or(0);
+        self.done.contains(&unit.id) || times >= REFUSALS
     }
 
     fn begin(
@@ -222,10 +232,7 @@ impl<E: Execute> Driver<E> {
         interrupt: &Interrupt,
     ) -> Result<(), DirectoryError> {
         let work = self.directory.work(&unit.id)?;
-        adopt::begin(&work, &unit, &now()).map_err(|source| DirectoryError::Io {
-            path: work.clone(),
-            source,
-        })?;
+        self.say_begun(&work, &unit, None)?;
         let label = unit.label();
         self.say_running(&unit.id, &label);
         self.event(&Event::UnitBegun {
@@ -239,6 +246,18 @@ impl<E: Execute> Driver<E> {
             (unit, ran)
         });
         Ok(())
+    }
+
+    /// Says at work what begins there, so that another sitting can take over its end.
+    fn say_begun(
+        &self,
+        work: &Path,
+        unit: &Unit,
+        replay_of: Option<&ReplayOf>,
+    ) -> Result<(), DirectoryError> {
+        let begun = adopt::begin(work, unit, replay_of, &now());
+        let path = work.to_owned();
+        begun.map_err(|source| DirectoryError::Io { path, source })
     }
 
     fn say_running(&mut self, unit: &str, label: &str) {
@@ -292,9 +311,11 @@ impl<E: Execute> Driver<E> {
 
     fn remember(&mut self, record: RunRecord) {
         self.done.insert(record.unit.clone());
+        let like = (record.kind, record.name.clone(), record.pack.clone());
         if record.exit_code == Exit::MachineCannot.code() {
-            let like = (record.kind, record.name.clone(), record.pack.clone());
-            self.refused.insert(like);
+            *self.refused.entry(like).or_default() += 1;
+        } else {
+            self.refused.remove(&like);
         }
         self.lengths.learn(&record);
         self.counter.count(&record);

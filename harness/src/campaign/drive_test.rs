@@ -166,7 +166,7 @@ fn a_run_without_a_verdict_is_an_infrastructure_error_with_its_reason() {
 }
 
 #[test]
-fn what_the_machine_refuses_is_asked_once_and_an_endless_sequence_ends() {
+fn what_the_machine_refuses_is_asked_twice_a_sitting_and_an_endless_sequence_ends() {
     let root = tempfile::tempdir().expect("a directory");
     let fake = Arc::new(Fake {
         refuses: true,
@@ -175,10 +175,10 @@ fn what_the_machine_refuses_is_asked_once_and_an_endless_sequence_ends() {
     let units = units(2_000);
     let records = sit(root.path(), &units, &fake, limits(3_600));
     let profiles = crate::plan::profile::PROFILES.len();
-    let asked = profiles..=profiles * limits(1).jobs;
+    let asked = 2 * profiles..=profiles * (1 + limits(1).jobs);
     assert!(
         asked.contains(&records.len()),
-        "each once a job: {}",
+        "each twice, and what ran beside the second: {}",
         records.len()
     );
     assert!(
@@ -187,6 +187,12 @@ fn what_the_machine_refuses_is_asked_once_and_an_endless_sequence_ends() {
             .all(|r| r.exit_code == Exit::MachineCannot.code())
     );
     assert!(records.iter().all(|r| r.sentence.contains("no disks here")));
+    let allowed = Arc::<Fake>::default();
+    sit(root.path(), &units[..200], &allowed, limits(3_600));
+    assert!(
+        allowed.ran.load(Ordering::Relaxed) > 100,
+        "another day it is asked again"
+    );
 }
 
 #[test]
@@ -223,7 +229,7 @@ fn left_at_work(root: &Path, unit: &Unit, summary: &Summary) -> PathBuf {
     let work = root.join("work").join(&unit.id);
     let result = work.join("20261130-120000-run");
     std::fs::create_dir_all(&result).expect("made");
-    adopt::begin(&work, unit, "2026-11-30T12:00:00Z").expect("written");
+    adopt::begin(&work, unit, None, "2026-11-30T12:00:00Z").expect("written");
     std::fs::write(result.join("plan.json"), unit.plan.to_json()).expect("written");
     let text = serde_json::to_string(summary).expect("plain data");
     std::fs::write(result.join("verdict.json"), text).expect("written");
@@ -311,6 +317,11 @@ fn what_a_replay_breaks_beside_what_it_looks_for_is_a_finding_of_its_own() {
     assert_ne!(other.unit, units[0].id);
     assert!(other.findings[0].shape.contains("another"), "{other:?}");
     assert!(other.sentence.contains(&units[0].id) && other.is_violation());
+    assert_eq!(other.replay_of.as_ref(), Some(&units[0].id));
+    assert!(
+        !other.is_effective() && other.cells.is_empty(),
+        "it is in no rate"
+    );
     assert!(
         root.path()
             .join("runs")

@@ -29,6 +29,7 @@ pub(crate) fn campaign() -> Campaign {
             .collect(),
         shard: Shard::WHOLE,
         shards: BTreeSet::new(),
+        unended: BTreeSet::new(),
         binary: "0123456789abcdef".to_owned(),
         has_sabotage: false,
         started: "2026-11-30T12:00:00Z".to_owned(),
@@ -102,6 +103,7 @@ pub(crate) fn record(number: u64, exit: Exit) -> RunRecord {
         reached: Vec::new(),
         findings: Vec::new(),
         caught: None,
+        replay_of: None,
         kept: None,
         binary: "0123456789abcdef".to_owned(),
     }

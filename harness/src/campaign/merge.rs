@@ -113,7 +113,10 @@ impl Merge<'_> {
             return Err(MergeError::NotEmpty { out });
         }
         let campaigns: Vec<&Campaign> = parts.iter().map(|(_, stored)| &stored.campaign).collect();
-        let campaign = one_campaign(&campaigns);
+        let campaign = Campaign {
+            unended: parts.iter().flat_map(unended).collect(),
+            ..one_campaign(&campaigns)
+        };
         let mut origins = one_of_each(&parts);
         copy(self.out)(fs::create_dir_all(self.out))?;
         self.keep_some(&mut origins)?;
@@ -242,6 +245,7 @@ fn one_campaign(parts: &[&Campaign]) -> Campaign {
             .collect(),
         shard: Shard::WHOLE,
         shards: shards_of(parts),
+        unended: BTreeSet::new(),
         binary: words(|part| &part.binary),
         has_sabotage: parts.iter().any(|part| part.has_sabotage),
         started: parts
@@ -251,6 +255,15 @@ fn one_campaign(parts: &[&Campaign]) -> Campaign {
             .unwrap_or_default(),
         not_exercised,
     }
+}
+
+/// The shards in a part that ran nothing, or have more to do.
+fn unended((part, stored): &(PathBuf, Stored)) -> BTreeSet<Shard> {
+    let is_running = Progress::read(part).is_some_and(|progress| progress.is_running);
+    if stored.records.is_empty() || is_running {
+        return stored.campaign.parts();
+    }
+    stored.campaign.unended.clone()
 }
 
 /// The shards of the parts; none if that is the whole.

@@ -3,7 +3,6 @@
 use super::*;
 use crate::campaign::fixture::{campaign, record, signature};
 use crate::campaign::replays::Replay;
-use crate::campaign::shard::missing_words;
 
 /// A part with these records; those with findings are kept.
 fn part(root: &Path, name: &str, shard: &str, records: &[RunRecord]) -> PathBuf {
@@ -150,24 +149,21 @@ fn a_merge_names_the_shards_that_it_lacks_and_takes_none_twice() {
     let root = tempfile::tempdir().expect("a directory");
     let root = root.path();
     let a = part(root, "a", "0/3", &[record(1, Exit::Kept)]);
-    let b = part(root, "b", "1/3", &[]);
-    let c = part(root, "c", "2/3", &[]);
+    let b = part(root, "b", "1/3", &[record(2, Exit::Vacuous)]);
+    let c = part(root, "c", "2/3", &[record(3, Exit::Vacuous)]);
     let again = part(root, "again", "1/3", &[]);
     let four = part(root, "four", "3/4", &[]);
     let some = root.join("some");
     let (stored, outcome) = merge(&[&c, &a], &some).expect("merges");
     assert_eq!(outcome.exit, Exit::Kept, "what is there was kept");
     let words = "shard 1/3 is missing: its units were not run";
-    assert_eq!(
-        missing_words(&stored.campaign.shards).as_deref(),
-        Some(words)
-    );
+    assert_eq!(stored.campaign.lacks().as_deref(), Some(words));
     for file in ["summary.md", "index.html"] {
         let text = fs::read_to_string(some.join(file)).expect("is there");
         assert!(text.contains(words), "{file} names it");
     }
     let (stored, _) = merge(&[&some, &b], &root.join("all")).expect("merges");
-    assert_eq!(missing_words(&stored.campaign.shards), None);
+    assert_eq!(stored.campaign.lacks(), None);
     let text = fs::read_to_string(root.join("all/summary.md")).expect("is there");
     assert!(!text.contains("missing"), "{text}");
     let parts = stored.campaign.parts();
@@ -182,7 +178,20 @@ fn a_merge_names_the_shards_that_it_lacks_and_takes_none_twice() {
     assert!(refused(&[&some, &a]).contains("both hold shard 0/3"));
     assert!(refused(&[&b, &four]).contains("differ in their number of shards"));
     let (_, outcome) = merge(&[&b, &c], &out).expect("merges");
-    assert_eq!(outcome.exit, Exit::Vacuous, "nothing ran in those");
+    assert_eq!(
+        outcome.exit,
+        Exit::Vacuous,
+        "nothing had an effect in those"
+    );
+    let idle = part(root, "idle", "1/3", &[]);
+    let progress = Progress {
+        is_running: true,
+        ..Progress::default()
+    };
+    fs::write(c.join(progress::FILE), progress.to_json()).expect("written");
+    let (stored, _) = merge(&[&a, &idle, &c], &root.join("early")).expect("merges");
+    let lacks = "not at its end or without a run: 1/3, 2/3";
+    assert_eq!(stored.campaign.lacks().as_deref(), Some(lacks));
 }
 
 #[test]

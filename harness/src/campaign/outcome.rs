@@ -170,9 +170,13 @@ pub fn canaries<'a>(records: impl IntoIterator<Item = &'a RunRecord>) -> BTreeMa
     {
         let canary = canaries.entry(record.name.clone()).or_default();
         // A run that left no verdict is no try.
-        let has_verdict =
-            ![Exit::HarnessFault.code(), Exit::MachineCannot.code()].contains(&record.exit_code);
-        canary.tries += u64::from(has_verdict);
+        // One whose faults had no effect, or that nobody could decide, gave the bug no chance.
+        let is_try = record.caught == Some(true)
+            || matches!(
+                Exit::from_code(i32::from(record.exit_code)),
+                Exit::Kept | Exit::Broken | Exit::Unavailable
+            );
+        canary.tries += u64::from(is_try);
         canary.caught += u64::from(record.caught == Some(true));
     }
     canaries

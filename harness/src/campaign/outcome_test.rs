@@ -20,6 +20,22 @@ fn canary(number: u64, caught: bool) -> RunRecord {
 }
 
 #[test]
+fn a_canary_whose_faults_had_no_effect_was_not_tried() {
+    let ended = |exit: Exit| {
+        let runs = (0..TRIES).map(|number| RunRecord {
+            exit_code: exit.code(),
+            ..canary(number, false)
+        });
+        let kept = record(99, Exit::Kept);
+        exit_of(runs.chain([kept]).collect())
+    };
+    assert_eq!(ended(Exit::Kept), Exit::Vacuous, "it was missed");
+    for exit in [Exit::Vacuous, Exit::Inconclusive, Exit::MachineCannot] {
+        assert_eq!(ended(exit), Exit::Kept, "{exit:?}");
+    }
+}
+
+#[test]
 fn a_violation_outranks_everything_and_zero_effective_runs_are_no_success() {
     for (exits, wanted) in [
         (&[][..], Exit::Vacuous),

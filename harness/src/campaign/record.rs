@@ -40,6 +40,10 @@ pub struct RunRecord {
     /// For canaries: whether the planted bug was found by the anomaly that should find it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caught: Option<bool>,
+    /// The unit whose plan was run again, for replays that broke something else: what they say
+    /// counts as a finding, and in no rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_of: Option<String>,
     /// Its result directory below the campaign's, if it was kept whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,

@@ -18,11 +18,8 @@ use crate::plan::script::named::SCRIPTS;
 /// What a run takes beside its workload: start, recovery, final reads, checking. In milliseconds.
 const AROUND_MS: u64 = 5_000;
 
-/// Between the seeds of two rounds, more than there are pairs of a column and a pack.
-const SEEDS_A_ROUND: u64 = 1_000;
-
-/// Between the seeds of two kinds of units, more than any campaign reaches.
-const SEEDS_A_KIND: u64 = 1 << 32;
+/// Between the numbers of two rounds, more than there are pairs of a column and a pack.
+const NUMBERS_A_ROUND: u64 = 1_000;
 
 /// A pair of a pack and a column for which there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +77,7 @@ impl Sequence {
 
     /// Unit `number` of `kind`, if there are any.
     fn draw(&self, kind: UnitKind, number: u64) -> Option<Unit> {
-        let seed = self.base.wrapping_add(kind as u64 * SEEDS_A_KIND + number);
+        let seed = seed_of(self.base, kind, number);
         match kind {
             UnitKind::Matrix => self.draw_pair(number),
             UnitKind::Swarm => Some(swarm::draw(seed)),
@@ -134,9 +131,21 @@ impl Iterator for Sequence {
 
 impl Pair {
     fn plan(&self, base: u64, round: u64) -> Result<Plan, String> {
-        let seed = base.wrapping_add(round * SEEDS_A_ROUND + self.place);
+        let seed = seed_of(base, UnitKind::Matrix, round * NUMBERS_A_ROUND + self.place);
         crate::matrix::plan(self.column.name, self.pack, seed)
     }
+}
+
+/// The seed of a unit: neighbouring base seeds, such as those of two nights, have no units in
+/// common. SplitMix64, cut to a length that people can type.
+fn seed_of(base: u64, kind: UnitKind, number: u64) -> u64 {
+    let mix = |value: u64| {
+        let value = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        value ^ (value >> 31)
+    };
+    mix(mix(mix(base) ^ kind as u64) ^ number) >> 20
 }
 
 /// How long a run of `plan` is planned to take, in milliseconds.
@@ -188,10 +197,15 @@ mod tests {
         let units = ids(7, share::CAMPAIGN, 300);
         assert_eq!(units, ids(7, share::CAMPAIGN, 300));
         assert_eq!(units.iter().collect::<BTreeSet<_>>().len(), 300);
-        let others: BTreeSet<String> = ids(100_000, share::CAMPAIGN, 300).into_iter().collect();
+        let (next, _) = Sequence::new(8, &Selection::all(), share::CAMPAIGN);
+        let others: BTreeSet<String> = next
+            .take(300)
+            .filter(|unit| unit.kind != UnitKind::Canary)
+            .map(|unit| unit.id)
+            .collect();
         assert!(
             units.iter().all(|id| !others.contains(id)),
-            "another base, other units"
+            "the next night has other units"
         );
     }
 

@@ -73,16 +73,28 @@ pub fn missing(parts: &BTreeSet<Shard>) -> Vec<Shard> {
     lacking.into_iter().flatten().collect()
 }
 
-/// That shards are missing, in words; nothing if none is.
-pub fn missing_words(parts: &BTreeSet<Shard>) -> Option<String> {
+/// What the shards `parts` lack to be the whole, `unended` of which ran nothing or were not at
+/// their end, in words; nothing if that is nothing.
+pub fn lacks_words(parts: &BTreeSet<Shard>, unended: &BTreeSet<Shard>) -> Option<String> {
     let missing = missing(parts);
-    let (first, all) = (missing.first()?, missing.len() + parts.len());
-    let names: Vec<String> = missing.iter().map(Shard::to_string).collect();
-    let names = names.join(", ");
-    Some(match missing.len() {
-        1 => format!("shard {first} is missing: its units were not run"),
-        some => format!("{some} of {all} shards are missing: {names}; their units were not run"),
-    })
+    let all = missing.len() + parts.len();
+    let names = |shards: &mut dyn Iterator<Item = &Shard>| {
+        shards.map(Shard::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let gone = names(&mut missing.iter());
+    let mut words = Vec::new();
+    match missing.len() {
+        0 => {}
+        1 => words.push(format!("shard {gone} is missing: its units were not run")),
+        some => words.push(format!(
+            "{some} of {all} shards are missing: {gone}; their units were not run"
+        )),
+    }
+    if !unended.is_empty() {
+        let early = names(&mut unended.iter());
+        words.push(format!("not at its end or without a run: {early}"));
+    }
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 impl FromStr for Shard {
@@ -141,8 +153,14 @@ mod tests {
             ),
             (&["0/1", "1/4"], None),
         ] {
-            assert_eq!(missing_words(&parts(there)).as_deref(), wanted, "{there:?}");
+            let lacks = lacks_words(&parts(there), &BTreeSet::new());
+            assert_eq!(lacks.as_deref(), wanted, "{there:?}");
         }
+        let lacks = lacks_words(&parts(&["0/2", "1/2"]), &parts(&["1/2"]));
+        assert_eq!(
+            lacks.as_deref(),
+            Some("not at its end or without a run: 1/2")
+        );
     }
 
     #[test]

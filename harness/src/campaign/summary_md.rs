@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::campaign::directory::Stored;
 use crate::campaign::outcome::Outcome;
 use crate::campaign::record::CellState;
-use crate::campaign::shard::{Shard, missing_words};
+use crate::campaign::shard::Shard;
 use crate::campaign::signature::Signature;
 use crate::campaign::{canary, found, matrix_text};
 
@@ -18,7 +18,7 @@ const NAMED_MAX: usize = 20;
 /// The text of `summary.md`.
 pub fn text(stored: &Stored, outcome: &Outcome) -> String {
     let mut lines = vec![format!("# {}", outcome.sentence), String::new()];
-    if let Some(missing) = missing_words(&stored.campaign.shards) {
+    if let Some(missing) = stored.campaign.lacks() {
         lines.extend([format!("**Merged in part: {missing}.**"), String::new()]);
     }
     findings(stored, &mut lines);
@@ -119,7 +119,11 @@ fn canaries(stored: &Stored, outcome: &Outcome, lines: &mut Vec<String>) {
     lines.push(format!(
         "{caught} of {} planted bugs were caught, {} were tried.",
         canary::CANARIES.len(),
-        outcome.canaries.len()
+        outcome
+            .canaries
+            .values()
+            .filter(|canary| canary.tries > 0)
+            .count()
     ));
     for (name, canary) in &outcome.canaries {
         if canary.caught == 0 {

@@ -82,7 +82,8 @@ impl RunRecord {
     /// Whether the run says something: it had a verdict, and its faults an effect.
     pub fn is_effective(&self) -> bool {
         let exit = Exit::from_code(i32::from(self.exit_code));
-        matches!(exit, Exit::Kept | Exit::Broken | Exit::Unavailable)
+        let has_verdict = matches!(exit, Exit::Kept | Exit::Broken | Exit::Unavailable);
+        self.replay_of.is_none() && has_verdict
     }
 
     /// Whether it was to have no fault: a run of the matrix's control.

@@ -17,7 +17,6 @@ use crate::campaign::outcome::{self, Outcome};
 use crate::campaign::progress::Display;
 use crate::campaign::selection::Selection;
 use crate::campaign::sequence::{Gap, Sequence};
-use crate::campaign::shard::missing_words;
 use crate::campaign::share::{self, Share};
 use crate::campaign::signature::Signature;
 use crate::campaign::{found, jobs, matrix_text, summary_md, unit};
@@ -114,6 +113,7 @@ fn prepare(
             .collect(),
         shard: arguments.shard,
         shards: BTreeSet::new(),
+        unended: BTreeSet::new(),
         binary: digest_of_this_program().map_err(fault)?,
         has_sabotage: cfg!(feature = "sabotage"),
         started: now(),
@@ -205,7 +205,7 @@ fn print(stored: &Stored, outcome: &Outcome, root: &Path) {
         say!("  {}", found.what());
         say!("  {}", found.first.command());
     }
-    if let Some(missing) = missing_words(&stored.campaign.shards) {
+    if let Some(missing) = stored.campaign.lacks() {
         say!("Merged in part: {missing}.");
     }
     say!("{}", outcome.sentence);

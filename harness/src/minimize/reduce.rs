@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::minimize::ddmin::{Answer, ddmin};
-use crate::minimize::search::Search;
+use crate::minimize::search::{PARTS, Search};
 use crate::plan::{Plan, ScheduledFault};
 use crate::worker::protocol::Compression;
 
@@ -225,7 +225,7 @@ fn by_delta<T: Clone>(
             .iter()
             .map(&words)
             .filter(|name| !names.contains(name));
-        let what = taken.collect::<Vec<_>>().join(", ");
+        let what = taken.collect::<Vec<_>>().join(PARTS);
         let answer = search.ask(with(kept), &what);
         if answer == Answer::Fails {
             before = kept.to_vec();

@@ -26,6 +26,9 @@ const NEEDED_RUNS: u32 = 3;
 /// for the rate of the smaller plan, the second asks again.
 const ROUNDS: usize = 2;
 
+/// Between the parts of what is taken away together.
+pub(super) const PARTS: &str = ", ";
+
 /// Runs without a verdict, one after another, after which a plan cannot be judged.
 const NOTHING_MAX: u32 = 3;
 
@@ -203,8 +206,15 @@ impl Search<'_> {
     fn undecided(&self, own: Rate) -> Vec<GivenUp> {
         let rate = if own.same > 0 { own } else { self.rate };
         let asked = u64::from(rate.repeats());
-        let given_up = self.given_up.iter();
-        given_up.filter(|one| one.clean < asked).cloned().collect()
+        let is_decided = |part: &str| {
+            let is_it = |one: &&GivenUp| one.what == part && one.clean >= asked;
+            self.removed.iter().any(|gone| gone.split(PARTS).any(|gone| gone == part))
+                || self.given_up.iter().any(|one| is_it(&one))
+                // The pass without each fault speaks of them.
+                || self.best.faults.iter().any(|fault| reduce::words(fault) == part)
+        };
+        let is_open = |one: &&GivenUp| one.clean < asked && !one.what.split(PARTS).all(is_decided);
+        self.given_up.iter().filter(is_open).cloned().collect()
     }
 
     fn run(&mut self, plan: &Plan) -> Option<Seen> {

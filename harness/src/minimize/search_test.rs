@@ -292,3 +292,38 @@ fn what_too_few_runs_say_something_of_is_undecided_and_stays() {
         outcome.undecided
     );
 }
+
+#[test]
+fn what_was_given_up_too_early_is_undecided_unless_its_parts_are_decided() {
+    let (whole, _) = plan(&[]);
+    let mut fake = Fake::new(1, 1.0, Vec::new());
+    let given_up = |what: &str, clean| GivenUp {
+        what: what.to_owned(),
+        clean,
+    };
+    let search = Search {
+        trial: &mut fake,
+        best: whole,
+        rate: Rate { same: 3, runs: 3 },
+        removed: vec!["c, d".to_owned()],
+        given_up: vec![
+            given_up("a, b", 2),
+            given_up("a", 13),
+            given_up("b", 2),
+            given_up("a, c", 1),
+        ],
+        runs: 0,
+        is_over: false,
+    };
+    let undecided = search.undecided(Rate { same: 3, runs: 12 });
+    assert_eq!(
+        undecided,
+        [given_up("a, b", 2), given_up("b", 2)],
+        "13 clean runs tell"
+    );
+    assert_eq!(
+        search.undecided(Rate::default()),
+        [],
+        "two are enough at 3/3"
+    );
+}

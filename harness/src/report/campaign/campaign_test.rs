@@ -261,3 +261,43 @@ fn a_finding_of_which_nothing_was_kept_has_a_command_that_draws_it_again() {
         "in its card and beside its run: {page}"
     );
 }
+
+#[test]
+fn what_was_not_asked_for_and_what_the_machine_refused_is_no_failure_of_the_night() {
+    let results = tempfile::tempdir().expect("a directory");
+    let directory = results.path().join("only");
+    let mut refused = run(3);
+    refused.exit_code = 20;
+    let settings = format!(r#""rows":["{ROW}"],"columns":["none","pause"],"#);
+    let mut clean = run(1);
+    clean.cells = vec![cell(ROW, "none", CellState::Kept)];
+    store_shard(
+        &directory,
+        "2026-11-26T01:00:00Z",
+        &settings,
+        &[clean, refused],
+    );
+    let heading = heading(&page(&directory));
+    assert!(heading.contains("; 1 cell not exercised; "), "{heading}");
+    assert!(heading.ends_with("harness healthy"), "{heading}");
+}
+
+#[test]
+fn a_replay_that_broke_something_else_is_a_finding_and_in_no_rate() {
+    let results = tempfile::tempdir().expect("a directory");
+    let directory = results.path().join("only");
+    let mut again = broken(2, ROW, "bbbbbbbbbbbb");
+    again.replay_of = Some("0000000000000001".to_owned());
+    again.cells.clear();
+    let runs = [broken(1, ROW, "aaaaaaaaaaaa"), again];
+    store(&directory, "2026-11-26T01:00:00Z", &runs);
+    let page = page(&directory);
+    assert!(
+        page.contains("1/1 run of its kind"),
+        "the replay is no run of its kind"
+    );
+    assert!(
+        page.contains("1 replay of other findings"),
+        "where it was seen"
+    );
+}

@@ -63,6 +63,9 @@ pub(super) fn cards(campaign: &Campaign, grid: &Grid, past: &Past<'_>, place: &s
             by_signature.entry(finding).or_default().push(run);
         }
     }
+    for runs in by_signature.values_mut() {
+        runs.sort_by_key(|run| (&run.started, &run.unit));
+    }
     let card = |(signature, runs): (&Signature, Vec<&RunRecord>)| {
         let novelty = past.novelty(&signature.id);
         let order = (novelty, std::cmp::Reverse(runs.len()));
@@ -115,11 +118,17 @@ fn seen_in(campaign: &Campaign, runs: &[&RunRecord]) -> String {
     fn sort(run: &RunRecord) -> (UnitKind, &str, Option<&str>) {
         (run.kind, &run.name, run.pack.as_deref())
     }
+    // A replay was chosen because its plan fails, and is in no rate.
+    let is_drawn = |run: &RunRecord| run.replay_of.is_none();
+    let drawn = runs.iter().filter(|run| is_drawn(run)).count();
+    if drawn == 0 {
+        return format!("{} of other findings", count(runs.len() as u64, "replay"));
+    }
     let sorts: BTreeSet<_> = runs.iter().map(|run| sort(run)).collect();
     let alike = campaign
         .honest()
-        .filter(|(_, run)| sorts.contains(&sort(run)));
-    of(runs.len() as u64, alike.count() as u64, "run of its kind")
+        .filter(|(_, run)| is_drawn(run) && sorts.contains(&sort(run)));
+    of(drawn as u64, alike.count() as u64, "run of its kind")
 }
 
 /// `7/10 replays, 40% to 89% (95 % interval)`.

@@ -17,6 +17,8 @@ pub(super) struct Grid {
     /// The rows.
     pub(super) rows: Vec<Row>,
     cells: Vec<Tally>,
+    /// Which cells were asked for.
+    wanted: Vec<bool>,
     /// Results of cells that this program does not know: an older or a newer one wrote them.
     pub(super) unknown: u64,
 }
@@ -41,9 +43,35 @@ impl Grid {
         }
         Self {
             rows,
+            wanted: vec![true; cells.len()],
             cells,
             unknown,
         }
+    }
+
+    /// Leaves cells that were neither asked for nor run out of what was not exercised.
+    pub(super) fn select(&mut self, rows: &[String], columns: &[String]) {
+        if rows.is_empty() && columns.is_empty() {
+            return;
+        }
+        let names: Vec<String> = self.rows.iter().map(Row::to_string).collect();
+        for (index, (wanted, cell)) in self.wanted.iter_mut().zip(&mut self.cells).enumerate() {
+            let row = names.get(index / COLUMNS.len());
+            let column = COLUMNS.get(index % COLUMNS.len());
+            *wanted = row.is_some_and(|row| rows.contains(row))
+                && column.is_some_and(|of| columns.iter().any(|name| name == of.name));
+            if !*wanted && cell.runs == 0 {
+                "not asked for".clone_into(&mut cell.because);
+            }
+        }
+    }
+
+    /// Cells that were asked for and that nothing exercised.
+    pub(super) fn idle(&self) -> usize {
+        let cells = self.cells.iter().zip(&self.wanted);
+        cells
+            .filter(|(cell, wanted)| **wanted && cell.state == CellState::NotExercised)
+            .count()
     }
 
     /// Gives cells without a run the reason why there is none.

@@ -6,14 +6,18 @@
 use std::collections::BTreeMap;
 
 use crate::campaign::CellState;
-use crate::campaign::shard::missing_words;
+use crate::campaign::shard::lacks_words;
 use crate::campaign::statistics::upper_bound;
+use crate::campaign::tally::Tally;
 use crate::matrix::COLUMNS;
 use crate::report::campaign::canaries::Canaries;
 use crate::report::campaign::grid::Grid;
 use crate::report::campaign::matrix::at_most;
 use crate::report::campaign::read::Campaign;
 use crate::report::words::count;
+
+/// Begins the reason of such a cell (`campaign::cell`).
+const UNFORCED: &str = "a loss is allowed, nothing here makes it lose";
 
 /// Examples that are named for one hole, at most.
 const EXAMPLES_MAX: usize = 24;
@@ -60,9 +64,19 @@ pub(super) fn holes(campaign: &Campaign, grid: &Grid, canaries: &Canaries) -> Ve
             by_reason(grid, CellState::NotExercised),
         ),
         hole(
-            "No control was vacuous: wherever a plan is built to show a loss, one was seen.",
+            match grid.count(CellState::AllowedSeen) {
+                0 => "No cell whose plan is built to show a loss was exercised.",
+                _ => {
+                    "No control was vacuous: wherever a plan is built to show a loss, one was seen."
+                }
+            },
             "Columns with vacuous controls, where the harness has not shown that it sees a loss",
             vacuous(grid),
+        ),
+        hole(
+            "Every cell that may lose records was made to.",
+            "Columns with cells that may lose records and were not made to",
+            unforced(grid),
         ),
         hole(
             "No planted bug was missed.",
@@ -87,7 +101,7 @@ pub(super) fn holes(campaign: &Campaign, grid: &Grid, canaries: &Canaries) -> Ve
             holes.push(hole("", words, reasons));
         }
     }
-    if let Some(missing) = missing_words(&campaign.shards) {
+    if let Some(missing) = lacks_words(&campaign.shards, &campaign.unended) {
         holes.push(Hole {
             sentence: format!("Merged in part: {missing}."),
             examples: Vec::new(),
@@ -147,9 +161,20 @@ fn by_reason(grid: &Grid, state: CellState) -> Vec<String> {
 }
 
 fn vacuous(grid: &Grid) -> Vec<String> {
+    by_column(grid, |cell| cell.state == CellState::AllowedNotSeen)
+}
+
+/// Cells whose contract allows a loss that nothing in their plans brings about.
+fn unforced(grid: &Grid) -> Vec<String> {
+    by_column(grid, |cell| {
+        cell.state == CellState::Kept && cell.because.starts_with(UNFORCED)
+    })
+}
+
+fn by_column(grid: &Grid, is_so: impl Fn(&Tally) -> bool) -> Vec<String> {
     let mut columns: BTreeMap<usize, u64> = BTreeMap::new();
     for (_, column, cell) in grid.cells() {
-        if cell.state == CellState::AllowedNotSeen {
+        if is_so(cell) {
             *columns.entry(column).or_default() += 1;
         }
     }

@@ -114,6 +114,7 @@ fn render(
 ) -> Result<(String, Digest), ReportError> {
     let mut grid = Grid::of(campaign.honest().map(|(_, run)| run));
     grid.explain(&campaign.not_exercised);
+    grid.select(&campaign.rows, &campaign.columns);
     let numbers = Numbers::of(campaign);
     let canaries = Canaries::of(&campaign.runs, &planted());
     let now = Digest::of(campaign, &grid, numbers);

@@ -69,10 +69,7 @@ pub(super) fn exit(run: &RunRecord) -> Exit {
 
 /// Whether the harness or the machine failed in a run.
 pub(super) fn has_failed(run: &RunRecord) -> bool {
-    matches!(
-        exit(run),
-        Exit::HarnessFault | Exit::MachineCannot | Exit::Usage
-    )
+    exit(run) == Exit::HarnessFault
 }
 
 /// Whether a run broke a promise.

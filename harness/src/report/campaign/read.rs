@@ -28,8 +28,14 @@ pub(super) struct Campaign {
     pub(super) shard: Option<Shard>,
     /// The shards that it was merged from.
     pub(super) shards: BTreeSet<Shard>,
+    /// Those of them that ran nothing or had not ended.
+    pub(super) unended: BTreeSet<Shard>,
     /// What it was asked for: pairs of a name and a value.
     pub(super) arguments: Vec<(String, String)>,
+    /// The rows that it was asked for.
+    pub(super) rows: Vec<String>,
+    /// The columns that it was asked for.
+    pub(super) columns: Vec<String>,
     /// Cells for which there is no run: row, column and why.
     pub(super) not_exercised: Vec<NotExercised>,
     /// Its runs.
@@ -106,6 +112,11 @@ impl Campaign {
             .get("started")
             .and_then(Value::as_str)
             .map(str::to_owned);
+        let names = |key| {
+            let names = header.get(key).cloned().unwrap_or_default();
+            serde_json::from_value(names).unwrap_or_default()
+        };
+        (self.rows, self.columns) = (names("rows"), names("columns"));
         let not_exercised = header.get("not_exercised").cloned().unwrap_or_default();
         self.not_exercised = serde_json::from_value(not_exercised).unwrap_or_default();
         let shown = |(key, word): &(&str, &str)| {
@@ -119,6 +130,8 @@ impl Campaign {
         };
         self.arguments = SHOWN.iter().filter_map(shown).collect();
         (self.shard, self.shards) = shards_of(&header);
+        let unended = header.get("unended").cloned().unwrap_or_default();
+        self.unended = serde_json::from_value(unended).unwrap_or_default();
         let shards = self.shard.iter().chain(&self.shards);
         let names: Vec<String> = shards.map(Shard::to_string).collect();
         if !names.is_empty() {

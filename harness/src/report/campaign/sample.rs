@@ -21,6 +21,7 @@ pub(super) fn run(number: u64) -> RunRecord {
         reached: Vec::new(),
         findings: Vec::new(),
         caught: None,
+        replay_of: None,
         kept: None,
         binary: "0123456789abcdef".to_owned(),
     }

@@ -4,7 +4,7 @@
 //! Invariant: nothing that is wrong is missing from the sentence. Source: reference/faults.md §3.3.
 
 use crate::campaign::CellState;
-use crate::campaign::shard::missing_words;
+use crate::campaign::shard::lacks_words;
 use crate::cli::exit::Exit;
 use crate::report::campaign::canaries::Canaries;
 use crate::report::campaign::change::{Novelty, Past};
@@ -33,7 +33,7 @@ pub(super) fn verdict(
     canaries: &Canaries,
 ) -> Verdict {
     let numbers = now.numbers;
-    let idle = grid.count(CellState::NotExercised) as u64;
+    let idle = grid.idle() as u64;
     let mut parts = vec![broken_in(numbers)];
     let since = past.since(Some(&now.started));
     if let Some(since) = since.filter(|_| numbers.broken > 0) {
@@ -57,7 +57,7 @@ pub(super) fn verdict(
         0 => "harness healthy".to_owned(),
         failed => format!("the harness failed in {}", count(failed, "run")),
     });
-    parts.extend(missing_words(&campaign.shards));
+    parts.extend(lacks_words(&campaign.shards, &campaign.unended));
     let (mark, judgement, tone) = judgement(exit, canaries);
     Verdict {
         sentence: parts.join("; "),
