@@ -135,6 +135,7 @@ async fn settle(stage: &Stage, clients: &Clients) -> Aftermath {
     let Progress {
         after_ms,
         mut missing,
+        ..
     } = recover(stage, clients).await;
     if missing.len() < stage.plan.topics().len() {
         stage.enter(Phase::Final);
@@ -186,7 +187,10 @@ async fn recover(stage: &Stage, clients: &Clients) -> Progress {
         });
     });
     let proven = clients.prove_progress(&stage.session, &stands, deadline);
-    let ((), progress) = tokio::join!(watched, proven);
+    let ((), mut progress) = tokio::join!(watched, proven);
+    if !progress.stuck.is_empty() {
+        progress.take_in(&stage.cluster.lacks().await);
+    }
     // What the final readers are told counts as an answer of a cluster without faults.
     stage.nemesis.finish().await;
     progress

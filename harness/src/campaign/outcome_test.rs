@@ -1,6 +1,7 @@
 //! Every end of a campaign, and what must not hide it.
 
 use super::*;
+use crate::campaign::cell::unjudged;
 use crate::campaign::fixture::{self, record};
 use crate::campaign::record::CellResult;
 
@@ -8,6 +9,31 @@ fn exit_of(records: Vec<RunRecord>) -> Exit {
     let outcome = outcome(&fixture::stored(records));
     assert!(outcome.sentence.ends_with('.') && !outcome.sentence.contains('\n'));
     outcome.exit
+}
+
+fn cell(state: CellState) -> CellResult {
+    unjudged("mode=sync-after", "none", state, "it is so")
+}
+
+#[test]
+fn a_run_of_the_matrix_that_exercised_no_cell_is_no_success() {
+    for (states, wanted) in [
+        (
+            &[CellState::NotExercised, CellState::NotExercised][..],
+            Exit::Vacuous,
+        ),
+        (&[CellState::AllowedNotSeen], Exit::Vacuous),
+        (&[], Exit::Vacuous),
+        (&[CellState::NotExercised, CellState::Kept], Exit::Kept),
+    ] {
+        let run = RunRecord {
+            kind: UnitKind::Matrix,
+            name: "leader-kill".to_owned(),
+            cells: states.iter().map(|state| cell(*state)).collect(),
+            ..record(0, Exit::Kept)
+        };
+        assert_eq!(exit_of(vec![run]), wanted, "{states:?}");
+    }
 }
 
 fn canary(number: u64, caught: bool) -> RunRecord {
@@ -78,6 +104,7 @@ fn the_control_alone_is_no_success_if_there_were_runs_with_faults() {
     let control = RunRecord {
         kind: UnitKind::Matrix,
         name: "none".to_owned(),
+        cells: vec![cell(CellState::Kept)],
         ..record(0, Exit::Kept)
     };
     assert_eq!(exit_of(vec![control.clone()]), Exit::Kept, "nothing else");
@@ -121,7 +148,7 @@ fn a_broken_cell_makes_a_broken_campaign_and_is_named() {
     let cell = CellResult {
         row: "mode=sync-after".to_owned(),
         column: "leader-kill".to_owned(),
-        ..crate::campaign::cell::unjudged("", "", CellState::Broken, "2 commit-lost")
+        ..unjudged("", "", CellState::Broken, "2 commit-lost")
     };
     run.cells = vec![cell];
     let outcome = outcome(&fixture::stored(vec![run]));

@@ -83,7 +83,11 @@ impl RunRecord {
     pub fn is_effective(&self) -> bool {
         let exit = Exit::from_code(i32::from(self.exit_code));
         let has_verdict = matches!(exit, Exit::Kept | Exit::Broken | Exit::Unavailable);
-        self.replay_of.is_none() && has_verdict
+        // A run of the matrix is there for its cells.
+        let mut cells = self.cells.iter();
+        let has_cells =
+            self.kind != UnitKind::Matrix || cells.any(|cell| cell.state.is_effective());
+        self.replay_of.is_none() && has_verdict && has_cells
     }
 
     /// Whether it was to have no fault: a run of the matrix's control.

@@ -86,10 +86,11 @@ impl Watch {
                 continue;
             }
             let is_silent = now >= *since + SILENCE_PATIENCE && may_stay(topic, lack);
-            if now >= self.deadline {
-                *stand = Stand::Lacks(after(now - self.begin, lack));
-            } else if is_silent {
+            // What may be silent is weighed later; the partitions that have a leader are asked.
+            if is_silent || now >= self.deadline && !lack.is_more_than_silence() {
                 *stand = Stand::Silent(after(now - self.begin, lack));
+            } else if now >= self.deadline {
+                *stand = Stand::Lacks(after(now - self.begin, lack));
             }
         }
     }
@@ -228,6 +229,16 @@ mod tests {
             lack.reason,
             "not available again 10s after healing: 1 of 3 replicas in sync"
         );
+    }
+
+    #[test]
+    fn at_the_deadline_the_partitions_that_have_a_leader_are_still_to_be_asked() {
+        let begin = Instant::now();
+        let mut watch = watch(begin);
+        let deadline = begin + Duration::from_secs(10);
+        watch.look(begin, &missing(&[("t", silent(1))]), |_, _| false);
+        watch.look(deadline, &missing(&[("t", silent(1))]), |_, _| false);
+        assert!(matches!(&watch.stands()["t"], Stand::Silent(lack) if lack.is_silent(1)));
     }
 
     #[test]

@@ -4,15 +4,21 @@
 //! their leader's log. Invariant: a record that is only not replicated yet, as one that acks=1 has
 //! acknowledged may be, is neither read too early nor taken for lost.
 
-use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::id::TopicPartition;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::cluster::observer::Observer;
 use crate::cluster::view::Missing;
 use crate::cluster::{Cluster, LOOK};
 use crate::plan::TopicPlan;
+
+/// How many partitions are asked about at once.
+const AT_ONCE: usize = 32;
 
 /// A partition that consumers cannot read to the end of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,58 +27,63 @@ pub struct Hidden {
     pub partition: TopicPartition,
     /// What consumers may read ends here, if a leader says so.
     pub high_watermark: Option<i64>,
-    /// The log of its leader ended here after the last send.
-    pub log_end_offset: i64,
+    /// The log of its leader ends here, if one says so.
+    pub log_end_offset: Option<i64>,
 }
 
+/// The end of a leader's log and then its high watermark, as far as they are told.
+type Ends = (Option<i64>, Option<i64>);
+
 impl Cluster {
-    /// Waits until the high watermark of every partition has come to where the log of its leader
-    /// ends now; those that do not come so far within `limit`. What has no leader is left out.
+    /// Waits until the high watermark of every partition has come to the end of its leader's log;
+    /// those that do not come so far within `limit`. What has no leader is left out.
     pub async fn wait_until_visible(&self, missing: &Missing, limit: Duration) -> Vec<Hidden> {
         let deadline = Instant::now() + limit;
-        let mut hidden = Vec::new();
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let mut asked = JoinSet::new();
         for partition in self.plan.topics().iter().flat_map(partitions) {
             let lack = missing.get(&*partition.topic);
-            let is_silent = lack.is_some_and(|lack| lack.is_silent(partition.partition));
-            if is_silent || Instant::now() >= deadline {
+            if lack.is_some_and(|lack| lack.is_silent(partition.partition)) {
                 continue;
             }
-            // Of one that does not answer the final reads say what they could not read.
-            if let Ok(log_end_offset) = self.observer.log_end_offset(&partition).await {
-                hidden.push(Hidden {
-                    partition,
-                    high_watermark: None,
+            let (observer, turns) = (self.observer.clone(), Arc::clone(&turns));
+            asked.spawn(async move {
+                let ends = || ends(observer.clone(), Arc::clone(&turns), partition.clone());
+                let (log_end_offset, high_watermark) = hidden(deadline, ends).await?;
+                Some(Hidden {
+                    partition: partition.clone(),
+                    high_watermark,
                     log_end_offset,
-                });
-            }
+                })
+            });
         }
-        let ask = |partition| {
-            let observer = self.observer.clone();
-            async move { observer.high_watermark(&partition).await.ok() }
-        };
-        still_hidden(hidden, deadline, ask).await
+        asked.join_all().await.into_iter().flatten().collect()
     }
 }
 
-/// Asks for the high watermarks until all have come far enough, or the time is over.
-async fn still_hidden<F: Future<Output = Option<i64>>>(
-    mut hidden: Vec<Hidden>,
-    deadline: Instant,
-    ask: impl Fn(TopicPartition) -> F,
-) -> Vec<Hidden> {
+/// Asks when it is its turn.
+async fn ends(observer: Observer, turns: Arc<Semaphore>, partition: TopicPartition) -> Ends {
+    let _turn = turns.acquire().await;
+    let log_end_offset = observer.log_end_offset(&partition).await;
+    let high_watermark = observer.high_watermark(&partition).await;
+    (log_end_offset.ok(), high_watermark.ok())
+}
+
+/// Asks at least twice, and until all is visible or the time is over; the last answer if it is
+/// not. Both ends are asked for anew, for another leader's log may end elsewhere.
+async fn hidden<F: Future<Output = Ends>>(deadline: Instant, ends: impl Fn() -> F) -> Option<Ends> {
+    let mut looks = 0;
     loop {
-        let mut left = Vec::new();
-        for mut partition in hidden {
-            partition.high_watermark = ask(partition.partition.clone()).await;
-            let visible = partition.high_watermark;
-            if visible.is_none_or(|visible| visible < partition.log_end_offset) {
-                left.push(partition);
-            }
+        let told = ends().await;
+        if let (Some(log_end_offset), Some(high_watermark)) = told
+            && high_watermark >= log_end_offset
+        {
+            return None;
         }
-        if left.is_empty() || Instant::now() >= deadline {
-            return left;
+        looks += 1;
+        if looks > 1 && Instant::now() >= deadline {
+            return Some(told);
         }
-        hidden = left;
         tokio::time::sleep(LOOK).await;
     }
 }
@@ -87,38 +98,38 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    fn hidden(index: i32, log_end_offset: i64) -> Hidden {
-        Hidden {
-            partition: TopicPartition::new("t", index),
-            high_watermark: None,
-            log_end_offset,
-        }
-    }
-
-    #[tokio::test]
-    async fn what_becomes_visible_is_waited_for() {
+    /// What is left when the answers are these, one after the other, and the time is over.
+    async fn left(answers: &[Ends]) -> (Option<Ends>, usize) {
         let asked = Cell::new(0);
-        let ask = |_| {
+        let ends = || {
+            let place = asked.get().min(answers.len() - 1);
             asked.set(asked.get() + 1);
-            std::future::ready(Some(5 + asked.get()))
+            std::future::ready(answers[place])
         };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        assert_eq!(still_hidden(vec![hidden(0, 8)], deadline, ask).await, []);
-        assert_eq!(asked.get(), 3);
+        (hidden(Instant::now(), ends).await, asked.get())
     }
 
     #[tokio::test]
-    async fn what_stays_hidden_is_named_with_how_far_it_can_be_read() {
-        let ask = |partition: TopicPartition| {
-            let ends = [Some(3), Some(9), None];
-            std::future::ready(ends[partition.partition as usize])
-        };
-        let all = vec![hidden(0, 4), hidden(1, 9), hidden(2, 0)];
-        let left = still_hidden(all, Instant::now(), ask).await;
-        let left: Vec<_> = left
-            .iter()
-            .map(|hidden| (hidden.partition.partition, hidden.high_watermark))
-            .collect();
-        assert_eq!(left, [(0, Some(3)), (2, None)]);
+    async fn what_becomes_visible_is_not_hidden_whoever_leads() {
+        let (before, after) = ((Some(9), Some(3)), (Some(9), Some(9)));
+        assert_eq!(left(&[after]).await, (None, 1));
+        assert_eq!(left(&[before, after]).await, (None, 2));
+        assert_eq!(
+            left(&[before, (Some(7), Some(7))]).await,
+            (None, 2),
+            "another leader"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_stays_hidden_is_told_with_how_far_it_can_be_read() {
+        for stays in [
+            (Some(9), Some(3)),
+            (Some(0), None),
+            (None, Some(4)),
+            (None, None),
+        ] {
+            assert_eq!(left(&[stays]).await, (Some(stays), 2));
+        }
     }
 }

@@ -21,13 +21,16 @@ enum Losing {
     SingleUnflushed,
     /// Any number of copies, not flushed: all lose their memory at once.
     Unflushed,
-    /// A single copy: it is gone with its file.
-    Single,
+    /// acks=0 with followers: the same where a single copy cannot be read any more.
+    UnacknowledgedReplicated,
     /// Members that commit what they have not processed: it is skipped when they die.
     CommittedFirst,
 }
 
-use Losing::{CommittedFirst, LeaderAlone, Single, SingleUnflushed, Unacknowledged, Unflushed};
+use Losing::{
+    CommittedFirst, LeaderAlone, SingleUnflushed, Unacknowledged, UnacknowledgedReplicated,
+    Unflushed,
+};
 
 /// For each column the rows that its plans make lose.
 const CONTROLS: &[(&str, &[Losing])] = &[
@@ -60,9 +63,10 @@ const CONTROLS: &[(&str, &[Losing])] = &[
         "power-loss-all",
         &[Unacknowledged, LeaderAlone, Unflushed, CommittedFirst],
     ),
+    // A broker does not serve a single copy that is damaged: nobody can say what it has lost.
     (
         "corruption",
-        &[Unacknowledged, LeaderAlone, Single, CommittedFirst],
+        &[UnacknowledgedReplicated, LeaderAlone, CommittedFirst],
     ),
     (
         "min-isr-change",
@@ -90,7 +94,7 @@ impl Losing {
                 LeaderAlone => acks == Acks::One && replication_factor > 1,
                 SingleUnflushed => replication_factor == 1 && flush == Flush::Never,
                 Unflushed => flush == Flush::Never,
-                Single => replication_factor == 1,
+                UnacknowledgedReplicated => acks == Acks::Zero && replication_factor > 1,
                 CommittedFirst => false,
             },
         }
@@ -144,7 +148,7 @@ mod tests {
                 "acks=all rf=3 min.isr=2 flush=never",
                 true,
             ),
-            ("corruption", "acks=all rf=1 min.isr=1 flush=every", true),
+            ("corruption", "acks=0 rf=1 min.isr=1 flush=every", false),
             ("corruption", "acks=all rf=3 min.isr=1 flush=every", false),
             ("coordinator-kill", "mode=sync-before", true),
             ("coordinator-kill", "mode=sync-after", false),

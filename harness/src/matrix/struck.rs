@@ -32,13 +32,28 @@ pub fn struck(plan: &Plan, holders: &Holders, proof: &NemesisEvent) -> BTreeSet<
         return BTreeSet::new();
     }
     let named = [
-        names(&proof.detail, "topics"),
+        names(&proof.detail, "topics").map(|topics| changed(plan, &proof.detail, topics)),
         names(&proof.detail, "clients").map(|clients| served(plan, &clients)),
         entries(&proof.detail, "damaged").map(|files| damaged(holders, files)),
-        entries(&proof.detail, "disks").and_then(|disks| on_disks(disks)),
+        entries(&proof.detail, "disks").and_then(on_disks),
     ];
     let named = named.into_iter().flatten().next();
     named.unwrap_or_else(|| on_nodes(holders, &proof.nodes().collect()))
+}
+
+/// Those of `topics` for which another `min.insync.replicas` counts: more than there are replicas
+/// count as all.
+fn changed(plan: &Plan, detail: &Value, topics: BTreeSet<String>) -> BTreeSet<String> {
+    let wanted = detail["min.insync.replicas"].as_str();
+    let wanted: Option<i16> = wanted.and_then(|wanted| wanted.parse().ok());
+    let is_changed = |name: &String| {
+        let topic = plan.topic(name);
+        topic.zip(wanted).is_some_and(|(topic, wanted)| {
+            let all = topic.replication_factor;
+            topic.min_insync_replicas.min(all) != wanted.min(all)
+        })
+    };
+    topics.into_iter().filter(is_changed).collect()
 }
 
 /// The topics to which these clients send, or which they read as members of the group.
@@ -52,7 +67,7 @@ fn served(plan: &Plan, clients: &BTreeSet<String>) -> BTreeSet<String> {
             topics.extend(served.map(|topic| topic.name));
         }
     }
-    let producers = (1..=plan.workload.producers).map(|number| Endpoint::Client(number));
+    let producers = (1..=plan.workload.producers).map(Endpoint::Client);
     let producers: BTreeSet<String> = producers.map(short_name).collect();
     if plan.workload.group.is_some() && !clients.is_subset(&producers) {
         topics.insert(plan.cluster.topic.clone());
@@ -157,8 +172,11 @@ mod tests {
             ),
             (
                 json!(["n1", "n2"]),
-                json!({"topics": ["all-rf1-isr1"]}),
-                &["all-rf1-isr1"],
+                json!({
+                    "min.insync.replicas": "3",
+                    "topics": ["all-rf1-isr1", "1-rf2-isr1", "1-rf2-isr2"],
+                }),
+                &["1-rf2-isr1"],
             ),
             (
                 json!(["n1"]),

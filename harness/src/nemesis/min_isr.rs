@@ -209,6 +209,7 @@ mod tests {
         fn set_min_isr<'a>(&'a self, values: &'a MinIsr) -> BoxFuture<'a, Result<(), String>> {
             Box::pin(async move {
                 for (topic, value) in values {
+                    tokio::task::yield_now().await;
                     if *self.left.lock().unwrap() == 0 {
                         std::future::pending::<()>().await;
                     }
@@ -237,10 +238,14 @@ mod tests {
     async fn a_change_that_is_dropped_in_the_middle_is_healed_by_whoever_heals() {
         let (view, before) = cluster(2);
         let changed = Changed::default();
+        let all_hang = async {
+            while *view.left.lock().unwrap() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
         tokio::select! {
-            biased;
             _ = changed.change(&view, "3") => panic!("it hangs at the third topic"),
-            () = std::future::ready(()) => {}
+            () = all_hang => {}
         }
         assert_ne!(*view.now.lock().unwrap(), before);
         *view.left.lock().unwrap() = usize::MAX;
@@ -281,5 +286,17 @@ mod tests {
             .insert("a".to_owned(), "2".to_owned());
         assert_eq!(changed.restore(&view).await, Ok(()), "nothing is changed");
         assert_eq!(view.now.lock().unwrap()["a"], "2");
+    }
+
+    #[tokio::test]
+    async fn a_change_waits_until_the_one_before_is_healed() {
+        let (view, before) = cluster(usize::MAX);
+        let changed = Changed::default();
+        assert!(changed.change(&view, "1").await.is_ok());
+        let (healed, again) = tokio::join!(changed.restore(&view), changed.change(&view, "3"));
+        assert_eq!((healed, again), (Ok(()), Ok(before.clone())));
+        assert!(view.now.lock().unwrap().values().all(|value| value == "3"));
+        assert_eq!(changed.restore(&view).await, Ok(()));
+        assert_eq!(*view.now.lock().unwrap(), before);
     }
 }

@@ -131,6 +131,10 @@ impl Faults {
         })
         .await;
         tasks.shutdown().await;
+        // What could not be restored amid faults can be by now.
+        if let Err(reason) = self.arena.min_isr.restore(self.arena.view.as_ref()).await {
+            self.log.events.note(format!("healing: {reason}"));
+        }
     }
 
     /// The reports by the number of the fault in the plan.

@@ -102,6 +102,7 @@ fn busy_ms(runs: &[RunRecord]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::campaign::UnitKind;
     use checkers::anomaly::Kind;
 
     use crate::campaign::signature::{Signature, UNAVAILABLE_AFTER_HEAL};
@@ -140,6 +141,7 @@ mod tests {
             let mut run = run(number);
             started.clone_into(&mut run.started);
             run.duration_ms = seconds * 1000;
+            run.kind = UnitKind::Swarm;
             campaign.runs.push(run);
         }
         let numbers = Numbers::of(&campaign);

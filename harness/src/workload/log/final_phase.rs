@@ -59,7 +59,7 @@ impl Unfinished {
             topic: hidden.partition.topic.to_string(),
             partition: hidden.partition.partition,
             next: hidden.high_watermark,
-            end: Some(hidden.log_end_offset),
+            end: hidden.log_end_offset,
             limit,
         }
     }

@@ -4,7 +4,7 @@
 //! what it lacks. Invariant: a topic waits for no other, and all have the same time from healing
 //! on; what acknowledges is a leader, for with acks=0 nobody does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ use crate::workload::worker::Worker;
 /// The pause after an attempt that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
+/// The time that partitions get in any case once something has become of their topic.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// The size of the payloads that prove progress, in bytes.
 const PAYLOAD_BYTES: usize = 64;
 
@@ -37,6 +40,22 @@ pub struct Progress {
     pub after_ms: BTreeMap<String, u64>,
     /// What topics lack.
     pub missing: Missing,
+    /// The partitions that had a leader and acknowledged nothing.
+    pub stuck: BTreeMap<String, BTreeSet<i32>>,
+}
+
+impl Progress {
+    /// Takes in what topics lack by now: what is stuck may have lost its leader, for damage shows
+    /// when somebody asks for it, and takes the leader of a partition whose only copy it is.
+    pub fn take_in(&mut self, now: &Missing) {
+        for (topic, stuck) in &self.stuck {
+            if let (Some(lack), Some(now)) = (self.missing.get_mut(topic), now.get(topic))
+                && stuck.iter().all(|partition| now.is_silent(*partition))
+            {
+                lack.silent.clone_from(&now.silent);
+            }
+        }
+    }
 }
 
 /// A producer whose process is begun anew before it proves anything.
@@ -69,16 +88,19 @@ impl Clients {
                 let (session, prover) = (Arc::clone(session), Arc::clone(&prover));
                 let mut stands = stands.clone();
                 tasks.spawn(async move {
-                    let lack = match decided(&mut stands, &topic.name).await {
+                    let (lack, stuck) = match decided(&mut stands, &topic.name).await {
                         Ok(silent) => prover.prove(&session, &topic, silent, deadline).await,
-                        Err(lack) => Some(lack),
+                        Err(lack) => (Some(lack), BTreeSet::new()),
                     };
-                    (topic.name, lack, begin.elapsed())
+                    (topic.name, lack, stuck, begin.elapsed())
                 });
             }
         }
         let mut progress = Progress::default();
-        for (topic, lack, elapsed) in tasks.join_all().await {
+        for (topic, lack, stuck, elapsed) in tasks.join_all().await {
+            if !stuck.is_empty() {
+                progress.stuck.insert(topic.clone(), stuck);
+            }
             match lack {
                 Some(lack) => drop(progress.missing.insert(topic, lack)),
                 None => drop(progress.after_ms.insert(topic, elapsed.as_millis() as u64)),
@@ -113,65 +135,84 @@ async fn decided(stands: &mut Stands, topic: &str) -> Result<Option<Lack>, Lack>
 }
 
 impl Prover {
-    /// What a topic lacks after all of its partitions were tried that are not `silent`.
+    /// What a topic lacks after all of its partitions were tried that are not `silent`, and which
+    /// of them have acknowledged nothing.
     async fn prove(
         &self,
         session: &Arc<Session>,
         topic: &TopicPlan,
         silent: Option<Lack>,
         deadline: Instant,
-    ) -> Option<Lack> {
+    ) -> (Option<Lack>, BTreeSet<i32>) {
         self.is_fresh.get_or_init(|| self.worker.kill()).await;
+        let deadline = deadline.max(Instant::now() + GRACE);
         let has_leader = |index: &i32| {
             let silent = silent.as_ref();
             !silent.is_some_and(|silent| silent.is_silent(*index))
         };
-        let partitions: Vec<i32> = (0..topic.partitions).filter(has_leader).collect();
-        let stuck = progress_of(session, &self.worker, topic, partitions, deadline).await;
-        match (silent, stuck) {
-            (Some(mut silent), Some(stuck)) => {
-                silent.add(&stuck);
-                Some(silent)
-            }
-            (silent, stuck) => silent.or_else(|| stuck.map(Lack::from)),
+        let mut tasks = JoinSet::new();
+        for partition in (0..topic.partitions).filter(has_leader) {
+            let (session, worker) = (Arc::clone(session), Arc::clone(&self.worker));
+            let topic = topic.name.clone();
+            tasks.spawn(async move {
+                let acknowledged = acknowledges(&session, &worker, &topic, partition, deadline);
+                (partition, acknowledged.await)
+            });
         }
+        let tried = tasks.join_all().await.into_iter();
+        let stuck = tried.filter_map(|(partition, is_acked)| (!is_acked).then_some(partition));
+        let stuck: BTreeSet<i32> = stuck.collect();
+        (lack_of(silent, &stuck), stuck)
     }
 }
 
-/// Which of `partitions` has not acknowledged a record at the deadline; nothing if all have.
-async fn progress_of(
+/// What a topic lacks some of whose partitions have no leader, and some are stuck.
+fn lack_of(silent: Option<Lack>, stuck: &BTreeSet<i32>) -> Option<Lack> {
+    let Some(first) = stuck.first() else {
+        return silent;
+    };
+    let reason = format!("partition {first} acknowledges no record");
+    match silent {
+        Some(mut silent) => {
+            silent.add(&reason);
+            Some(silent)
+        }
+        None => Some(reason.into()),
+    }
+}
+
+/// Whether a partition acknowledges a record before the deadline.
+async fn acknowledges(
     session: &Arc<Session>,
     worker: &Worker,
-    topic: &TopicPlan,
-    partitions: Vec<i32>,
+    topic: &str,
+    partition: i32,
     deadline: Instant,
-) -> Option<String> {
+) -> bool {
     let mut process = Process::new(session, worker.endpoint().to_string());
-    process.turn_to(&topic.name);
-    for partition in partitions {
-        loop {
-            let revived = worker.revive().await;
-            let driver = worker.driver();
-            if revived.is_ok()
-                && process
-                    .send(&driver, partition, PAYLOAD_BYTES)
-                    .await
-                    .is_ok()
-            {
-                break;
-            }
-            if Instant::now() >= deadline {
-                return Some(format!("partition {partition} acknowledges no record"));
-            }
-            tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+    process.turn_to(topic);
+    loop {
+        let revived = worker.revive().await;
+        let driver = worker.driver();
+        if revived.is_ok()
+            && process
+                .send(&driver, partition, PAYLOAD_BYTES)
+                .await
+                .is_ok()
+        {
+            return true;
         }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
     }
-    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::view::Silent;
     use crate::plan::{Plan, profile};
     use crate::sandbox::Endpoint;
     use crate::workload::log::open_options;
@@ -190,6 +231,39 @@ mod tests {
             ask_for_an_answer(&mut options);
             assert_eq!(options.producer.map(|producer| producer.acks), Some(wanted));
         }
+    }
+
+    #[test]
+    fn a_stuck_partition_is_excused_only_if_it_has_lost_its_leader_since() {
+        let silent = |partitions: &[i32]| Lack {
+            reason: "no leader".to_owned(),
+            silent: partitions
+                .iter()
+                .map(|&partition| Silent {
+                    topic: "t".to_owned(),
+                    partition,
+                    replicas: vec!["n1".to_owned()],
+                })
+                .collect(),
+        };
+        for (now, is_silence) in [(&[0, 1, 2][..], true), (&[0, 1], false), (&[], false)] {
+            let stuck = BTreeSet::from([1, 2]);
+            let lack = lack_of(Some(silent(&[0])), &stuck).expect("a lack");
+            assert!(lack.is_more_than_silence(), "{lack:?}");
+            let topic = || "t".to_owned();
+            let mut progress = Progress {
+                after_ms: BTreeMap::new(),
+                missing: Missing::from([(topic(), lack)]),
+                stuck: BTreeMap::from([(topic(), stuck)]),
+            };
+            progress.take_in(&Missing::from([(topic(), silent(now))]));
+            assert_eq!(
+                !progress.missing["t"].is_more_than_silence(),
+                is_silence,
+                "{now:?}"
+            );
+        }
+        assert_eq!(lack_of(None, &BTreeSet::new()), None);
     }
 
     #[tokio::test]
