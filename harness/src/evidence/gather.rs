@@ -50,7 +50,7 @@ impl Told {
             self.acked.extend(sends.iter().map(|send| Acked {
                 key: send.key.clone(),
                 invoked_ms,
-                acked_ms: now_ms,
+                done_ms: now_ms,
                 index: op.index,
             }));
         }
@@ -63,7 +63,9 @@ pub fn gather(store: &Store, plan: &Plan, summary: &Summary) -> Evidence {
     let mut found = Found::nothing();
     let events = read_events(store, &mut problems);
     let looks = looks_by_topic(plan, &events);
-    looks.values().for_each(|looks| found.look_at_nodes(looks));
+    for looks in looks.values() {
+        found.look_at_nodes(looks);
+    }
     let begin = begin_of_workload(&events);
     let told = read_history(store, begin, &mut found, &mut problems);
     let lines = node_log::read(store, plan.cluster.nodes, told.started, &mut problems);

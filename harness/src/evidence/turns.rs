@@ -23,7 +23,7 @@ const OFFSETS_PARTITIONS: i32 = 50;
 pub(super) struct Acked {
     pub(super) key: Key,
     pub(super) invoked_ms: u64,
-    pub(super) acked_ms: u64,
+    pub(super) done_ms: u64,
     /// The index of its completion.
     pub(super) index: u64,
 }
@@ -137,13 +137,13 @@ pub(super) fn isr_of_one_while_producing(course: &Course<'_>) -> Option<Shown> {
         let mut acked = course.acked.iter();
         let acked = acked.find(|acked| {
             acked.invoked_ms > alone.from_ms
-                && alone.until_ms.is_none_or(|until| acked.acked_ms < until)
+                && alone.until_ms.is_none_or(|until| acked.done_ms < until)
                 && acked.key.to_string() == alone.partition
                 && has_answer(&acked.key)
         })?;
         let (node, text) = (alone.line.node, &alone.line.text);
         let proof = format!("operation {}: send; n{node}: {text}", acked.index);
-        Some((acked.acked_ms, proof))
+        Some((acked.done_ms, proof))
     });
     shown.min_by_key(|(at_ms, _)| *at_ms)
 }
@@ -221,7 +221,7 @@ fn frozen(faults: &[(u64, NemesisEvent)]) -> Vec<(String, u64, u64)> {
         };
         let before = pauses.clone().filter(|(begin, _)| begin <= time);
         if proof.phase == Phase::Prove
-            && let Some((begin, _)) = before.filter(injected).last()
+            && let Some((begin, _)) = before.filter(injected).next_back()
         {
             let nodes = proof.nodes();
             spans.extend(nodes.map(|node| (node.to_owned(), begin / 1_000_000, time / 1_000_000)));
@@ -246,11 +246,11 @@ mod tests {
         }
     }
 
-    fn acked(key: &str, invoked_ms: u64, acked_ms: u64) -> Acked {
+    fn acked(key: &str, invoked_ms: u64, done_ms: u64) -> Acked {
         Acked {
             key: Key::parse(key).expect("a key"),
             invoked_ms,
-            acked_ms,
+            done_ms,
             index: invoked_ms,
         }
     }
@@ -301,7 +301,7 @@ mod tests {
                 isr_of_one_while_producing,
                 &plan,
                 &lines,
-                &[sent.clone()],
+                std::slice::from_ref(&sent),
                 &[],
             );
             assert_eq!(found, wanted, "{sent:?}");
