@@ -219,9 +219,9 @@ fn frozen(faults: &[(u64, NemesisEvent)]) -> Vec<(String, u64, u64)> {
         let injected = |(_, fault): &&(u64, NemesisEvent)| {
             fault.phase == Phase::Inject && fault.target == proof.target
         };
-        let before = pauses.clone().filter(|(begin, _)| begin <= time);
+        let mut before = pauses.clone().filter(|(begin, _)| begin <= time);
         if proof.phase == Phase::Prove
-            && let Some((begin, _)) = before.filter(injected).next_back()
+            && let Some((begin, _)) = before.rfind(injected)
         {
             let nodes = proof.nodes();
             spans.extend(nodes.map(|node| (node.to_owned(), begin / 1_000_000, time / 1_000_000)));
