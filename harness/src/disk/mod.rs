@@ -146,6 +146,23 @@ impl Disks {
         }
     }
 
+    /// The power of `id` is gone as of now: no fsync that ends later counts. [`Disks::power_off`]
+    /// is to follow, or [`Disks::keep_power`].
+    pub fn lose_power(&self, id: DiskId) {
+        self.with_journal(id, Journal::lose_power);
+    }
+
+    /// The power of `id` stayed after all: the fsyncs since [`Disks::lose_power`] count.
+    pub fn keep_power(&self, id: DiskId) {
+        self.with_journal(id, Journal::keep_power);
+    }
+
+    fn with_journal(&self, id: DiskId, act: impl FnOnce(&mut Journal)) {
+        if let Some(journal) = self.journal(id) {
+            act(&mut journal.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// The power goes: what is held is answered with EIO, the file system is unmounted, and the
     /// files are rolled back to what survives. Call it once SIGKILL was sent to the node.
     pub async fn power_off(

@@ -116,16 +116,21 @@ impl PowerLoss {
             let down = down.map_err(|error| error.to_string())?;
             self.down.push((*node, down));
             self.silence(arena, *node);
+            // Not before: an acknowledgement that left is of something durable.
+            for disk in arena.disks.of(node.0) {
+                arena.disks.lose_power(disk);
+            }
         }
         if running.is_empty() {
             return Ok(());
         }
-        let is_strict = arena.atlas.is_strict();
-        let before = if is_strict { look(arena).await } else { None };
-        // Noted first: if one of them cannot be killed, the others still have to be healed.
-        self.killed.extend(&running);
-        kill_all(arena, &running).await?;
-        self.ask_atlas(arena, before, &running).await?;
+        let taken = self.take_down(arena, &running).await;
+        if taken.is_err() {
+            for disk in running.iter().flat_map(|node| arena.disks.of(node.0)) {
+                arena.disks.keep_power(disk);
+            }
+        }
+        taken?;
         let saving: Vec<_> = running
             .iter()
             .filter_map(|node| Saving::begin(&arena.disks, node.0))
@@ -146,6 +151,16 @@ impl PowerLoss {
         self.images
             .extend(saving.into_iter().filter_map(Saving::end));
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Kills the nodes, whose power is gone, if it may go.
+    async fn take_down(&mut self, arena: &Arena, running: &[BrokerId]) -> Result<(), String> {
+        let is_strict = arena.atlas.is_strict();
+        let before = if is_strict { look(arena).await } else { None };
+        // Noted first: if one of them cannot be killed, the others still have to be healed.
+        self.killed.extend(running);
+        kill_all(arena, running).await?;
+        self.ask_atlas(arena, before, running).await
     }
 
     /// In atlas mode, whether the power of `nodes`, which are down, may go. Otherwise the flush

@@ -113,6 +113,8 @@ pub struct Journal {
     /// Where the next roll-back saves, and in how many bytes at most.
     save_to: Option<(PathBuf, u64)>,
     saved: Option<io::Result<Saved>>,
+    /// What was fsynced since the power went, in order; nothing while it is there.
+    put_off: Option<Vec<sync::PutOff>>,
 }
 
 impl Journal {
@@ -133,6 +135,7 @@ impl Journal {
             undone: None,
             save_to: None,
             saved: None,
+            put_off: None,
             backing,
             graveyard,
             names_rule: NameDurability::default(),

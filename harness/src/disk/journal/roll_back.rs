@@ -40,6 +40,7 @@ pub(super) struct Undone {
 impl Journal {
     /// Consumes what was recorded: rolls the backing folder back to what survives.
     pub fn roll_back(&mut self, survival: Survival, draw: u64) -> io::Result<PowerLossEffect> {
+        self.put_off = None;
         if let Some((folder, bytes_max)) = self.save_to.take() {
             self.saved = Some(self.save(&folder, bytes_max));
         }

@@ -460,3 +460,33 @@ fn the_graveyard_vanishes_with_the_journal() {
     drop(journal);
     assert!(!graveyard.exists());
 }
+
+#[test]
+fn what_is_synced_after_the_power_went_is_gone() {
+    check(
+        |rig| {
+            rig.append("log", b"ab");
+            rig.sync("log");
+            rig.append("log", b"cd");
+            rig.journal.lose_power();
+            rig.sync("log");
+            rig.create("new");
+            rig.sync_directory("");
+        },
+        &with(&[("log", "0123456789ab")]),
+    );
+}
+
+#[test]
+fn what_is_synced_is_durable_if_the_power_stayed() {
+    let mut rig = Rig::with(filled);
+    rig.append("log", b"ab");
+    rig.journal.lose_power();
+    rig.sync("log");
+    assert_ne!(rig.journal.unsynced(), Unsynced::default());
+    rig.journal.keep_power();
+    assert_eq!(rig.journal.unsynced(), Unsynced::default());
+    rig.append("log", b"cd");
+    rig.sync("log");
+    assert_eq!(rig.journal.unsynced(), Unsynced::default());
+}

@@ -13,6 +13,15 @@ use super::NameDurability;
 use super::operation::{Data, DataChange, Doomed};
 use super::order;
 
+/// An fsync that came after the power had gone.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PutOff {
+    /// Of a file, as of a mark.
+    File(u64, u64),
+    /// Of a directory, as of a mark.
+    Directory(u64, u64),
+}
+
 impl Journal {
     /// The moment at which an fsync is asked for: behind everything that was done so far.
     pub fn mark(&self) -> u64 {
@@ -21,6 +30,10 @@ impl Journal {
 
     /// A file was fsynced as of `mark`: its bytes, its length and, if it is new, its name.
     pub fn did_sync(&mut self, inode: u64, mark: u64) {
+        if let Some(put_off) = &mut self.put_off {
+            put_off.push(PutOff::File(inode, mark));
+            return;
+        }
         let mark = self.widened(mark);
         let synced = self.take_until(inode, mark);
         self.write_back_data(inode, &synced, mark);
@@ -31,11 +44,31 @@ impl Journal {
 
     /// A directory was fsynced as of `mark`: the names in it and, if it is new, its own.
     pub fn did_sync_directory(&mut self, inode: u64, mark: u64) {
+        if let Some(put_off) = &mut self.put_off {
+            put_off.push(PutOff::Directory(inode, mark));
+            return;
+        }
         let mut wanted = order::in_directory(&self.names, inode);
         if self.names_rule == NameDurability::WithFile {
             wanted.extend(order::creations(&self.names, inode));
         }
         self.make_names_durable(wanted, mark);
+    }
+
+    /// The power is gone from here on, although whoever writes has yet to be killed: what is
+    /// fsynced from now on counts only if the power stays after all.
+    pub fn lose_power(&mut self) {
+        self.put_off.get_or_insert_default();
+    }
+
+    /// The power stayed: what was fsynced meanwhile is durable.
+    pub fn keep_power(&mut self) {
+        for put_off in self.put_off.take().unwrap_or_default() {
+            match put_off {
+                PutOff::File(inode, mark) => self.did_sync(inode, mark),
+                PutOff::Directory(inode, mark) => self.did_sync_directory(inode, mark),
+            }
+        }
     }
 
     /// An fsync of a file as of `mark` failed: what it should have made durable never will be.
