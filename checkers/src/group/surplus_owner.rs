@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::group::Share;
-use crate::group::rows::{Claim, Consumer, NEVER, Rows};
+use crate::group::rows::{Claim, Consumer, NEVER, Rows, Told};
 use crate::log::{Finding, Findings, Seen};
 
 const BALANCED: [&str; 4] = ["range", "roundrobin", "sticky", "cooperative-sticky"];
@@ -84,9 +84,44 @@ fn uneven(share: &Share<'_>, claim: &Claim, partitions: u64) -> Option<(u64, u64
         // It was told of both by the same poll: of what it gives up it never read.
         return None;
     }
-    let even = partitions.div_ceil(share.group.members(claim.generation).max(1));
     let holds = u64::from(told.holds);
+    let share_of = |members: u64| partitions.div_ceil(members.max(1));
+    if holds <= share_of(share.group.members(claim.generation)) {
+        return None;
+    }
+    let even = share_of(members_with(share, claim, consumer));
     (holds > even).then_some((holds, even))
+}
+
+/// How many members are known to have been in the very generation of `claim`.
+///
+/// The generations of a group whose coordinator forgot it begin anew, so their numbers come twice.
+/// Whoever subscribed after another was told of a generation was not in it, and a lower number in
+/// between says that it is not the same one.
+fn members_with(share: &Share<'_>, claim: &Claim, consumer: &Consumer) -> u64 {
+    let mut names = BTreeSet::new();
+    for (_, other) in share.members() {
+        let told = other.events.iter();
+        let mut told = told.filter(|told| told.assigned && told.generation == claim.generation);
+        let is_with = |told: &Told| {
+            other.subscribed < claim.at
+                && consumer.subscribed < told.at
+                && !begins_anew(share, claim, told.at)
+        };
+        if told.any(is_with) {
+            names.insert(other.instance.as_ref().unwrap_or(&other.name));
+        }
+    }
+    names.len() as u64
+}
+
+/// Whether somebody was given a lower generation between `claim` and `at`.
+fn begins_anew(share: &Share<'_>, claim: &Claim, at: u32) -> bool {
+    let between = claim.at.min(at)..claim.at.max(at);
+    let mut told = share.members().flat_map(|(_, other)| &other.events);
+    told.any(|told| {
+        told.assigned && told.generation < claim.generation && between.contains(&told.at)
+    })
 }
 
 fn polled_between(consumer: &Consumer, from: u32, to: u32) -> bool {
