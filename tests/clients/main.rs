@@ -46,11 +46,13 @@ fn main() -> ExitCode {
     }
     let roundrobin = [Foreign::Confluent, Foreign::KafkaPython, Foreign::Aiokafka];
     trials.push(trial("a_mixed_group", &roundrobin, groups::mixed));
-    trials.push(trial(
-        "confluent_kafka_while_its_coordinator_is_killed",
-        &[Foreign::Confluent],
-        groups::coordinator_killed,
-    ));
+    // Not KafkaJS: it began a partition again at its start, which it may if it had not committed
+    // there; whether it had is open.
+    let others = |foreign: &Foreign| !matches!(foreign, Foreign::Kafkajs);
+    for foreign in Foreign::MEMBERS.into_iter().filter(others) {
+        let name = format!("{}_while_its_coordinator_is_killed", foreign.name());
+        trials.push(trial(name, &[foreign], groups::coordinator_killed));
+    }
     let mut arguments = Arguments::from_args();
     // Each trial has three brokers: one at a time is fastest on a small machine.
     arguments.test_threads.get_or_insert(1);
