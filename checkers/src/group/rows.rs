@@ -95,7 +95,8 @@ impl Group {
             .map_or(NEVER, |known| known.first)
     }
 
-    /// How many members are known to have been in a generation.
+    /// How many members are known to have been in generations of this number, which may come twice
+    /// if a coordinator forgot the group.
     pub(crate) fn members(&self, generation: i32) -> u64 {
         let known = self
             .generations

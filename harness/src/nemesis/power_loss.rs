@@ -115,6 +115,9 @@ impl PowerLoss {
             let down = arena.supervisor.hold_down(Endpoint::of(*node));
             let down = down.map_err(|error| error.to_string())?;
             self.down.push((*node, down));
+        }
+        // Only once all are held: whoever has lost its power is rolled back, or has it back.
+        for node in &running {
             self.silence(arena, *node);
             // Not before: an acknowledgement that left is of something durable.
             for disk in arena.disks.of(node.0) {
