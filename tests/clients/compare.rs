@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 use crate::text::Line;
 
 /// A key and a value.
-type Pair<'a> = (&'a [u8], &'a [u8]);
+pub(crate) type Pair<'a> = (&'a [u8], &'a [u8]);
 
 /// Checks the consumer's `output` against the lines `sent`; the partitions must agree exactly,
 /// since an idempotent producer leaves no duplicate.
@@ -15,23 +15,11 @@ type Pair<'a> = (&'a [u8], &'a [u8]);
 /// # Errors
 /// The first difference.
 pub(crate) fn compare(sent: &[Line], output: &[Vec<u8>]) -> Result<(), Failed> {
+    let expected = by_partition(sent, output)?;
     let mut read: BTreeMap<i32, Vec<Pair>> = BTreeMap::new();
-    let mut place_of_key = BTreeMap::new();
     for line in output {
         let (partition, key, value) = fields(line)?;
         read.entry(partition).or_default().push((key, value));
-        let place = *place_of_key.entry(key).or_insert(partition);
-        if place != partition {
-            return Err(format!("{} is in {place} and {partition}", key.escape_ascii()).into());
-        }
-    }
-    let mut expected: BTreeMap<i32, Vec<Pair>> = BTreeMap::new();
-    for line in sent {
-        let key = line.key.as_bytes();
-        let place = *place_of_key
-            .get(key)
-            .ok_or_else(|| format!("{} was lost", line.key))?;
-        expected.entry(place).or_default().push((key, &line.value));
     }
     for (partition, expected) in &expected {
         let read = read.get(partition).map_or(&[][..], Vec::as_slice);
@@ -52,6 +40,33 @@ pub(crate) fn compare(sent: &[Line], output: &[Vec<u8>]) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// The lines `sent` by partition: that in which their key is in the `records` that were read.
+///
+/// # Errors
+/// A key that is in two partitions, or in none.
+pub(crate) fn by_partition<'a>(
+    sent: &'a [Line],
+    records: impl IntoIterator<Item = &'a Vec<u8>>,
+) -> Result<BTreeMap<i32, Vec<Pair<'a>>>, Failed> {
+    let mut place_of_key = BTreeMap::new();
+    for line in records {
+        let (partition, key, _) = fields(line)?;
+        let place = *place_of_key.entry(key).or_insert(partition);
+        if place != partition {
+            return Err(format!("{} is in {place} and {partition}", key.escape_ascii()).into());
+        }
+    }
+    let mut sent_to: BTreeMap<i32, Vec<Pair>> = BTreeMap::new();
+    for line in sent {
+        let key = line.key.as_bytes();
+        let place = *place_of_key
+            .get(key)
+            .ok_or_else(|| format!("{} was lost", line.key))?;
+        sent_to.entry(place).or_default().push((key, &line.value));
+    }
+    Ok(sent_to)
 }
 
 /// Splits a line of a consumer.

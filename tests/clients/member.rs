@@ -1,7 +1,8 @@
 //! A member of a group: a foreign client's process, and what it says of partitions and records.
 //!
-//! Scripts print `= TAB 0,2` to stdout whenever their partitions change; kcat writes a line such
-//! as `% Group g rebalanced (memberid m): assigned: topic [0], topic [2]` to stderr.
+//! Scripts print `= TAB 0,2` to stdout whenever their partitions change, and may print
+//! `+ TAB partition TAB offset` when a commit was acknowledged; kcat writes a line such as
+//! `% Group g rebalanced (memberid m): assigned: topic [0], topic [2]` to stderr.
 
 use std::collections::BTreeSet;
 
@@ -66,15 +67,26 @@ impl Member {
 
     /// Has it commit, leave and end; the records that were not taken.
     pub(crate) async fn close(self) -> Result<Vec<Vec<u8>>, Failed> {
+        let taken = self.taken;
+        Ok(records(&self.close_and_tell().await?, taken))
+    }
+
+    /// Has it commit, leave and end; all that it ever printed.
+    pub(crate) async fn close_and_tell(self) -> Result<Vec<Vec<u8>>, Failed> {
         self.process.terminate()?;
-        Ok(records(&self.process.finish().await?, self.taken))
+        self.process.finish().await
     }
 }
 
 /// The records in `output` after the first `taken`.
 fn records(output: &[Vec<u8>], taken: usize) -> Vec<Vec<u8>> {
-    let records = output.iter().filter(|line| of_script(line).is_none());
+    let records = output.iter().filter(|line| is_record(line));
     records.skip(taken).cloned().collect()
+}
+
+/// Whether the line is a record, and no report of a script.
+pub(crate) fn is_record(line: &[u8]) -> bool {
+    !line.starts_with(b"=\t") && !line.starts_with(b"+\t")
 }
 
 /// The partitions of a script's report.
