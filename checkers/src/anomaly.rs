@@ -40,6 +40,8 @@ pub enum Kind {
     GroupLost,
     /// A record that the group processed twice.
     GroupDuplicate,
+    /// A record processed twice although a poll had come that had to commit it.
+    UnboundedDuplicate,
     /// Two members own one partition.
     DualOwner,
     /// A stable group, and nobody owns a partition.
@@ -78,7 +80,7 @@ pub enum Class {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::LostWrite,
         Self::InconsistentOffsets,
         Self::InconsistentReads,
@@ -96,6 +98,7 @@ impl Kind {
         Self::Unavailable,
         Self::GroupLost,
         Self::GroupDuplicate,
+        Self::UnboundedDuplicate,
         Self::DualOwner,
         Self::UnownedPartition,
         Self::SurplusOwner,
@@ -130,6 +133,7 @@ impl Kind {
             Self::Unavailable => "unavailable",
             Self::GroupLost => "group-lost",
             Self::GroupDuplicate => "group-duplicate",
+            Self::UnboundedDuplicate => "unbounded-duplicate",
             Self::DualOwner => "dual-owner",
             Self::UnownedPartition => "unowned-partition",
             Self::SurplusOwner => "surplus-owner",
@@ -180,9 +184,13 @@ impl Kind {
             }
             Self::GroupLost => "the group went past a record for ever, and no member processed it",
             Self::GroupDuplicate => "the group processed a record twice",
+            Self::UnboundedDuplicate => {
+                "the group processed a record twice, although a poll had come since that was due \
+                 to commit it, and sent no commit"
+            }
             Self::DualOwner => {
-                "two members own a partition in one generation, or one took over before \
-                 the other could have expired"
+                "two members own a partition in one generation, one took over before the other \
+                 could have expired, or one went on after it was told that it owns it no more"
             }
             Self::UnownedPartition => {
                 "the group is stable and nobody owns a partition that it reads"

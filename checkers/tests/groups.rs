@@ -6,6 +6,8 @@
 #[path = "simulate/group/mod.rs"]
 mod simulate;
 
+use std::collections::BTreeSet;
+
 use checkers::anomaly::Kind;
 use checkers::contract::Contract;
 use checkers::history::{
@@ -276,6 +278,60 @@ fn a_second_owner_and_a_foreign_partition_are_found() {
     for mode in MODES {
         assert_found(mode, Kind::DualOwner, second);
         assert_found(mode, Kind::SurplusOwner, foreign);
+    }
+}
+
+#[test]
+fn who_is_given_records_after_a_revocation_is_found() {
+    let revoke = |ops: &mut Vec<Op>| {
+        let records = |op: &Op| match &op.action {
+            Action::Poll(poll) if op.kind == OpType::Ok => Some(poll.records.clone()),
+            _ => None,
+        };
+        let told = ops
+            .iter()
+            .filter(|op| matches!(op.action, Action::Rebalance(_)));
+        let members: BTreeSet<u64> = told.map(|op| op.process).collect();
+        let polls = places(ops, |op| {
+            let has_any = records(op).is_some_and(|records| !records.is_empty());
+            has_any && members.contains(&op.process)
+        });
+        let Some(place) = late(&polls) else {
+            return false;
+        };
+        let given = records(&ops[place]).expect("a poll").into_keys().collect();
+        let own = |op: &&Op| op.process == ops[place].process;
+        let told = ops[..place]
+            .iter()
+            .filter(own)
+            .rfind(|op| matches!(op.action, Action::Rebalance(_)));
+        let Some(mut told) = told.cloned() else {
+            return false;
+        };
+        if let Action::Rebalance(event) = &mut told.action {
+            (event.event, event.partitions) = (RebalanceEvent::Revoked, given);
+        }
+        ops.insert(place, told);
+        true
+    };
+    for mode in MODES {
+        assert_found(mode, Kind::DualOwner, revoke);
+    }
+}
+
+#[test]
+fn a_client_that_never_commits_by_itself_repeats_too_much() {
+    for mode in [CommitMode::AutoInLoop, CommitMode::AutoHandoff] {
+        let found = histories(mode).map(|history| {
+            let mutant = with(&history, |ops| {
+                ops.retain(|op| !matches!(op.action, Action::Commit(_)));
+            });
+            let verdict = judge(&mutant);
+            let found = count(&verdict, Kind::UnboundedDuplicate);
+            assert!(found == 0 || verdict.validity == Validity::Invalid);
+            found
+        });
+        assert!(found.filter(|found| *found > 0).count() > 5, "{mode:?}");
     }
 }
 

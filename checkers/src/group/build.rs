@@ -4,6 +4,7 @@
 //! listeners were told; it ends with `revoked`, `lost`, the invocation of `leave`, or a crash.
 
 mod deeds;
+mod due;
 mod finish;
 mod names;
 mod ownership;

@@ -5,16 +5,26 @@
 //! the same instance. Across generations the next owner may only come when the last one has given
 //! up, left, or been silent for its session or rebalance timeout: a partition that was taken over
 //! sooner than that was owned twice. An owner that was frozen past its session is legally replaced.
+//!
+//! And who was told that a partition is revoked or lost acts as its owner no more, because another
+//! may by now: no poll that ends later gives out a record of it, and the loop processes none, until
+//! it is assigned again. Listeners are called inside polls (KafkaConsumer, "callbacks are executed
+//! in the user thread as part of poll"), and what was fetched before is dropped with the partition,
+//! so a poll in which the callback ran is bound as well, and no record of the loop is on its way
+//! then. Where another task processes, records are on their way to it at the time of the callback;
+//! that it goes on is the weakness of that mode, and only its polls are judged.
 
 use rustc_hash::FxHashMap;
 
 use crate::group::Share;
 use crate::group::rows::{Claim, NEVER, Stint};
+use crate::history::CommitMode;
 use crate::log::{Finding, Findings, Seen};
 
 pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
     same_generation(share, findings);
     taken_over(share, findings);
+    went_on(share, findings);
 }
 
 fn same_generation(share: &Share<'_>, findings: &mut Findings) {
@@ -84,10 +94,9 @@ fn too_soon(share: &Share<'_>, owner: &Stint, next: &Stint) -> Option<u32> {
         .and_then(|place| consumer.events.get(place));
     let joined = earlier.map_or(consumer.subscribed, |told| told.at);
     let contact = last_commit(share, owner, next.from).map_or(joined, |at| at.max(joined));
-    let polled = consumer.polls.partition_point(|poll| *poll < next.from);
-    let polled = polled
-        .checked_sub(1)
-        .and_then(|place| consumer.polls.get(place).copied())?;
+    let polls = &consumer.polls;
+    let polled = polls.partition_point(|poll| poll.invoked < next.from);
+    let polled = polls.get(polled.checked_sub(1)?)?.invoked;
     let interval = share.settings.max_poll_interval_ms;
     let expired = joined == NEVER
         || passed(contact, share.settings.session_timeout_ms)
@@ -128,6 +137,87 @@ fn early(share: &Share<'_>, owner: &Stint, next: &Stint, contact: u32) -> Findin
     Finding {
         offsets: (0, 0),
         witness,
+        explanation,
+    }
+}
+
+/// The times of one consumer as the owner, in their order.
+struct Held<'a> {
+    stints: FxHashMap<u32, Vec<&'a Stint>>,
+    /// The last one that was found; what is asked next is mostly in it.
+    last: Option<&'a Stint>,
+}
+
+impl<'a> Held<'a> {
+    fn of(share: &Share<'a>) -> Self {
+        let mut stints: FxHashMap<u32, Vec<&Stint>> = FxHashMap::default();
+        for stint in &share.rows.stints {
+            stints.entry(stint.consumer).or_default().push(stint);
+        }
+        Self { stints, last: None }
+    }
+
+    /// Whether the consumer was the owner at an event, or else when it ceased to be.
+    fn check(&mut self, consumer: u32, at: u32) -> Result<(), Option<u32>> {
+        let is_in = |stint: &&Stint| stint.from < at && at < stint.to;
+        if (self.last.filter(is_in)).is_some_and(|stint| stint.consumer == consumer) {
+            return Ok(());
+        }
+        let own = self.stints.get(&consumer).ok_or(None)?;
+        let begun = own.partition_point(|stint| stint.from < at);
+        let stint = begun.checked_sub(1).and_then(|place| own.get(place));
+        let stint = *stint.ok_or(None)?;
+        self.last = Some(stint);
+        if is_in(&stint) {
+            Ok(())
+        } else {
+            Err(Some(stint.to))
+        }
+    }
+}
+
+/// Polls and processing by who was told that it is no owner.
+fn went_on(share: &Share<'_>, findings: &mut Findings) {
+    let mut held = Held::of(share);
+    let tells = |number| share.consumer(number).is_some_and(|c| !c.events.is_empty());
+    for poll in share.rows.polls.iter().filter(|row| tells(row.consumer)) {
+        if let Err(ended) = held.check(poll.consumer, poll.completed) {
+            let act = (poll.consumer, "was given", (poll.first, poll.last));
+            findings.report(poll.completed, || {
+                no_owner(share, act, ended, poll.completed)
+            });
+        }
+    }
+    if share.settings.mode == CommitMode::AutoHandoff {
+        return;
+    }
+    for row in (share.rows.processed.iter()).filter(|row| tells(row.consumer)) {
+        if let Err(ended) = held.check(row.consumer, row.invoked) {
+            let act = (row.consumer, "processed", (row.offset, row.offset));
+            findings.report(row.invoked, || no_owner(share, act, ended, row.invoked));
+        }
+    }
+}
+
+fn no_owner(
+    share: &Share<'_>,
+    (consumer, did, offsets): (u32, &str, (i64, i64)),
+    ended: Option<u32>,
+    at: u32,
+) -> Finding {
+    let (who, key, group) = (share.name(consumer), share.key(), &share.group.name);
+    let (first, last) = offsets;
+    let since = match ended {
+        Some(ended) => format!("{} after it had ceased to own it", share.apart(ended, at)),
+        None => "which it had never been assigned".to_owned(),
+    };
+    let explanation =
+        format!("{who} {did} offsets {first} to {last} of {key} in group {group}, {since}");
+    let ended = ended.map(|ended| Seen::new(ended, format!("{who} owns it no more")));
+    let shows = format!("{who} {did} offsets {first} to {last}");
+    Finding {
+        offsets,
+        witness: ended.into_iter().chain([Seen::new(at, shows)]).collect(),
         explanation,
     }
 }

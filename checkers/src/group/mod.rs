@@ -20,6 +20,7 @@ pub(crate) mod rows;
 mod share;
 mod stuck_group;
 mod surplus_owner;
+mod unbounded_duplicate;
 mod unowned_partition;
 mod wrongly_fenced;
 mod zombie_commit;
@@ -38,6 +39,7 @@ pub(crate) fn check_of(kind: Kind) -> Option<Check> {
     Some(match kind {
         Kind::GroupLost => group_lost::check,
         Kind::GroupDuplicate => group_duplicate::check,
+        Kind::UnboundedDuplicate => unbounded_duplicate::check,
         Kind::DualOwner => dual_owner::check,
         Kind::UnownedPartition => unowned_partition::check,
         Kind::SurplusOwner => surplus_owner::check,

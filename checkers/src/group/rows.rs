@@ -43,12 +43,32 @@ pub(crate) struct Consumer {
     pub(crate) crashed: bool,
     /// What its listener was told.
     pub(crate) events: Vec<Told>,
-    /// The invocations of its polls.
-    pub(crate) polls: Vec<u32>,
+    pub(crate) polls: Vec<Span>,
+    /// Every commit that it sent, whatever came of it.
+    pub(crate) sent: Vec<Span>,
+    /// Where the client commits by itself: polls that must have, or the next one.
+    pub(crate) due: Vec<Due>,
     /// The completion of its last acknowledged commit so far.
     pub(crate) acked: Option<u32>,
     /// When it was first told that it is fenced, and its last acknowledged commit before.
     pub(crate) fenced: Option<(u32, Option<u32>)>,
+}
+
+/// When something began and ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    pub(crate) invoked: u32,
+    /// `NEVER` if it did not end; a poll, if it did not end well.
+    pub(crate) completed: u32,
+}
+
+/// A poll that had to send an auto commit of what was processed an interval before it, unless one
+/// was sent in that time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Due {
+    pub(crate) invoked: u32,
+    /// The commit has begun by then.
+    pub(crate) by: u32,
 }
 
 /// One call of a rebalance listener.
@@ -124,6 +144,8 @@ pub(crate) struct Rows {
     pub(crate) claims: Vec<Claim>,
     /// Without those that failed.
     pub(crate) commits: Vec<CommitRow>,
+    /// The offsets of all commits and when they were invoked, those that failed too.
+    pub(crate) sent: Vec<(u32, i64)>,
     pub(crate) reads: Vec<ReadRow>,
     pub(crate) resumes: Vec<ResumeRow>,
     pub(crate) polls: Vec<PolledRow>,

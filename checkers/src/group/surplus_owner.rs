@@ -125,8 +125,11 @@ fn begins_anew(share: &Share<'_>, claim: &Claim, at: u32) -> bool {
 }
 
 fn polled_between(consumer: &Consumer, from: u32, to: u32) -> bool {
-    let later = consumer.polls.partition_point(|poll| *poll <= from);
-    consumer.polls.get(later).is_some_and(|poll| *poll < to)
+    let later = consumer.polls.partition_point(|poll| poll.invoked <= from);
+    consumer
+        .polls
+        .get(later)
+        .is_some_and(|poll| poll.invoked < to)
 }
 
 fn outside(share: &Share<'_>, consumer: &Consumer, at: u32) -> Finding {

@@ -64,6 +64,10 @@ const FAMILIES: &[(&str, &[Kind])] = &[
         &[Kind::GroupDuplicate],
     ),
     (
+        "Auto commit bounds what is repeated",
+        &[Kind::UnboundedDuplicate],
+    ),
+    (
         "Every partition has one owner",
         &[Kind::DualOwner, Kind::UnownedPartition, Kind::SurplusOwner],
     ),

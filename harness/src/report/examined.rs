@@ -50,7 +50,7 @@ pub(super) fn examined(kind: Kind, counts: &Counts) -> String {
             (group.commits, "commit"),
             (group.resumes, "position of an owner"),
         ],
-        Kind::GroupDuplicate => &[
+        Kind::GroupDuplicate | Kind::UnboundedDuplicate => &[
             (group.processed, "processed record"),
             (group.crashed, "crashed consumer"),
         ],

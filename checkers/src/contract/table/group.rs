@@ -12,6 +12,11 @@ use crate::contract::table::given::{
 
 const PROTOCOL: &str = "Kafka's group protocol";
 
+const AUTO_INTERVAL: &str =
+    "Kafka: auto.commit.interval.ms, ConsumerCoordinator.maybeAutoCommitOffsetsAsync";
+const COMMITTED_WHEN_DUE: &str = "the first poll that is {auto.commit.interval.ms} ms later sends \
+                                  a commit of all that was given out before it";
+
 const NO_COMMITS_KEPT: Clause = free(
     OFFSETS_LOST,
     "the offsets topic may have lost commits ({offsets})",
@@ -66,8 +71,8 @@ pub(super) const PROMISES: &[Promised] = &[
         clauses: &[
             free(
                 AUTO_IN_LOOP,
-                "what was processed since the last auto commit, every {auto.commit.interval.ms} \
-                 ms, is repeated",
+                "what was processed since the last auto commit is repeated: at most since the last \
+                 poll that was {auto.commit.interval.ms} ms later (`unbounded-duplicate`)",
                 "Kafka: auto.commit.interval.ms",
             ),
             free(
@@ -90,11 +95,25 @@ pub(super) const PROMISES: &[Promised] = &[
         ],
     },
     Promised {
+        words: "What auto commit lets a group repeat is bounded",
+        kinds: &[Kind::UnboundedDuplicate],
+        clauses: &[
+            NO_RECORDS_KEPT,
+            kept(AUTO_IN_LOOP, COMMITTED_WHEN_DUE, AUTO_INTERVAL),
+            kept(AUTO_HANDOFF, COMMITTED_WHEN_DUE, AUTO_INTERVAL),
+            kept(
+                OTHERWISE,
+                "the client commits nothing by itself, so no poll is due to",
+                "Kafka: enable.auto.commit",
+            ),
+        ],
+    },
+    Promised {
         words: "A partition has one owner",
         kinds: &[Kind::DualOwner],
         clauses: while_logs_keep!(kept(
             OTHERWISE,
-            "a partition has one owner in a generation",
+            "a partition has one owner in a generation, and nobody else is given its records",
             PROTOCOL
         )),
     },

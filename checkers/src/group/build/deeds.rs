@@ -1,7 +1,7 @@
 //! What members did with records and offsets: polls, processing, commits, and questions.
 
 use super::{Builder, Span};
-use crate::group::rows::{CommitRow, NEVER, NO_OFFSET, PolledRow, ProcessRow, ReadRow};
+use crate::group::rows::{self, CommitRow, NEVER, NO_OFFSET, PolledRow, ProcessRow, ReadRow};
 use crate::history::commit_outcome::proves_failure;
 use crate::history::{Action, Commit, Committed, DeleteOffsets, Op, OpType, Poll, Process, Record};
 
@@ -13,7 +13,14 @@ impl<'a> Builder<'a> {
         let Some(row) = self.groups.consumers.get_mut(consumer as usize) else {
             return;
         };
-        row.polls.push(span.invoked);
+        row.polls.push(rows::Span {
+            invoked: span.invoked,
+            completed: if span.is(OpType::Ok) {
+                span.completed
+            } else {
+                NEVER
+            },
+        });
         let group = row.group;
         self.note_fence(consumer, span);
         let Some(Op {
@@ -75,6 +82,7 @@ impl<'a> Builder<'a> {
         let consumer = self.consumer(&commit.consumer, span.process);
         let (group, member) = (self.group(&commit.group), self.member(&commit.member));
         self.note_fence(consumer, span);
+        self.note_sent(commit, consumer, span);
         let error = span.completion.and_then(|op| op.error.as_ref());
         if span.is(OpType::Fail) && proves_failure(error) {
             self.groups.commits_failed += commit.offsets.len() as u64;
@@ -95,6 +103,20 @@ impl<'a> Builder<'a> {
                 effect_by: NEVER,
                 is_first: place == 0,
             });
+        }
+    }
+
+    fn note_sent(&mut self, commit: &'a Commit, consumer: u32, span: Span<'a>) {
+        let group = self.group(&commit.group);
+        if let Some(row) = self.groups.consumers.get_mut(consumer as usize) {
+            let (invoked, completed) = (span.invoked, span.completed);
+            row.sent.push(rows::Span { invoked, completed });
+        }
+        for (key, offset) in &commit.offsets {
+            if let Some(number) = self.number(key) {
+                let sent = &mut self.rows(group, number).sent;
+                sent.push((span.invoked, *offset));
+            }
         }
     }
 

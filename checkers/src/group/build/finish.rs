@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::Builder;
+use super::{Builder, due};
 use crate::group::rows::{CommitRow, Generation, Group, Groups, NEVER};
 
 impl Builder<'_> {
     pub(super) fn finish(mut self) -> Groups {
         self.generations();
         self.untouched();
+        due::fill(&mut self.groups, self.history);
         for group in &mut self.groups.all {
             group.partitions.sort_unstable_by_key(|rows| rows.number);
             let mut partitions = std::mem::take(&mut group.partitions);

@@ -24,6 +24,8 @@ impl<'a> Builder<'a> {
                 crashed: false,
                 events: Vec::new(),
                 polls: Vec::new(),
+                sent: Vec::new(),
+                due: Vec::new(),
                 acked: None,
                 fenced: None,
             });

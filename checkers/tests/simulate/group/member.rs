@@ -7,7 +7,7 @@ use checkers::history::{
     ResumeSource, Subscribe,
 };
 
-use super::{Coordinator, Member, Step, World};
+use super::{AUTO_COMMIT, Coordinator, Member, Step, World};
 
 impl World {
     pub(super) fn subscribe(&mut self, client: usize) {
@@ -29,6 +29,7 @@ impl World {
             generation: -1,
             owned: BTreeMap::new(),
             ready: BTreeMap::new(),
+            next_commit: self.now + AUTO_COMMIT,
             steps: VecDeque::from([Step::Join]),
             tasks: VecDeque::new(),
             last_seen: self.now,
@@ -147,8 +148,10 @@ impl World {
     pub(super) fn work(&mut self, member: usize) {
         let poller = self.members[member].poller;
         let ready = self.members[member].ready.clone();
-        if self.is_auto() && !ready.is_empty() && self.random(3) == 0 {
+        let is_due = self.now >= self.members[member].next_commit;
+        if self.is_auto() && !ready.is_empty() && (is_due || self.random(3) == 0) {
             self.members[member].ready.clear();
+            self.members[member].next_commit = self.now + AUTO_COMMIT;
             self.members[member]
                 .steps
                 .push_back(Step::Commit(CommitCall::Auto, ready));

@@ -25,6 +25,9 @@ use checkers::history::{
 /// Nanoseconds; the session timeout of every member is 6 s.
 const SESSION: u64 = 6_000_000_000;
 
+/// Nanoseconds; `auto.commit.interval.ms`.
+const AUTO_COMMIT: u64 = 20_000_000;
+
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupPlan {
@@ -58,6 +61,7 @@ pub fn history(plan: GroupPlan) -> History {
         mode: plan.mode,
         reset: OffsetReset::Earliest,
         session_timeout_ms: SESSION / 1_000_000,
+        auto_commit_interval_ms: AUTO_COMMIT / 1_000_000,
         max_poll_interval_ms: 60_000,
         assignors: vec![world.assignor().into()],
         ..GroupSettings::default()
@@ -107,6 +111,8 @@ struct Member {
     owned: BTreeMap<usize, i64>,
     /// For each, up to where it may commit by its mode.
     ready: BTreeMap<usize, i64>,
+    /// When it commits by itself at the latest.
+    next_commit: u64,
     steps: VecDeque<Step>,
     /// The other task of the hand-off.
     tasks: VecDeque<Step>,
