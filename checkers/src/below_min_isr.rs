@@ -1,16 +1,17 @@
 //! `acked-below-min-isr`: acks=all was answered while too few replicas lived to have the record.
 //!
-//! In: the history, and one partition. A fault that kills nodes tells when they were gone (`act`)
-//! and when that ended (`end`); a send that began and was acknowledged in between can be on none of
-//! them. Which of them have a copy the header says; in older histories such a fault named one
-//! partition whose replicas it killed.
+//! In: the events of the nemesis, and the rows of one partition. A fault that kills nodes tells
+//! when they were gone (`act`) and when that ended (`end`); a send that began and was acknowledged
+//! in between can be on none of them. Which of them have a copy the header says; in older histories
+//! such a fault named one partition whose replicas it killed.
 //! Invariant: accuses only where nothing else touched those nodes meanwhile, and never where
 //! replicas or min.insync.replicas moved in the run.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::history::{Action, FaultClass, History, Key, NemesisEvent, OpType, Phase, Settings};
+use crate::history::columns::{Columns, Outcome, Partition, SendRow};
+use crate::history::{Action, FaultClass, History, Key, NemesisEvent, Phase, Settings};
 use crate::log::{Finding, Findings, Seen};
 
 /// Faults that start no node again when they end.
@@ -21,37 +22,65 @@ const NEVER_START: [FaultClass; 4] = [
     FaultClass::Membership,
 ];
 
+/// What the nemesis did, and its position in the history.
+type Event<'a> = (u32, &'a NemesisEvent);
+
 /// A replica of a partition that was down.
 struct Outage<'a> {
     node: &'a str,
     /// From the event that says that it is gone to the one that says that this ends.
-    positions: Range<usize>,
+    positions: Range<u32>,
 }
 
-/// Reports every send to `key` that was acknowledged while fewer than min.insync.replicas lived.
-pub(crate) fn check(history: &History, key: &Key, settings: &Settings, findings: &mut Findings) {
+/// What the nemesis did, in order, each with its position.
+pub(crate) fn events<'a>(history: &'a History, columns: &Columns) -> Vec<Event<'a>> {
+    let events = columns.nemesis.iter().filter_map(|position| {
+        let op = history.op(*position)?;
+        match &op.action {
+            Action::Nemesis(event) => Some((*position, &**event)),
+            _ => None,
+        }
+    });
+    events.collect()
+}
+
+/// Reports every send to a partition, which is on `replicas` if that is known, that was
+/// acknowledged while fewer than min.insync.replicas lived.
+pub(crate) fn check(
+    rows: &Partition,
+    events: &[Event<'_>],
+    (replicas, settings): (Option<&Vec<String>>, &Settings),
+    findings: &mut Findings,
+) {
     let copies = settings.replication_factor;
     let needed = settings.min_insync_replicas.clamp(1, copies.max(1));
-    let outages = outages(history, key);
+    let outages = outages(&rows.key, replicas, events);
     if outages.is_empty() {
         return;
     }
-    for position in 0..history.ops.len() {
-        let Some((began, offset)) = acknowledged(history, key, position) else {
+    let acked = rows
+        .sends
+        .iter()
+        .filter(|send| send.outcome == Outcome::Acked);
+    let mut last = None;
+    for send in acked {
+        // Of several records of one send the first speaks for all.
+        if last.replace(send.completed) == Some(send.completed) {
             continue;
-        };
+        }
         // What began after they were gone and ended before they were back.
-        let down = outages
-            .iter()
-            .filter(|outage| outage.positions.start < began && position < outage.positions.end);
-        let down: BTreeMap<&str, usize> = down
+        let is_during = |outage: &&Outage<'_>| {
+            outage.positions.start < send.invoked && send.completed < outage.positions.end
+        };
+        let down = outages.iter().filter(is_during);
+        let down: BTreeMap<&str, u32> = down
             .map(|outage| (outage.node, outage.positions.start))
             .collect();
         let alive = copies.saturating_sub(down.len() as u32);
         if alive < needed {
             let alive = format!("{alive} cannot be {needed} in sync");
-            findings.report(position as u32, || {
-                finding(key, settings, (&down, alive), position, offset)
+            findings.report(send.completed, || {
+                finding(&rows.key, settings, (&down, alive), send)
             });
         }
     }
@@ -60,11 +89,11 @@ pub(crate) fn check(history: &History, key: &Key, settings: &Settings, findings:
 fn finding(
     key: &Key,
     settings: &Settings,
-    (down, alive): (&BTreeMap<&str, usize>, String),
-    position: usize,
-    offset: i64,
+    (down, alive): (&BTreeMap<&str, u32>, String),
+    send: &SendRow,
 ) -> Finding {
-    let mut gone: BTreeMap<usize, usize> = BTreeMap::new();
+    let offset = send.offset;
+    let mut gone: BTreeMap<u32, usize> = BTreeMap::new();
     for event in down.values() {
         *gone.entry(*event).or_default() += 1;
     }
@@ -73,10 +102,10 @@ fn finding(
             1 => "a replica is down".to_owned(),
             nodes => format!("{nodes} replicas are down"),
         };
-        Seen::new(event as u32, shows)
+        Seen::new(event, shows)
     });
     let acknowledged = Seen::new(
-        position as u32,
+        send.completed,
         format!("begins later, and is acknowledged at offset {offset}"),
     );
     Finding {
@@ -91,32 +120,12 @@ fn finding(
     }
 }
 
-/// Where the operation at `position` began and the offset that it acknowledges, if it is a send to
-/// `key`.
-fn acknowledged(history: &History, key: &Key, position: usize) -> Option<(usize, i64)> {
-    let op = history.op(position as u32)?;
-    let Action::Send(sends) = &op.action else {
-        return None;
-    };
-    let mut sends = sends.iter().filter(|send| send.key == *key);
-    let offset = sends.find_map(|send| send.offset)?;
-    let began = history.partner(position as u32)? as usize;
-    (op.kind == OpType::Ok).then_some((began, offset))
-}
-
 /// When which replicas of the partition are proven to have been down.
-fn outages<'a>(history: &'a History, key: &Key) -> Vec<Outage<'a>> {
-    let ops = history.ops.iter().enumerate();
-    let events = ops.filter_map(|(position, op)| match &op.action {
-        Action::Nemesis(event) => Some((position, &**event)),
-        _ => None,
-    });
-    let events: Vec<(usize, &NemesisEvent)> = events.collect();
-    let moved = |(_, event): &(usize, &NemesisEvent)| event.class == FaultClass::Membership;
+fn outages<'a>(key: &Key, replicas: Option<&Vec<String>>, events: &[Event<'a>]) -> Vec<Outage<'a>> {
+    let moved = |(_, event): &Event<'_>| event.class == FaultClass::Membership;
     if events.iter().any(moved) {
         return Vec::new();
     }
-    let replicas = history.header.replicas.get(key);
     let is_replica = |event: &NemesisEvent, node: &str| match replicas {
         Some(nodes) => nodes.iter().any(|replica| replica == node),
         None => event.detail.get("replicas-of").and_then(|of| of.as_str()) == Some(key.as_str()),
@@ -142,11 +151,7 @@ fn outages<'a>(history: &'a History, key: &Key) -> Vec<Outage<'a>> {
 /// Where it ends that `node` is down, which the first of the events from now on tells: by the end
 /// of the same fault, if that is the first to touch the node and is followed by the proof that the
 /// node was gone, and no other fault that may start it again has begun before and is not over.
-fn until(
-    node: &str,
-    earlier: &[(usize, &NemesisEvent)],
-    events: &[(usize, &NemesisEvent)],
-) -> Option<usize> {
+fn until(node: &str, earlier: &[Event<'_>], events: &[Event<'_>]) -> Option<u32> {
     let touches = |event: &NemesisEvent| event.nodes().any(|touched| touched == node);
     let mut acting = 0_usize;
     for (_, event) in earlier {
@@ -182,7 +187,7 @@ mod tests {
     type Event = (&'static str, &'static str, &'static str, &'static str);
 
     /// How many sends are found that were acknowledged below min.insync.replicas, of one to t-0
-    /// and one to t-1 that began and ended between `before` and `after`.
+    /// and one to t-1 that began and ended between `before` and `after`, of two records each.
     fn found(before: &[Event], after: &[Event]) -> u64 {
         let mut text = concat!(
             r#"{"verdict-history":1,"settings":{"replication.factor":2},"#,
@@ -209,18 +214,11 @@ mod tests {
         }
         for (process, partition) in [(1, 0), (2, 1)] {
             let key = format!("t-{partition}");
-            line(
-                process,
-                "invoke",
-                "send",
-                &format!(r#"[["send","{key}",{process}]]"#),
-            );
-            line(
-                process,
-                "ok",
-                "send",
-                &format!(r#"[["send","{key}",[0,{process}]]]"#),
-            );
+            let (one, two) = (process, process + 10);
+            let asked = format!(r#"[["send","{key}",{one}],["send","{key}",{two}]]"#);
+            line(process, "invoke", "send", &asked);
+            let acked = format!(r#"[["send","{key}",[0,{one}]],["send","{key}",[1,{two}]]]"#);
+            line(process, "ok", "send", &acked);
         }
         for told in after {
             line(9, "info", "nemesis", &event(told));

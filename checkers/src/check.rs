@@ -183,6 +183,7 @@ fn run(
     let within_ms = contract.settings.available_within_ms;
     let availability = within_ms.map(|_| availability(context.history));
     let availability = availability.unwrap_or_default();
+    let nemesis = below_min_isr::events(context.history, columns);
     let mut results: Vec<(Kind, Found)> = checkers
         .iter()
         .map(|(kind, _)| (*kind, Found::nothing()))
@@ -205,8 +206,9 @@ fn run(
                         }
                     }
                     Checker::Outage => {
-                        let (history, settings) = (context.history, &contract.settings);
-                        below_min_isr::check(history, &partition.key, settings, findings);
+                        let replicas = context.history.header.replicas.get(&partition.key);
+                        let run = (replicas, &contract.settings);
+                        below_min_isr::check(partition, &nemesis, run, findings);
                     }
                     Checker::Waiting => {
                         let key = &partition.key;

@@ -30,6 +30,8 @@ pub(crate) struct Columns {
     pub(crate) partitions: Vec<Partition>,
     /// The texts of payloads that did not decode.
     pub(crate) foreign: Vec<Box<str>>,
+    /// The events of the nemesis.
+    pub(crate) nemesis: Vec<u32>,
 }
 
 /// What the history says about one partition.
@@ -171,6 +173,9 @@ impl Columns {
         let gaps = history.header.settings.offset_gaps;
         for (position, op) in history.ops.iter().enumerate() {
             let position = position as u32;
+            if let Action::Nemesis(_) = &op.action {
+                builder.columns.nemesis.push(position);
+            }
             builder.touch(&op.action);
             if op.kind == OpType::Invoke {
                 if let Action::Subscribe(subscribe) = &op.action {
