@@ -320,8 +320,8 @@ impl Verdict {
         }
     }
 
-    /// What was allowed to happen, in words: what did, and the losses that did not. A control that
-    /// shows no loss has shown nothing about losses.
+    /// What was allowed to happen, in words: what did, and the losses and repetitions by groups that
+    /// did not. A control that shows no loss has shown nothing about losses.
     fn allowed(&self) -> String {
         let allowed = self.checks.iter().filter(|check| !check.promise.forbidden);
         let (seen, unseen): (Vec<&Check>, Vec<&Check>) = allowed.partition(|check| check.count > 0);
@@ -331,7 +331,7 @@ impl Verdict {
             .collect();
         let is_loss = |check: &&&Check| match check.anomaly {
             Kind::LostWrite => !self.shows_loss(),
-            kind => kind == Kind::GroupLost,
+            kind => matches!(kind, Kind::GroupLost | Kind::GroupDuplicate),
         };
         let unseen = unseen.iter().filter(is_loss);
         let unseen: Vec<&str> = unseen.map(|check| check.anomaly.name()).collect();

@@ -9,7 +9,7 @@ use checkers::history::Acks;
 use checkers::verdict::{Validity, Verdict};
 
 use crate::campaign::record::{CellResult, CellState, FaultSeen};
-use crate::matrix::{self, COLUMNS, RowOutcome};
+use crate::matrix::{self, COLUMNS, Row, RowOutcome};
 use crate::run::summary::Liveness;
 
 /// What is known of one row after a run.
@@ -110,32 +110,33 @@ fn exercised(judged: Judged<'_>) -> (CellState, String) {
             untouched(own, &judged.outcome.topic),
         );
     }
-    let acknowledged = verdict.counts.acknowledged;
-    match allowed_loss(verdict) {
-        Some((because, true)) => (
-            CellState::AllowedSeen,
-            format!("lost, as is allowed: {because}"),
-        ),
-        Some((because, false)) if shows_loss(judged) => {
-            let words =
-                format!("nothing was lost, although the plan is built to show it: {because}");
-            (CellState::AllowedNotSeen, words)
-        }
-        Some((because, false)) if !is_control => {
-            let words = format!("a loss is allowed, nothing here makes it lose: {because}");
-            (CellState::Kept, words)
-        }
-        _ => {
-            let words = format!(
-                "{acknowledged} acknowledged records, {} of {} faults struck the topic",
-                struck.len(),
-                judged.faults.len()
-            );
-            match refused(judged.outcome) {
-                Some(why) => (CellState::Refused, format!("{words}; {why}")),
-                None => (CellState::Kept, words),
-            }
-        }
+    let (loss, repetition) = (allowed_loss(judged), allowed_repetition(judged));
+    let allowed: Vec<&Allowed> = loss.iter().chain(&repetition).collect();
+    if let Some(missing) = allowed.iter().find(|one| one.is_shown && !one.is_seen) {
+        let (done, because) = (missing.done, &missing.because);
+        let words = format!("nothing was {done}, although the plan is built to show it: {because}");
+        return (CellState::AllowedNotSeen, words);
+    }
+    let seen = allowed.iter().filter(|one| one.is_seen);
+    let seen: Vec<String> = seen
+        .map(|one| format!("{}, as is allowed: {}", one.done, one.because))
+        .collect();
+    if !seen.is_empty() {
+        return (CellState::AllowedSeen, seen.join("; "));
+    }
+    if let Some(Allowed { because, .. }) = loss.filter(|_| !is_control) {
+        let words = format!("a loss is allowed, nothing here makes it lose: {because}");
+        return (CellState::Kept, words);
+    }
+    let words = format!(
+        "{} acknowledged records, {} of {} faults struck the topic",
+        verdict.counts.acknowledged,
+        struck.len(),
+        judged.faults.len()
+    );
+    match refused(judged.outcome) {
+        Some(why) => (CellState::Refused, format!("{words}; {why}")),
+        None => (CellState::Kept, words),
     }
 }
 
@@ -149,20 +150,49 @@ fn untouched<'a>(own: impl Iterator<Item = &'a FaultSeen>, topic: &str) -> Strin
     }
 }
 
-/// Whether the plan of the cell is built to make its row lose.
-fn shows_loss(judged: Judged<'_>) -> bool {
-    let row = judged.outcome.row.parse();
-    row.is_ok_and(|row| matrix::control::shows_loss(judged.column, row))
+/// What the contract of a row allows to happen to its records.
+struct Allowed {
+    /// The word for it.
+    done: &'static str,
+    because: String,
+    is_seen: bool,
+    /// Whether the plan of the cell is built to show it.
+    is_shown: bool,
 }
 
-/// Whether records may be lost, why, and whether some were.
-fn allowed_loss(verdict: &Verdict) -> Option<(String, bool)> {
-    let of_loss = |kind: Kind| matches!(kind, Kind::LostWrite | Kind::GroupLost);
+/// Whether records may be lost, and whether some were.
+fn allowed_loss(judged: Judged<'_>) -> Option<Allowed> {
+    let verdict = &judged.outcome.verdict;
+    let is_seen = verdict.shows_loss() || count(verdict, &[Kind::GroupLost]) > 0;
+    Some(Allowed {
+        done: "lost",
+        because: leave(verdict, &[Kind::LostWrite, Kind::GroupLost])?,
+        is_seen,
+        is_shown: shows(judged, matrix::control::shows_loss),
+    })
+}
+
+/// Whether a group may process records twice, and whether it did.
+fn allowed_repetition(judged: Judged<'_>) -> Option<Allowed> {
+    let verdict = &judged.outcome.verdict;
+    Some(Allowed {
+        done: "repeated",
+        because: leave(verdict, &[Kind::GroupDuplicate])?,
+        is_seen: count(verdict, &[Kind::GroupDuplicate]) > 0,
+        is_shown: shows(judged, matrix::control::shows_repetition),
+    })
+}
+
+/// Why one of these may happen, if one may.
+fn leave(verdict: &Verdict, kinds: &[Kind]) -> Option<String> {
     let checks = verdict.checks.iter();
-    let mut may = checks.filter(|check| of_loss(check.anomaly) && !check.promise.forbidden);
-    let seen = verdict.shows_loss() || count(verdict, &[Kind::GroupLost]) > 0;
-    may.next()
-        .map(|check| (check.promise.because.clone(), seen))
+    let mut may = checks.filter(|check| kinds.contains(&check.anomaly) && !check.promise.forbidden);
+    may.next().map(|check| check.promise.because.clone())
+}
+
+fn shows(judged: Judged<'_>, is_control: fn(&str, Row) -> bool) -> bool {
+    let row = judged.outcome.row.parse();
+    row.is_ok_and(|row| is_control(judged.column, row))
 }
 
 /// That sends were refused, if they had to be: acks=all with no replica to spare, so that a promise

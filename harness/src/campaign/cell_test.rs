@@ -171,6 +171,75 @@ fn a_fault_that_struck_others_says_nothing_of_the_row() {
 }
 
 #[test]
+fn a_control_of_repetitions_that_repeats_nothing_has_shown_nothing() {
+    let of = |column: &str, mode: &str, lost: u64, repeated: u64| {
+        let may_lose = mode == "mode=auto-handoff";
+        let mut row = outcome(vec![
+            check(Kind::GroupLost, !may_lose, lost),
+            check(Kind::GroupDuplicate, false, repeated),
+        ]);
+        row.row = mode.to_owned();
+        let faults = ["client-leave", "client-kill", "kill"].map(|name| FaultSeen {
+            name: name.to_owned(),
+            seen: true,
+        });
+        let cell = judged(Judged {
+            column,
+            outcome: &struck_by(&faults, &row),
+            faults: &faults,
+            death: None,
+        });
+        (cell.state, cell.because)
+    };
+    let (state, because) = of("client-kill", "mode=sync-after", 0, 0);
+    assert_eq!(state, CellState::AllowedNotSeen);
+    assert!(
+        because.starts_with("nothing was repeated, although"),
+        "{because}"
+    );
+    let (state, because) = of("client-kill", "mode=sync-after", 0, 3);
+    assert_eq!(state, CellState::AllowedSeen);
+    assert!(because.starts_with("repeated, as is allowed"), "{because}");
+    for (column, mode, lost, repeated, wanted) in [
+        ("coordinator-kill", "mode=sync-after", 0, 0, CellState::Kept),
+        (
+            "group-churn",
+            "mode=auto-handoff",
+            1,
+            0,
+            CellState::AllowedNotSeen,
+        ),
+        (
+            "group-churn",
+            "mode=auto-handoff",
+            0,
+            1,
+            CellState::AllowedNotSeen,
+        ),
+        (
+            "group-churn",
+            "mode=auto-handoff",
+            1,
+            1,
+            CellState::AllowedSeen,
+        ),
+        (
+            "coordinator-kill",
+            "mode=auto-in-loop",
+            0,
+            1,
+            CellState::AllowedSeen,
+        ),
+    ] {
+        assert_eq!(
+            of(column, mode, lost, repeated).0,
+            wanted,
+            "{column} {mode}"
+        );
+    }
+}
+
+#[test]
 fn a_fault_that_only_helps_does_not_exercise_the_column() {
     let kept = outcome(vec![check(Kind::LostWrite, true, 0)]);
     let fault = |name: &str, seen| FaultSeen {

@@ -31,6 +31,7 @@ pub mod result;
 pub mod run;
 pub mod say;
 pub mod seeds;
+pub mod shown;
 pub mod up;
 
 /// Runs real clusters, breaks them on purpose, and says which promises held.

@@ -13,6 +13,7 @@ use crate::cli::exit::Exit;
 use crate::cli::progress::Progress;
 use crate::cli::result;
 use crate::cli::seeds::Seeds;
+use crate::cli::shown::Shown;
 use crate::cli::{Flush, RunArgs};
 use crate::matrix;
 use crate::plan::Plan;
@@ -44,6 +45,7 @@ pub fn run(arguments: &RunArgs, plans: Vec<Plan>) -> Exit {
     let several = plans.len() > 1;
     let mut worst = Exit::Kept;
     let mut ended = Vec::new();
+    let mut shown = Shown::default();
     for plan in plans {
         let seed = plan.seed;
         let label = format!("{} seed {seed}", plan.profile);
@@ -62,6 +64,13 @@ pub fn run(arguments: &RunArgs, plans: Vec<Plan>) -> Exit {
             Err(failure) => failure.exit(),
         };
         result::print(&request.plan, &end, several);
+        if let Ok(RunEnd {
+            summary: Ok(summary),
+            ..
+        }) = &end
+        {
+            shown.add(&summary.verdict);
+        }
         ended.push((seed, exit));
         worst = worst.worst(exit);
         // What stops this run for good would stop every other one.
@@ -75,6 +84,7 @@ pub fn run(arguments: &RunArgs, plans: Vec<Plan>) -> Exit {
     }
     if several {
         result::print_totals(&ended);
+        shown.print();
     }
     worst
 }

@@ -1,9 +1,10 @@
-//! Which cells are controls whose loss their plan is built to show.
+//! Which cells are controls whose loss or repetition their plan is built to show.
 //!
-//! In: a column and a row whose contract allows losses. Out: whether the plan makes it lose.
-//! Invariant: of a control that lost nothing the page says that it has proven nothing; of another
-//! cell, that its contract allows a loss and nothing in its plan brings one about. Which is which
-//! follows from the scenes (`scene`), and is data.
+//! In: a column and a row whose contract allows losses or repetitions. Out: whether the plan makes
+//! it lose or repeat.
+//! Invariant: of a control that lost or repeated nothing the page says that it has proven nothing;
+//! of another cell, that its contract allows a loss and nothing in its plan brings one about. Which
+//! is which follows from the scenes (`scene`), and is data.
 
 use checkers::history::{Acks, CommitMode};
 
@@ -74,6 +75,16 @@ const CONTROLS: &[(&str, &[Losing])] = &[
     ),
 ];
 
+/// The columns that kill members at their work: what those have processed and not committed is
+/// repeated, in every mode that does not commit before.
+const REPEATING: &[&str] = &["client-kill", "group-churn"];
+
+/// Whether the plans of `column` are built to make the group of `row` repeat records.
+pub fn shows_repetition(column: &str, row: Row) -> bool {
+    let may_repeat = matches!(row, Row::Mode(mode) if mode != CommitMode::SyncBefore);
+    may_repeat && REPEATING.contains(&column)
+}
+
 /// Whether the plans of `column` are built to make `row` lose.
 pub fn shows_loss(column: &str, row: Row) -> bool {
     let mut controls = CONTROLS.iter().filter(|(name, _)| *name == column);
@@ -122,6 +133,26 @@ mod tests {
             assert!(!losing.is_empty());
         }
         assert!(Row::all().into_iter().all(|row| !shows_loss("none", row)));
+    }
+
+    #[test]
+    fn a_repetition_is_expected_where_members_die_before_they_commit() {
+        for (column, row, wanted) in [
+            ("client-kill", "mode=auto-in-loop", true),
+            ("client-kill", "mode=auto-handoff", true),
+            ("group-churn", "mode=sync-after", true),
+            ("group-churn", "mode=async-after", true),
+            ("client-kill", "mode=sync-before", false),
+            ("client-pause", "mode=sync-after", false),
+            ("none", "mode=auto-in-loop", false),
+            ("client-kill", "acks=1 rf=3 min.isr=2 flush=never", false),
+        ] {
+            let shown = shows_repetition(column, row.parse().expect("a row"));
+            assert_eq!(shown, wanted, "{row} under {column}");
+        }
+        for name in REPEATING {
+            assert!(COLUMNS.iter().any(|column| column.name == *name), "{name}");
+        }
     }
 
     #[test]
