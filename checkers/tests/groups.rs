@@ -3,6 +3,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may panic")]
 
+mod damage;
 #[path = "simulate/group/mod.rs"]
 mod simulate;
 
@@ -14,6 +15,7 @@ use checkers::history::{
     Action, CommitMode, GROUP_DRAIN, History, Key, Op, OpType, RebalanceEvent, ResumeSource,
 };
 use checkers::verdict::{Validity, Verdict};
+use damage::{damages, is_borne};
 use proptest::prelude::*;
 use simulate::GroupPlan;
 
@@ -87,30 +89,9 @@ proptest! {
     #[test]
     fn damaged_histories_are_refused_or_judged_without_panic(
         plan in plans(),
-        damage in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..7), 1..6),
+        damages in damages(),
     ) {
-        let history = simulate::history(GroupPlan { steps: plan.steps % 200, ..plan });
-        let header = serde_json::to_string(&history.header).expect("writes");
-        let lines = history.ops.iter().map(|op| serde_json::to_string(op).expect("writes"));
-        let mut text = std::iter::once(header).chain(lines).collect::<Vec<_>>().join("\n");
-        for (place, with) in damage {
-            let numbers: Vec<usize> =
-                (1..text.len()).filter(|i| text.as_bytes()[*i].is_ascii_digit()).collect();
-            let at = numbers[place.index(numbers.len())];
-            let with = [
-                "-1", "9223372036854775807", "0", "9007199254740991", "18446744073709551615",
-                "\"x\"", "",
-            ][with];
-            text.replace_range(at..=at, with);
-        }
-        match History::read(text.as_bytes()) {
-            Err(error) => prop_assert!(error.to_string().starts_with("line "), "{error}"),
-            Ok(history) => {
-                for check in judge(&history).checks {
-                    prop_assert_eq!(check.problem, None);
-                }
-            }
-        }
+        is_borne(&simulate::history(GroupPlan { steps: plan.steps % 200, ..plan }), damages)?;
     }
 }
 

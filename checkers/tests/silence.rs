@@ -3,12 +3,14 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test may panic")]
 
+mod damage;
 mod simulate;
 
 use checkers::anomaly::Kind;
 use checkers::contract::Contract;
 use checkers::history::{Acks, Action, History, OpType, Record};
 use checkers::verdict::{Validity, Verdict};
+use damage::{damages, is_borne};
 use proptest::prelude::*;
 use simulate::Plan;
 
@@ -112,38 +114,8 @@ proptest! {
     #[test]
     fn damaged_histories_are_refused_or_judged_without_panic(
         plan in plans(),
-        damage in proptest::collection::vec((any::<prop::sample::Index>(), 0_usize..8), 1..6),
+        damages in damages(),
     ) {
-        let mut text = json(&simulate::history(Plan { operations: plan.operations % 40, ..plan }));
-        for (place, with) in damage {
-            let numbers: Vec<usize> =
-                (1..text.len()).filter(|i| text.as_bytes()[*i].is_ascii_digit()).collect();
-            let at = numbers[place.index(numbers.len())];
-            let with = [
-                "-1", "9223372036854775807", "-9223372036854775808", "0", "9007199254740991",
-                "18446744073709551615", "\"x\"", "",
-            ][with];
-            text.replace_range(at..=at, with);
-        }
-        match History::read(text.as_bytes()) {
-            Err(error) => prop_assert!(error.to_string().starts_with("line "), "{error}"),
-            Ok(history) => {
-                for check in judge(&history).checks {
-                    prop_assert_eq!(check.problem, None);
-                }
-            }
-        }
+        is_borne(&simulate::history(Plan { operations: plan.operations % 40, ..plan }), damages)?;
     }
-}
-
-fn json(history: &History) -> String {
-    let header = serde_json::to_string(&history.header).expect("writes");
-    let lines = history
-        .ops
-        .iter()
-        .map(|op| serde_json::to_string(op).expect("writes"));
-    std::iter::once(header)
-        .chain(lines)
-        .map(|line| line + "\n")
-        .collect()
 }

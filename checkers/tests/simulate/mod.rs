@@ -7,12 +7,15 @@
     reason = "shared by tests and benches"
 )]
 
+mod splitmix;
+
 use std::collections::BTreeMap;
 
 use checkers::history::{
     Action, Bound, Header, History, Key, ListOffset, Op, OpType, Poll, Position, Record,
     RecordValue, Send, Settings,
 };
+use splitmix::Splitmix;
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +44,7 @@ pub fn history(plan: Plan) -> History {
 
 struct World {
     plan: Plan,
-    random: u64,
+    random: Splitmix,
     ops: Vec<Op>,
     operations: usize,
     next_process: u64,
@@ -74,7 +77,7 @@ impl World {
         };
         Self {
             plan,
-            random: plan.seed ^ 0x9e37_79b9_7f4a_7c15,
+            random: Splitmix(plan.seed ^ 0x9e37_79b9_7f4a_7c15),
             ops: Vec::new(),
             operations: 0,
             next_process: plan.clients as u64,
@@ -87,13 +90,8 @@ impl World {
         }
     }
 
-    /// splitmix64, below `bound`.
     fn random(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
+        self.random.below(bound)
     }
 
     fn event(&mut self, process: u64, kind: OpType, action: Action) {

@@ -13,6 +13,8 @@
 mod coordinator;
 mod drain;
 mod member;
+#[path = "../splitmix.rs"]
+mod splitmix;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,6 +23,7 @@ use checkers::history::{
     Action, Commit, CommitCall, CommitMode, Committed, GroupSettings, Header, History, Key,
     OffsetReset, Op, OpError, OpType, Record, RecordValue, Send, Settings,
 };
+use splitmix::Splitmix;
 
 /// Nanoseconds; the session timeout of every member is 6 s.
 const SESSION: u64 = 6_000_000_000;
@@ -137,7 +140,7 @@ struct Coordinator {
 
 struct World {
     plan: GroupPlan,
-    random: u64,
+    random: Splitmix,
     now: u64,
     ops: Vec<Op>,
     next_process: u64,
@@ -155,7 +158,7 @@ impl World {
     fn new(plan: GroupPlan) -> Self {
         Self {
             plan,
-            random: plan.seed ^ 0x51ed_270b_0b92_a7a5,
+            random: Splitmix(plan.seed ^ 0x51ed_270b_0b92_a7a5),
             now: 0,
             ops: Vec::new(),
             next_process: 10,
@@ -170,11 +173,7 @@ impl World {
     }
 
     fn random(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
+        self.random.below(bound)
     }
 
     fn assignor(&self) -> &'static str {
