@@ -24,6 +24,7 @@ mod text;
 mod wait;
 
 use std::process::ExitCode;
+use std::thread::available_parallelism;
 
 use foreign::{Client, Foreign};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -55,8 +56,9 @@ fn main() -> ExitCode {
         });
     }
     let mut arguments = Arguments::from_args();
-    // Each trial has three brokers: one at a time is fastest on a small machine.
-    arguments.test_threads.get_or_insert(1);
+    // A client that starts, joins or misses a broker mostly waits.
+    let cores = available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(cores);
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

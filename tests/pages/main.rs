@@ -19,6 +19,7 @@ mod site;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::thread::available_parallelism;
 
 use browser::{Browser, Screen};
 use inspect::inspect;
@@ -49,8 +50,10 @@ const PAGES: [(&str, &str); 7] = [
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // One browser with one page at a time is fastest on a small machine.
-    arguments.test_threads.get_or_insert(1);
+    // A page computes in the browser or here, seldom in both.
+    arguments
+        .test_threads
+        .get_or_insert(available_parallelism().map_or(1, usize::from));
     let world = Arc::new(World::default());
     let mut trials: Vec<Trial> = PAGES
         .into_iter()
