@@ -22,6 +22,9 @@ mod disks;
 /// not all.
 pub const TRIES: u64 = 5;
 
+/// How long a group with a bug is waited for after a run, in milliseconds.
+const WITH_BUG_FINAL_MS: u64 = 8_000;
+
 /// The last fault of a script ends this long before the workload, in milliseconds.
 const AFTER_MS: u64 = 300;
 
@@ -241,6 +244,10 @@ impl Canary {
     pub fn plan(&self, seed: u64) -> Plan {
         let mut plan = self.control(seed);
         plan.cluster.sabotage = Some(self.bug.name().to_owned());
+        if self.part() == Part::Groups {
+            // Some bugs keep a group from ever working off what is left.
+            plan.time.final_deadline_ms = WITH_BUG_FINAL_MS;
+        }
         plan
     }
 
