@@ -28,8 +28,7 @@ const DAMAGED_STATES: usize = 4;
 const DAMAGED_LIMIT: Duration = Duration::from_secs(5);
 
 pub(crate) fn trials() -> Vec<Trial> {
-    let mut trials = planted();
-    trials.extend([
+    vec![
         Trial::test(
             "crash_images::flushed_is_kept_until_images_are_damaged",
             flushed,
@@ -39,12 +38,11 @@ pub(crate) fn trials() -> Vec<Trial> {
             "crash_images::kills_during_recovery_change_nothing",
             killed_recoveries,
         ),
-    ]);
-    trials
+    ]
 }
 
 /// The planted bugs that only some of the states that a disk could have left show.
-fn planted() -> Vec<Trial> {
+pub(crate) fn planted() -> Vec<Trial> {
     if !cfg!(feature = "sabotage") {
         return Vec::new();
     }

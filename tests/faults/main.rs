@@ -43,6 +43,9 @@ const ROLES: Roles = Roles {
     worker: harness::worker::role::run,
 };
 
+/// What a test binary says when a test failed.
+const FAILED: u8 = 101;
+
 fn main() -> ExitCode {
     let place = match roles::dispatch(&ROLES) {
         Ok(place) => place,
@@ -55,40 +58,51 @@ fn main() -> ExitCode {
     match (place, first.as_deref()) {
         (Place::Host, _) => enter_or_skip(),
         (Place::Sandbox, Some(sandbox::NESTED)) => sandbox::run_nested(),
-        (Place::Sandbox, _) => {
-            // The longest first, so that nothing is left to wait for alone.
-            let trials = [
-                crash_images::trials(),
-                planted::trials(),
-                campaigns::trials(),
-                disk_runs::trials(),
-                groups::trials(),
-                runs::trials(),
-                tolerance::trials(),
-                brokers::trials(),
-                damage::trials(),
-                disks::trials(),
-                disk_rules::trials(),
-                directories::trials(),
-                disk_semantics::trials(),
-                links::trials(),
-                nemesis::trials(),
-                power::trials(),
-                resources::trials(),
-                sandbox::trials(),
-            ]
-            .concat_trials();
-            let mut arguments = Arguments::from_args();
-            arguments.test_threads.get_or_insert(threads());
-            libtest_mimic::run(&arguments, trials).exit_code()
-        }
+        (Place::Sandbox, _) => scenarios(),
     }
 }
 
-/// One for each core: a scenario computes half of its time, and a planted bug that shows in a short
-/// moment (a load that stops at the high watermark) does not show on a machine that is full.
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// One kind after the other; of each the longest first, so that nothing is left to wait for alone.
+fn scenarios() -> ExitCode {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let on_stand_ins = [
+        disk_semantics::trials(),
+        directories::trials(),
+        nemesis::trials(),
+        damage::trials(),
+        brokers::trials(),
+        links::trials(),
+        power::trials(),
+        disks::trials(),
+        resources::trials(),
+        disk_rules::trials(),
+        sandbox::trials(),
+    ];
+    let whole_runs = [
+        tolerance::trials(),
+        crash_images::trials(),
+        campaigns::trials(),
+        planted::controls(),
+        disk_runs::trials(),
+        groups::trials(),
+        runs::trials(),
+    ];
+    let short_moments = [crash_images::planted(), planted::trials()];
+    let mut has_failed = false;
+    for (trials, at_once) in [
+        // They compute a tenth of their time.
+        (on_stand_ins.concat_trials(), 2 * cores),
+        // They compute half of their time.
+        (whole_runs.concat_trials(), cores + cores / 2),
+        // A planted bug that shows in a short moment (a load that stops at the high watermark) does
+        // not show on a machine that is full.
+        (short_moments.concat_trials(), cores),
+    ] {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads.get_or_insert(at_once);
+        has_failed |= libtest_mimic::run(&arguments, trials).has_failed();
+    }
+    ExitCode::from(if has_failed { FAILED } else { 0 })
 }
 
 fn enter_or_skip() -> ExitCode {

@@ -6,6 +6,8 @@
 //! breaks a promise, and the run's evidence says who had what was lost. Invariant: a run that ends
 //! in another way is no finding.
 
+use std::cmp::Reverse;
+
 use broker::config::sabotage::Sabotage;
 use checkers::anomaly::Kind;
 use checkers::verdict::Check;
@@ -18,15 +20,24 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::support::{self, Outcome, ensure};
 
+/// The tests that each planted bug is found.
 pub(crate) fn trials() -> Vec<Trial> {
-    if !cfg!(feature = "sabotage") {
-        return Vec::new();
-    }
-    let mut trials: Vec<Trial> = CANARIES.iter().map(found).collect();
-    let has_control =
-        |canary: &&Canary| canary.part() == Part::Disks || OF_MEMBERS.contains(&canary.bug);
-    trials.extend(CANARIES.iter().filter(has_control).map(kept));
-    trials
+    longest_first(|_| true).into_iter().map(found).collect()
+}
+
+/// The tests that plans are kept without the bugs that they show.
+pub(crate) fn controls() -> Vec<Trial> {
+    let canaries =
+        longest_first(|canary| canary.part() == Part::Disks || OF_MEMBERS.contains(&canary.bug));
+    canaries.into_iter().map(kept).collect()
+}
+
+/// The canaries that are `wanted`, if this build has bugs to plant.
+fn longest_first(wanted: impl Fn(&Canary) -> bool) -> Vec<&'static Canary> {
+    let canaries = CANARIES.iter().filter(|_| cfg!(feature = "sabotage"));
+    let mut canaries: Vec<_> = canaries.filter(|canary| wanted(canary)).collect();
+    canaries.sort_by_key(|canary| Reverse(canary.control(1).time.workload_ms));
+    canaries
 }
 
 /// Bugs of members whose plans are fitted to them.
