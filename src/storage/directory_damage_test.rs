@@ -1,10 +1,9 @@
 //! Damage told apart from the torn tail of a crash: at recovery and when a batch is read.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::tests::{
-    Directory, append, close, fill, flush, fresh, log, only_log, open, read, segments,
+    Directory, append, checkpoint, close, fill, flush, fresh, log, only_log, open, read, segments,
 };
 use super::{LogDamage, RecoveredDirectory};
 use crate::offset::Offset;
@@ -19,12 +18,6 @@ pub(super) fn durable() -> (MemoryDisk, Directory) {
     flush(&mut directory);
     checkpoint(&mut directory, 60);
     (disk, directory)
-}
-
-pub(super) fn checkpoint(directory: &mut Directory, high_watermark: Offset) {
-    let high_watermarks = BTreeMap::from([(log(), high_watermark)]);
-    let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
-    assert_eq!(directory.execute(request), Ok(DiskReply::Done));
 }
 
 pub(super) fn segment_path(disk: &MemoryDisk, index: usize) -> PathBuf {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::damage_tests::{checkpoint, try_read};
-use super::tests::{Directory, batch, close, create, fill, flush, log, open, try_open};
+use super::damage_tests::try_read;
+use super::tests::{Directory, batch, checkpoint, close, create, fill, flush, log, open, try_open};
 use super::{RecoveredDirectory, RecoveredLog};
 use crate::id::{BrokerId, TopicPartition};
 use crate::offset::Offset;

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::tests::{
-    Directory, append, batch, create, fill, flush, fresh, log, only_log, open, read, segments,
-    try_open,
+    Directory, append, batch, checkpoint, create, fill, flush, fresh, log, only_log, open, read,
+    segments, try_open,
 };
 use super::*;
 use crate::config::sabotage::{Sabotage, plant_in_thread};
@@ -22,12 +22,6 @@ fn breaks(bug: Sabotage, keeps: fn() -> bool) {
     let kept = keeps();
     plant_in_thread(None);
     assert!(!kept, "{} shows", bug.name());
-}
-
-fn checkpoint(directory: &mut Directory) {
-    let high_watermarks = [(log(), 0)].into();
-    let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
-    directory.execute(request).unwrap();
 }
 
 /// What a start finds of the log, of which everything was flushed.
@@ -103,7 +97,7 @@ fn kafka10101_recovery_point_ahead_of_fsync() {
         // The epochs, without which nothing is trusted.
         flush(&mut directory);
         fill(&mut directory, 2, 60, 1);
-        checkpoint(&mut directory);
+        checkpoint(&mut directory, 0);
         drop(directory);
         lose_end_of_second_segment(&disk);
         let (mut directory, _) = open(&disk);
@@ -118,7 +112,7 @@ fn kafka16541_epoch_checkpoint_not_fsynced() {
         fill(&mut directory, 0, 20, 1);
         fill(&mut directory, 20, 60, 3);
         flush(&mut directory);
-        checkpoint(&mut directory);
+        checkpoint(&mut directory, 0);
         let before = create(&mut directory);
         drop(directory);
         disk.crash();
@@ -132,7 +126,7 @@ fn kafka9892_producer_snapshot_not_fsynced() {
         let (disk, mut directory) = fresh();
         fill(&mut directory, 0, 22, 1);
         flush(&mut directory);
-        checkpoint(&mut directory);
+        checkpoint(&mut directory, 0);
         let before = create(&mut directory);
         drop(directory);
         disk.crash();
@@ -196,7 +190,7 @@ fn vote_not_fsynced() {
         };
         let request = DiskRequest::WriteElection { election };
         directory.execute(request).unwrap();
-        checkpoint(&mut directory);
+        checkpoint(&mut directory, 0);
         drop(directory);
         disk.crash();
         open(&disk).1.election == election

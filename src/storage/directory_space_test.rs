@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::damage_tests::{checkpoint, durable};
+use super::damage_tests::durable;
 use super::tests::{
-    Directory, append, batch, close, create, create_request, fill, flush, fresh, log, only_log,
-    open, read, segments,
+    Directory, append, batch, checkpoint, close, create, create_request, fill, flush, fresh, log,
+    only_log, open, read, segments,
 };
 use crate::id::{TopicId, TopicPartition};
 use crate::log::LogState;
@@ -367,10 +367,8 @@ fn retention_without_index_files_gives_up_the_ballast_of_a_full_disk() {
         panic!("nothing was removed");
     };
     assert!(log_start_offset > 0);
-    let high_watermarks = BTreeMap::from([(log(), 60)]);
-    let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
     disk.set_space(None);
-    directory.execute(request).unwrap();
+    checkpoint(&mut directory, 60);
     let ballast = disk.open(Path::new("data/ballast")).unwrap();
     assert_eq!(ballast.length().unwrap(), WHOLE_BYTES, "it is whole again");
 }

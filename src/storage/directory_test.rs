@@ -105,6 +105,12 @@ pub(super) fn flush(directory: &mut Directory) -> Offset {
     }
 }
 
+pub(super) fn checkpoint(directory: &mut Directory, high_watermark: Offset) {
+    let high_watermarks = BTreeMap::from([(log(), high_watermark)]);
+    let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
+    assert_eq!(directory.execute(request), Ok(DiskReply::Done));
+}
+
 pub(super) fn read(
     directory: &mut Directory,
     start: Offset,
@@ -413,9 +419,7 @@ fn truncation_lowers_what_recovery_may_trust() {
     let (disk, mut directory) = fresh();
     fill(&mut directory, 0, 60, 1);
     flush(&mut directory);
-    let high_watermarks = BTreeMap::from([(log(), 60)]);
-    let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
-    directory.execute(request).unwrap();
+    checkpoint(&mut directory, 60);
     truncate(&mut directory, 10);
     fill(&mut directory, 10, 40, 2);
     let mut writes = 0;
@@ -581,9 +585,7 @@ fn a_recreated_topic_inherits_nothing() {
     let (disk, mut directory) = fresh();
     fill(&mut directory, 0, 60, 1);
     flush(&mut directory);
-    let high_watermarks = BTreeMap::from([(log(), 60)]);
-    let request = DiskRequest::CheckpointHighWatermarks { high_watermarks };
-    directory.execute(request).unwrap();
+    checkpoint(&mut directory, 60);
     let recreate = DiskRequest::CreateLog {
         log: log(),
         topic_id: TopicId(Uuid::from_u128(8)),
