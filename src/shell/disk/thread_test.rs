@@ -1,6 +1,7 @@
 //! The directory's thread over real files.
 
-use std::sync::mpsc::channel;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -165,21 +166,26 @@ fn what_waited_behind_a_stalled_operation_is_never_executed() {
     assert_eq!(reply, DiskReply::Appended { log_end_offset: 2 });
 }
 
-/// What the sync could not write is in the page cache yet, and would pass for durable.
-#[test]
-fn a_stalled_sync_that_fails_in_the_end_keeps_the_directory_offline() {
-    let path = tempfile::tempdir().unwrap();
-    let disk = MemoryDisk::default();
+/// A thread over `disk` whose log has a batch, and what it tells from then on.
+fn with_a_batch(disk: &MemoryDisk, place: &Path) -> (DirectoryThread, Receiver<DirectoryNews>) {
     let (sender, news) = channel();
     let tell = move |told| sender.send(told).unwrap();
-    let place = path.path().to_owned();
-    let start = DirectoryThread::start_on(disk.clone(), place, identity(), 16, tell);
-    let (mut thread, _) = start.unwrap();
+    let start = DirectoryThread::start_on(disk.clone(), place.to_owned(), identity(), 64, tell);
+    let (thread, _) = start.unwrap();
     submit_all(&thread, [(0, create()), (1, append(0))]);
     for token in 0..2 {
         let told = completed(news.recv_timeout(PATIENCE).unwrap());
         assert!(told.token == token && told.result.is_ok(), "{told:?}");
     }
+    (thread, news)
+}
+
+/// What the sync could not write is in the page cache yet, and would pass for durable.
+#[test]
+fn a_stalled_sync_that_fails_in_the_end_keeps_the_directory_offline() {
+    let path = tempfile::tempdir().unwrap();
+    let disk = MemoryDisk::default();
+    let (mut thread, news) = with_a_batch(&disk, path.path());
     let (release, hold) = channel::<()>();
     let (entered, reached) = channel();
     let mut has_failed = false;
@@ -212,16 +218,7 @@ fn submit_all(thread: &DirectoryThread, requests: impl IntoIterator<Item = (u64,
 fn a_full_disk_holds_up_the_quorum_and_nothing_else() {
     let path = tempfile::tempdir().unwrap();
     let disk = MemoryDisk::default();
-    let (sender, news) = channel();
-    let tell = move |told| sender.send(told).unwrap();
-    let place = path.path().to_owned();
-    let start = DirectoryThread::start_on(disk.clone(), place, identity(), 64, tell);
-    let (thread, _) = start.unwrap();
-    submit_all(&thread, [(0, create()), (1, append(0))]);
-    for token in 0..2 {
-        let told = completed(news.recv_timeout(PATIENCE).unwrap());
-        assert!(told.token == token && told.result.is_ok(), "{told:?}");
-    }
+    let (thread, news) = with_a_batch(&disk, path.path());
     disk.set_space(Some(0));
     let vote = |epoch| DiskRequest::WriteElection {
         election: QuorumElection {
