@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::script::{LONG, Scripted, group, grow, next};
 use super::*;
+use crate::client::Consumer;
 use crate::error::ErrorCode;
 
 const JOINED: [&str; 4] = [
@@ -72,7 +73,7 @@ async fn what_a_heartbeat_is_answered_decides_what_is_owned() {
 }
 
 /// Waits until a heartbeat has raised an alarm.
-async fn alarmed(consumer: &crate::client::Consumer) {
+async fn alarmed(consumer: &Consumer) {
     let shared = consumer.group.as_ref().unwrap().shared();
     let raised = async {
         while shared.alarm().is_none() {
@@ -139,8 +140,8 @@ async fn the_leader_joins_again_when_the_topic_grows() {
     );
 }
 
-#[tokio::test]
-async fn a_cooperative_member_keeps_what_does_not_move() {
+/// A member of a cooperative group that was given its first record.
+async fn cooperative() -> (Scripted, Consumer) {
     let broker = Scripted::start().await;
     let mut consumer = broker
         .member(GroupConfig {
@@ -150,6 +151,12 @@ async fn a_cooperative_member_keeps_what_does_not_move() {
         .await;
     assert_eq!(next(&mut consumer).await.offset, 0);
     broker.story();
+    (broker, consumer)
+}
+
+#[tokio::test]
+async fn a_cooperative_member_keeps_what_does_not_move() {
+    let (broker, mut consumer) = cooperative().await;
     grow(&broker.partitions);
     broker.poll_until(&mut consumer, "assigned").await;
     assert_eq!(broker.story()[..2], ["join m1", "assigned m1 2 t-1"]);
@@ -157,15 +164,7 @@ async fn a_cooperative_member_keeps_what_does_not_move() {
 
 #[tokio::test]
 async fn a_cooperative_member_that_is_refused_loses_what_it_kept() {
-    let broker = Scripted::start().await;
-    let mut consumer = broker
-        .member(GroupConfig {
-            assignors: vec![AssignorKind::CooperativeSticky],
-            ..group()
-        })
-        .await;
-    assert_eq!(next(&mut consumer).await.offset, 0);
-    broker.story();
+    let (broker, mut consumer) = cooperative().await;
     broker.script().committed.insert(0, 2);
     broker.script().joins.push_back(ErrorCode::UnknownMemberId);
     broker.script().heartbeat = Some(ErrorCode::RebalanceInProgress);
