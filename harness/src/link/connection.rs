@@ -14,15 +14,15 @@ use crate::link::frame_filter::InFlight;
 use crate::link::half::{Broken, Half};
 use crate::link::journal::Count;
 use crate::link::policy::{Direction, Policy};
-use crate::link::proxy::{LinkState, Proxy};
+use crate::link::proxy::{Age, LinkState, Proxy};
 
 /// Carries `stream` to the node and back until both directions have ended.
 pub(crate) async fn run(proxy: Arc<Proxy>, mut stream: TcpStream) {
     let mut state = proxy.subscribe();
-    let born = state.borrow().resets;
-    if admit(&proxy, &mut stream, &mut state, born).await.is_err() {
+    let born = state.borrow().age;
+    let Ok(born) = admit(&proxy, &mut stream, &mut state, born).await else {
         return reset(&proxy, stream);
-    }
+    };
     let Ok(node) = proxy.connect().await else {
         proxy.record(Count::NodeRefused, "the node refused the connection");
         let _ = stream.set_zero_linger();
@@ -32,33 +32,33 @@ pub(crate) async fn run(proxy: Arc<Proxy>, mut stream: TcpStream) {
     carry(&proxy, stream, node, born).await;
 }
 
-/// Waits until the policy lets a new connection through to the node.
+/// Waits until the policy lets a new connection through to the node; the age that it belongs to
+/// then. What an end forgot meanwhile were other connections.
 async fn admit(
     proxy: &Proxy,
     stream: &mut TcpStream,
     state: &mut watch::Receiver<LinkState>,
-    born: u64,
-) -> Result<(), Broken> {
+    born: Age,
+) -> Result<Age, Broken> {
     let policy = state.borrow_and_update().policy.clone();
     if policy == Policy::Mute {
         proxy.record(Count::Muted, "accepted a connection and will not answer it");
-        return mute(stream, state).await;
+        mute(stream, state).await;
+        return Err(Broken);
     }
     if policy.withholds_connect() {
         proxy.record(Count::ConnectsWithheld, "withheld a new connection");
     }
-    let open = state.wait_for(|now| now.resets != born || !now.policy.withholds_connect());
+    let is_reset = |now: &LinkState| now.age.resets != born.resets;
+    let open = state.wait_for(|now| is_reset(now) || !now.policy.withholds_connect());
     match open.await {
-        Ok(now) if now.resets == born => Ok(()),
+        Ok(now) if !is_reset(&now) => Ok(now.age),
         _ => Err(Broken),
     }
 }
 
 /// Swallows what arrives until the other side gives up or the policy changes.
-async fn mute(
-    stream: &mut TcpStream,
-    state: &mut watch::Receiver<LinkState>,
-) -> Result<(), Broken> {
+async fn mute(stream: &mut TcpStream, state: &mut watch::Receiver<LinkState>) {
     let swallow = async {
         let mut scrap = [0; 4096];
         while stream.read(&mut scrap).await.is_ok_and(|read| read > 0) {}
@@ -67,10 +67,9 @@ async fn mute(
         () = swallow => {}
         _ = state.wait_for(|now| now.policy != Policy::Mute) => {}
     }
-    Err(Broken)
 }
 
-async fn carry(proxy: &Proxy, mut stream: TcpStream, mut node: TcpStream, born: u64) {
+async fn carry(proxy: &Proxy, mut stream: TcpStream, mut node: TcpStream, born: Age) {
     let in_flight = Arc::new(InFlight::default());
     let half = |direction| Half::new(proxy, direction, Arc::clone(&in_flight), born);
     let (from_peer, to_peer) = stream.split();
@@ -87,11 +86,23 @@ async fn carry(proxy: &Proxy, mut stream: TcpStream, mut node: TcpStream, born: 
     }
 }
 
-/// RST travels towards `stream` in `direction`, and a cut withholds it like anything else.
-async fn reset_when_open(proxy: &Proxy, stream: TcpStream, direction: Direction, born: u64) {
+/// RST travels towards `stream` in `direction`, and a cut withholds it like anything else. Where
+/// the other end has forgotten the connection, it is the answer to what `stream` sends next.
+async fn reset_when_open(proxy: &Proxy, stream: TcpStream, direction: Direction, born: Age) {
     let mut state = proxy.subscribe();
-    let open = state.wait_for(|now| now.resets != born || !now.policy.withholds(direction));
-    let _ = open.await;
+    let is_reset = |now: &LinkState| now.age.resets != born.resets;
+    let open = state.wait_for(|now| is_reset(now) || !now.policy.withholds(direction));
+    let is_forgotten = open
+        .await
+        .is_ok_and(|now| !is_reset(&now) && now.age.forgotten != born.forgotten);
+    if is_forgotten {
+        proxy.record(Count::HalfOpen, "one end has forgotten the connection");
+        let mut byte = [0];
+        tokio::select! {
+            _ = stream.peek(&mut byte) => {}
+            _ = state.wait_for(is_reset) => {}
+        }
+    }
     reset(proxy, stream);
 }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::link::frame_filter::{Fate, FrameFilter, InFlight, Piece};
 use crate::link::journal::Count;
 use crate::link::policy::{Direction, Policy};
-use crate::link::proxy::{LinkState, Proxy};
+use crate::link::proxy::{Age, LinkState, Proxy};
 use crate::link::rule::{ActiveRule, FrameAction, FrameSide, unit_draw};
 use crate::sandbox::sys;
 
@@ -39,7 +39,7 @@ pub(crate) struct Half<'a> {
     proxy: &'a Proxy,
     direction: Direction,
     state: watch::Receiver<LinkState>,
-    born: u64,
+    born: Age,
     filter: FrameFilter,
     queue: VecDeque<Queued>,
     queued_bytes: usize,
@@ -67,7 +67,7 @@ impl<'a> Half<'a> {
         proxy: &'a Proxy,
         direction: Direction,
         in_flight: Arc<InFlight>,
-        born: u64,
+        born: Age,
     ) -> Self {
         let side = match direction {
             Direction::Forward => FrameSide::Request,
@@ -91,7 +91,7 @@ impl<'a> Half<'a> {
     /// Carries bytes until `from` ends, then passes the FIN on.
     ///
     /// # Errors
-    /// When either socket was reset, or the link resets the connection.
+    /// When either socket was reset, or the link resets or forgets the connection.
     pub(crate) async fn run(
         mut self,
         mut from: ReadHalf<'_>,
@@ -129,7 +129,7 @@ impl<'a> Half<'a> {
 
     fn current_policy(&mut self) -> Result<Policy, Broken> {
         let state = self.state.borrow_and_update();
-        if state.resets == self.born {
+        if state.age == self.born {
             Ok(state.policy.clone())
         } else {
             Err(Broken)

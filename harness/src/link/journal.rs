@@ -22,6 +22,8 @@ pub enum Count {
     NodeRefused,
     /// Connections that it reset on purpose.
     Reset,
+    /// Ends of connections that were left open although the other end has forgotten them.
+    HalfOpen,
     /// Connections that it accepted and left without an answer.
     Muted,
     /// Connections whose way to the node was withheld by a cut.

@@ -4,7 +4,7 @@
 //! Keeps: a byte stream cannot lose bytes in its middle, so a cut *withholds*: nothing is read
 //! from the sender, whose kernel buffers fill as they would without acknowledgements, and neither
 //! FIN nor RST passes. At heal the bytes flow on, as TCP's retransmissions would, or, after
-//! [`AtHeal::Reset`], the connection is reset, as a rebooted machine would.
+//! [`AtHeal::Reset`] or [`AtHeal::Forget`], the connection is reset, as a rebooted machine would.
 
 use std::time::Duration;
 
@@ -35,8 +35,11 @@ pub enum AtHeal {
     /// They carry on with every byte; the stream was only late.
     #[default]
     Release,
-    /// They are reset: the other end no longer knows them.
+    /// They are reset at once: both ends learn that the other no longer knows them.
     Reset,
+    /// They stay silent and half-open: an end is reset only when it sends something, because a
+    /// machine that lost its power answers what it does not know, and says nothing by itself.
+    Forget,
 }
 
 /// What a link does.
@@ -132,9 +135,12 @@ impl Policy {
         }
     }
 
-    /// True if leaving this policy resets the connections that it held.
-    pub fn resets_at_heal(&self) -> bool {
-        matches!(self, Self::Cut(_, AtHeal::Reset))
+    /// What leaving this policy does to the connections that it held.
+    pub fn at_heal(&self) -> AtHeal {
+        match self {
+            Self::Cut(_, at_heal) => *at_heal,
+            _ => AtHeal::Release,
+        }
     }
 }
 

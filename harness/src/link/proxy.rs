@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::link::connection;
 use crate::link::journal::{Count, Counters, Journal, LinkCounts};
-use crate::link::policy::Policy;
+use crate::link::policy::{AtHeal, Policy};
 use crate::link::probe::{self, Probe};
 use crate::link::rule::{ActiveRule, FrameRule};
 use crate::link::{Layer, LinkId};
@@ -31,8 +31,18 @@ pub(crate) struct LinkState {
     pub(crate) policy: Policy,
     layers: Vec<(Layer, Policy)>,
     rules: Vec<(Layer, Arc<ActiveRule>)>,
+    /// What the ends of connections no longer know of each other.
+    pub(crate) age: Age,
+}
+
+/// How often the connections of a link have come to an end; one belongs to the age in which it was
+/// accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Age {
     /// Grows by one at each reset; a connection resets when it sees it grow.
     pub(crate) resets: u64,
+    /// Grows by one each time that an end forgot all connections: they are half-open from then on.
+    pub(crate) forgotten: u64,
 }
 
 impl LinkState {
@@ -50,12 +60,12 @@ impl LinkState {
     /// Removes layers and their rules; true if there were any.
     fn lift(&mut self, lifted: &impl Fn(Layer) -> bool) -> bool {
         let before = self.layers.len() + self.rules.len();
-        let goes = |layer: &Layer, policy: &Policy| lifted(*layer) && policy.resets_at_heal();
-        self.resets += u64::from(
-            self.layers
-                .iter()
-                .any(|(layer, policy)| goes(layer, policy)),
-        );
+        let ends_with = |at_heal| {
+            let mut layers = self.layers.iter();
+            u64::from(layers.any(|(layer, policy)| lifted(*layer) && policy.at_heal() == at_heal))
+        };
+        self.age.resets += ends_with(AtHeal::Reset);
+        self.age.forgotten += ends_with(AtHeal::Forget);
         self.layers.retain(|(layer, _)| !lifted(*layer));
         for (_, rule) in self.rules.extract_if(.., |(layer, _)| lifted(*layer)) {
             rule.retire();
@@ -165,7 +175,7 @@ impl Proxy {
     }
 
     pub(crate) fn reset(&self) {
-        self.state.send_modify(|state| state.resets += 1);
+        self.state.send_modify(|state| state.age.resets += 1);
     }
 
     pub(crate) fn add_rule(&self, layer: Layer, rule: FrameRule) -> Arc<ActiveRule> {
