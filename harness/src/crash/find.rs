@@ -28,6 +28,15 @@ pub struct SavedLoss {
     pub disks: BTreeMap<DiskId, CrashImage>,
 }
 
+/// The losses that were saved, and those that were not.
+#[derive(Debug, Default)]
+pub struct Saved {
+    /// With an image of every disk.
+    pub whole: Vec<SavedLoss>,
+    /// Why others cannot be looked at, each in a sentence.
+    pub skipped: Vec<String>,
+}
+
 /// A loss of power of all nodes at once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WholeLoss {
@@ -49,8 +58,8 @@ impl SavedLoss {
 }
 
 /// Every loss that was saved, by node and folder.
-pub fn saved_losses(store: &Store, nodes: u32) -> io::Result<Vec<SavedLoss>> {
-    let mut found = Vec::new();
+pub fn saved_losses(store: &Store, nodes: u32) -> io::Result<Saved> {
+    let mut found = Saved::default();
     for node in 1..=nodes as i32 {
         for name in folders(&store.node(node), "crash-")? {
             let folder = store.node(node).join(&name);
@@ -63,8 +72,13 @@ pub fn saved_losses(store: &Store, nodes: u32) -> io::Result<Vec<SavedLoss>> {
                 disks.insert(id, CrashImage::open(&folder.join(disk))?);
             }
             // A loss of which one disk was too large to be saved says nothing about the node.
-            if !disks.is_empty() && !folder.join(INCOMPLETE).exists() {
-                found.push(SavedLoss { node, name, disks });
+            match fs::read_to_string(folder.join(INCOMPLETE)) {
+                Ok(why) => {
+                    let why = why.lines().collect::<Vec<_>>().join(", ");
+                    found.skipped.push(format!("{name} of n{node}: {why}"));
+                }
+                Err(_) if disks.is_empty() => {}
+                Err(_) => found.whole.push(SavedLoss { node, name, disks }),
             }
         }
     }
@@ -86,6 +100,25 @@ fn folders(parent: &Path, prefix: &str) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// How many losses of each node the history tells of, by the node's number.
+pub fn told_losses(history: &History) -> BTreeMap<i32, usize> {
+    let mut told = BTreeMap::new();
+    for op in &history.ops {
+        let Action::Nemesis(event) = &op.action else {
+            continue;
+        };
+        if (event.class, event.phase) == (FaultClass::PowerLoss, Phase::Prove) {
+            let nodes = event
+                .nodes()
+                .filter_map(|node| node.strip_prefix('n')?.parse().ok());
+            for node in nodes {
+                *told.entry(node).or_default() += 1;
+            }
+        }
+    }
+    told
 }
 
 /// The losses of all of `nodes` nodes at once, by the history.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use checkers::history::History;
 use nix::sched::{CloneFlags, setns};
 
-use crate::crash::find::{SavedLoss, WholeLoss, saved_losses, whole_losses};
+use crate::crash::find::{SavedLoss, WholeLoss, saved_losses, told_losses, whole_losses};
 use crate::crash::result::{CrashSummary, StateResult};
 use crate::crash::solo::Logs;
 use crate::crash::stand::{Stand, boot_plan, salted};
@@ -80,10 +80,11 @@ impl Subject {
         let plan = Plan::load(&store.plan()).map_err(|e| RunFailure::Unusable(e.to_string()))?;
         let history = read_history(&store.history());
         let history = history.map_err(|error| RunFailure::Unusable(error.to_string()))?;
-        let losses = saved_losses(store, plan.cluster.nodes).map_err(RunFailure::harness)?;
+        let saved = saved_losses(store, plan.cluster.nodes).map_err(RunFailure::harness)?;
+        let (losses, mut skipped) = (saved.whole, saved.skipped);
+        skipped.extend(unsaved(&told_losses(&history), &losses, skipped.len()));
         let durable: io::Result<_> = losses.iter().map(solo::durable_logs).collect();
         let mut wholes = whole_losses(&history, plan.cluster.nodes);
-        let mut skipped = Vec::new();
         if plan.workload.group.is_some() && !wholes.is_empty() {
             let why = "the run has a consumer group: its promises need more than final reads";
             skipped.push(format!("no whole cluster was booted: {why}"));
@@ -265,6 +266,15 @@ impl Subject {
         }
         saved
     }
+}
+
+/// Losses of which no image was kept at all: of each node only the first few are.
+fn unsaved(told: &BTreeMap<i32, usize>, losses: &[SavedLoss], incomplete: usize) -> Option<String> {
+    let told: usize = told.values().sum();
+    let left_out = told.saturating_sub(losses.len() + incomplete);
+    (left_out > 0).then(|| {
+        format!("{left_out} of {told} losses of single nodes: only the first few of each are kept")
+    })
 }
 
 /// A number that two states share if the disks of `losses` show the same in both.

@@ -165,7 +165,8 @@ impl CrashSummary {
             Exit::HarnessFault
         } else if self.undecided > 0 {
             Exit::Inconclusive
-        } else if self.checked == 0 {
+        } else if self.checked == self.complete {
+            // No state lacked anything, so that nothing was recovered from a loss.
             Exit::Vacuous
         } else {
             Exit::Kept
@@ -185,7 +186,10 @@ mod tests {
             nodes: vec![1],
             loss: "crash-1".to_owned(),
             state: CrashState::Prefix { keep: 0, of: 1 },
-            missing: PowerLossEffect::default(),
+            missing: PowerLossEffect {
+                lost: 1,
+                ..PowerLossEffect::default()
+            },
             killed: 0,
             findings,
             allowed: BTreeMap::new(),
@@ -197,6 +201,11 @@ mod tests {
     fn the_worst_state_decides() {
         let mut summary = CrashSummary::default();
         assert_eq!(summary.exit(), Exit::Vacuous);
+        summary.add(StateResult {
+            missing: PowerLossEffect::default(),
+            ..state(Vec::new())
+        });
+        assert_eq!(summary.exit(), Exit::Vacuous, "nothing was missing in any");
         summary.add(state(Vec::new()));
         assert_eq!((summary.exit(), summary.states.len()), (Exit::Kept, 0));
         summary.add(StateResult {
@@ -215,6 +224,6 @@ mod tests {
         summary.add(state(vec![lost]));
         assert_eq!(summary.exit(), Exit::Broken);
         assert_eq!((summary.unrecoverable, summary.forbidden_losses), (1, 1));
-        assert_eq!((summary.checked, summary.states.len()), (4, 3));
+        assert_eq!((summary.checked, summary.states.len()), (5, 3));
     }
 }

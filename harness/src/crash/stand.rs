@@ -127,3 +127,21 @@ pub(super) fn salted(state: CrashState, disk: DiskId) -> CrashState {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::rule::Survival;
+
+    #[test]
+    fn the_disks_of_a_state_keep_prefixes_of_their_own() {
+        let disk = |node, directory| DiskId { node, directory };
+        let state = CrashState::Drawn {
+            survival: Survival::Prefix,
+            draw: 7,
+        };
+        let [one, other] = [disk(1, 0), disk(1, 1)].map(|disk| salted(state, disk));
+        assert_ne!(one, other);
+        assert_ne!(one, salted(state, disk(2, 0)));
+    }
+}

@@ -219,14 +219,20 @@ impl CrashImage {
     }
 }
 
-/// States of an image with `unsynced` operations: nothing, everything and prefixes, about half of
-/// `count`, then without end subsets and torn writes drawn from `seed`.
+/// States of an image with `unsynced` operations: nothing, everything and prefixes (each if they
+/// are no more than three quarters of `count`, else half of it), then without end subsets, torn
+/// writes and prefixes of each disk for itself, drawn from `seed`.
 pub fn states(unsynced: u64, count: usize, seed: u64) -> impl Iterator<Item = CrashState> {
-    let parts = unsynced.min((count as u64 / 2).max(2) - 1).max(1);
+    let count = count as u64;
+    let parts = match unsynced + 1 <= count - count / 4 {
+        true => unsynced.max(1),
+        false => (count / 2).max(2) - 1,
+    };
     let prefixes = (0..=parts).map(move |keep| CrashState::Prefix { keep, of: parts });
     let survivals = [
         Survival::Subset(500),
         Survival::Torn,
+        Survival::Prefix,
         Survival::Subset(900),
         Survival::Torn,
     ];

@@ -77,6 +77,15 @@ fn states_begin_with_nothing_and_everything_and_differ() {
 }
 
 #[test]
+fn every_prefix_is_a_state_where_they_are_few() {
+    for (unsynced, count, wanted) in [(6, 14, 7), (74, 100, 75), (75, 100, 50), (0, 4, 2)] {
+        let first = states(unsynced, count, 1).take(count);
+        let prefixes = first.filter(|state| matches!(state, CrashState::Prefix { .. }));
+        assert_eq!(prefixes.count(), wanted, "{unsynced} of {count}");
+    }
+}
+
+#[test]
 fn states_that_nothing_tells_apart_have_one_signature() {
     let mut rig = Rig::new();
     rig.create("log");
