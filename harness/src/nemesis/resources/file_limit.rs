@@ -1,7 +1,7 @@
 //! Few file descriptors: the limit of the running process is lowered.
 //!
-//! Effect: the limit in `/proc`, and a connection beyond it that the node does not answer.
-//! Healing: the old limit.
+//! Effect: the limit in `/proc`, and that the node has no descriptor left below it, or says so.
+//! Healing: the old limit, and a restart if it halted for want of files, as Kafka's does.
 //! Keeps: a limit is about descriptor numbers, so it is the first number that must stay unused.
 
 use std::collections::BTreeSet;
@@ -14,10 +14,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::link::API_VERSIONS;
-use crate::nemesis::kill::prove_serving;
+use crate::nemesis::kill::{prove_serving, start_again};
+use crate::nemesis::repair::HALTED;
 use crate::nemesis::resources::{Lowered, running};
 use crate::nemesis::{Arena, BoxFuture, Effect, Fault, PROBE_LIMIT, brokers};
-use crate::sandbox::{Endpoint, Status, node_address};
+use crate::sandbox::{Endpoint, Excused, Exit, Status, node_address};
 
 /// Descriptors that the node may give back while it is asked.
 const SLACK: usize = 8;
@@ -32,6 +33,7 @@ pub(crate) struct FileLimit {
     targets: Vec<BrokerId>,
     lowered: Vec<Lowered>,
     printed: Vec<u64>,
+    excused: Vec<Excused>,
 }
 
 impl FileLimit {
@@ -41,6 +43,7 @@ impl FileLimit {
             targets: Vec::new(),
             lowered: Vec::new(),
             printed: Vec::new(),
+            excused: Vec::new(),
         }
     }
 
@@ -58,17 +61,19 @@ impl FileLimit {
             if let Err(reason) = lowered.is_in_force() {
                 return Effect::Vacuous(reason);
             }
-            let answered = match exhaust(arena, lowered).await {
-                Ok(answered) => answered,
+            let exhausted = match exhaust(arena, lowered).await {
+                Ok(exhausted) => exhausted,
                 Err(reason) => return Effect::Vacuous(reason),
             };
             let complaints = arena.files.printed_since(node, *printed);
             let complaints = complaints.matches(COMPLAINT).count();
-            told.push(format!(
-                "node {node} may use descriptors below {}: {answered} more connections were \
-                 answered and the next was not; it printed {complaints} lines about it",
-                lowered.soft
-            ));
+            match exhausted.tell(complaints) {
+                Ok(words) => told.push(format!(
+                    "node {node} may use descriptors below {}: {words}",
+                    lowered.soft
+                )),
+                Err(reason) => return Effect::Vacuous(format!("node {node}: {reason}")),
+            }
         }
         Effect::Seen(told.join("; "))
     }
@@ -85,8 +90,17 @@ impl Fault for FileLimit {
                 let told = |error: io::Error| format!("node {node}: {error}");
                 let used = descriptors(pid).map_err(told)?;
                 let limit = unused(&used).nth(self.files).unwrap_or(u64::MAX);
+                let printed = arena.files.printed(node);
+                let files = arena.files.clone();
+                let excuse = Box::new(move |exit: &Exit| {
+                    let words = || files.printed_since(node, printed);
+                    exit.code == Some(HALTED) && words().contains(COMPLAINT)
+                });
+                let excused = arena.supervisor.excuse(Endpoint::of(node), excuse);
+                self.excused
+                    .push(excused.map_err(|error| error.to_string())?);
                 let lowered = Lowered::to(node, pid, Resource::RLIMIT_NOFILE, limit);
-                self.printed.push(arena.files.printed(node));
+                self.printed.push(printed);
                 self.lowered.push(lowered.map_err(told)?);
             }
             Ok(())
@@ -99,7 +113,17 @@ impl Fault for FileLimit {
 
     fn heal<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async {
-            self.lowered.iter().for_each(|lowered| lowered.lift(arena));
+            for lowered in &self.lowered {
+                lowered.lift(arena);
+                let endpoint = Endpoint::of(lowered.node);
+                // Any other end stays for the run to notice.
+                if let Some(Status::Exited(exit)) = arena.supervisor.status(endpoint)
+                    && exit.asked
+                {
+                    start_again(arena, endpoint)?;
+                }
+            }
+            self.excused.clear();
             Ok(())
         })
     }
@@ -112,8 +136,33 @@ impl Fault for FileLimit {
     }
 }
 
-/// Connects until one connection is not answered; how many were.
-async fn exhaust(arena: &Arena, lowered: &Lowered) -> Result<usize, String> {
+/// A node that was asked until it did not answer.
+#[derive(Debug)]
+struct Exhausted {
+    /// Connections that it answered before.
+    answered: usize,
+    /// Whether it then had no descriptor left below its limit.
+    is_full: bool,
+}
+
+impl Exhausted {
+    /// What shows that files ran out, beside the connection that was not answered: that alone may
+    /// be the silence of a slow node.
+    fn tell(&self, complaints: usize) -> Result<String, String> {
+        let words = format!(
+            "{} more connections were answered and the next was not",
+            self.answered
+        );
+        match (self.is_full, complaints) {
+            (false, 0) => Err(format!("{words}, but descriptors were left")),
+            (true, 0) => Ok(format!("{words}; no descriptor was left")),
+            (_, lines) => Ok(format!("{words}; it printed {lines} lines about it")),
+        }
+    }
+}
+
+/// Connects until one connection is not answered.
+async fn exhaust(arena: &Arena, lowered: &Lowered) -> Result<Exhausted, String> {
     let (node, told) = (lowered.node, |error: io::Error| error.to_string());
     let used = descriptors(lowered.pid).map_err(told)?;
     let left = unused(&used)
@@ -131,7 +180,13 @@ async fn exhaust(arena: &Arena, lowered: &Lowered) -> Result<usize, String> {
         });
         match asked.await {
             Ok(Ok((stream, 1..))) => held.push(stream),
-            Ok(Ok((_, 0)) | Err(_)) | Err(_) => return Ok(held.len()),
+            Ok(Ok((_, 0)) | Err(_)) | Err(_) => {
+                let used = descriptors(lowered.pid).map_err(told)?;
+                return Ok(Exhausted {
+                    answered: held.len(),
+                    is_full: unused(&used).next().is_none_or(|free| free >= lowered.soft),
+                });
+            }
         }
     }
     Err(format!(
@@ -161,6 +216,24 @@ fn unused(used: &BTreeSet<u64>) -> impl Iterator<Item = u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn silence_alone_is_no_proof_that_files_ran_out() {
+        for (is_full, complaints, is_proof) in [
+            (false, 0, false),
+            (true, 0, true),
+            (false, 2, true),
+            (true, 2, true),
+        ] {
+            let answered = 3;
+            let exhausted = Exhausted { answered, is_full };
+            assert_eq!(
+                exhausted.tell(complaints).is_ok(),
+                is_proof,
+                "{exhausted:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_limit_leaves_as_many_numbers_as_it_says() {
