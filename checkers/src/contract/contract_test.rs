@@ -82,6 +82,11 @@ fn waiting_is_bounded_only_where_disks_hang_and_nothing_else_happens() {
         contract.promise(Kind::Unavailable).forbidden
     };
     assert!(promised(&bounded, &[FaultClass::DiskStall]));
+    assert!(promised(&bounded, &[FaultClass::DiskFull]));
+    assert!(!promised(
+        &bounded,
+        &[FaultClass::DiskFull, FaultClass::Disk]
+    ));
     assert!(!promised(
         &bounded,
         &[FaultClass::DiskStall, FaultClass::Network]

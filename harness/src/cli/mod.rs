@@ -111,6 +111,10 @@ pub struct RunArgs {
     /// What the brokers fsync before they acknowledge it; never is Kafka's default
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Flush::Never)]
     pub flush: Flush,
+    /// Lets faults that destroy data act only where a good copy of everything acknowledged is left,
+    /// so that every loss is a bug
+    #[arg(long, conflicts_with_all = ["plan", "column", "canary", "swarm"])]
+    pub atlas: bool,
     /// A broker setting, repeatable
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,

@@ -29,6 +29,7 @@ pub fn as_run(arguments: &ReplayArgs) -> RunArgs {
         pack: None,
         flush: Flush::Never,
         settings: Vec::new(),
+        atlas: false,
         mode: None,
         sabotage: None,
         plan: Some(plan),

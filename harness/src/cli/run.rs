@@ -160,9 +160,25 @@ fn draw(arguments: &RunArgs) -> Result<Vec<Plan>, String> {
         if !arguments.swarm && arguments.canary.is_none() {
             plan.flush_every_message(arguments.flush == Flush::Every);
         }
+        if arguments.atlas {
+            ask_atlas(plan)?;
+        }
         set(plan, &arguments.settings)?;
     }
     Ok(plans)
+}
+
+/// Puts a plan that destroys data into atlas mode; there is nothing to ask about any other.
+fn ask_atlas(plan: &mut Plan) -> Result<(), String> {
+    if !plan.takes_data() {
+        return Err(format!(
+            "--atlas needs faults that destroy data, such as those of the profile `atlas`; seed \
+             {} of `{}` has none",
+            plan.seed, plan.profile
+        ));
+    }
+    plan.atlas = true;
+    Ok(())
 }
 
 fn play(name: &str, seeds: Seeds) -> Result<Vec<Plan>, String> {
@@ -251,6 +267,26 @@ mod tests {
     }
 
     #[test]
+    fn atlas_mode_is_a_flag_or_a_profile() {
+        for (line, wanted) in [
+            (&["--profile", "corruption", "--seed", "1"][..], false),
+            (&["--profile", "corruption", "--seed", "1", "--atlas"], true),
+            (
+                &["--script", "wipe-majority", "--seed", "1", "--atlas"],
+                true,
+            ),
+            (&["--profile", "atlas", "--seed", "1"], true),
+        ] {
+            let cli = parse(["verdict", "run"].iter().chain(line).map(Into::into));
+            let Ok(Command::Run(arguments)) = cli.map(|cli| cli.command) else {
+                panic!("{line:?} is no run")
+            };
+            let plans = draw_plans(&arguments).expect("plans");
+            assert!(plans.iter().all(|plan| plan.atlas == wanted), "{line:?}");
+        }
+    }
+
+    #[test]
     fn names_and_times_that_do_not_exist_are_refused_with_those_that_do() {
         for (line, wanted) in [
             (&["--profile", "chaos"][..], "there are default, none, kill"),
@@ -263,6 +299,7 @@ mod tests {
             (&["--sabotage", "all"], "there are ack-before-replication"),
             (&["--canary", "all"], "there are ack-before-replication"),
             (&["--mode", "sync-after"], "needs a profile with a group"),
+            (&["--atlas", "--profile", "kill"], "has none"),
             (
                 &["--profile", "group", "--mode", "x"],
                 "there are auto-in-loop",

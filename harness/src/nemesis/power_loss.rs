@@ -2,7 +2,7 @@
 //!
 //! In: what survives of the un-synced writes and names. Effect: the processes are gone, no peer
 //! heard a goodbye, and what the roll-back took. Healing: the disks are mounted again, the links
-//! open and reset what was connected, and the nodes start.
+//! open, what was connected stays half-open until the peer sends something, and the nodes start.
 //! Keeps: between SIGKILL and healing nobody can start the node over a disk without power.
 //! Source: `sandbox.md` §3 and §4; `faults.md` D1, D2.
 
@@ -36,7 +36,7 @@ pub(crate) struct PowerLoss {
     killed: Vec<BrokerId>,
     lost: Vec<Lost>,
     images: BTreeMap<i32, String>,
-    /// What the atlas says of it, in atlas mode.
+    /// What the atlas says of it.
     atlas: Permit,
 }
 
@@ -111,6 +111,8 @@ impl PowerLoss {
     async fn cut_power(&mut self, arena: &Arena, nodes: &[BrokerId]) -> Result<(), String> {
         let runs = |node: &BrokerId| arena.supervisor.pid(Endpoint::of(*node)).is_ok();
         let running: Vec<BrokerId> = nodes.iter().copied().filter(runs).collect();
+        // Before the links are silent: nobody could tell afterwards.
+        let before = look(arena).await;
         for node in &running {
             let down = arena.supervisor.hold_down(Endpoint::of(*node));
             let down = down.map_err(|error| error.to_string())?;
@@ -127,7 +129,7 @@ impl PowerLoss {
         if running.is_empty() {
             return Ok(());
         }
-        let taken = self.take_down(arena, &running).await;
+        let taken = self.take_down(arena, before, &running).await;
         if taken.is_err() {
             for disk in running.iter().flat_map(|node| arena.disks.of(node.0)) {
                 arena.disks.keep_power(disk);
@@ -151,51 +153,57 @@ impl PowerLoss {
             self.lost.push(lost);
         }
         self.lost.sort_by_key(|lost| lost.disk);
+        for node in running.iter().filter(|node| self.has_kept_all(**node)) {
+            arena.atlas.undo(&loss_of(*node));
+        }
         self.images
             .extend(saving.into_iter().filter_map(Saving::end));
         failed.map_or(Ok(()), Err)
     }
 
     /// Kills the nodes, whose power is gone, if it may go.
-    async fn take_down(&mut self, arena: &Arena, running: &[BrokerId]) -> Result<(), String> {
-        let is_strict = arena.atlas.is_strict();
-        let before = if is_strict { look(arena).await } else { None };
+    async fn take_down(
+        &mut self,
+        arena: &Arena,
+        before: Option<ClusterState>,
+        running: &[BrokerId],
+    ) -> Result<(), String> {
         // Noted first: if one of them cannot be killed, the others still have to be healed.
         self.killed.extend(running);
         kill_all(arena, running).await?;
         self.ask_atlas(arena, before, running).await
     }
 
-    /// In atlas mode, whether the power of `nodes`, which are down, may go. Otherwise the flush
-    /// policy decides what it may take.
+    /// What is left if the power of `nodes`, which are down, goes; in atlas mode, whether it may.
+    /// Otherwise the flush policy decides what it may take, and no promise stands on what is left.
     async fn ask_atlas(
         &mut self,
         arena: &Arena,
         before: Option<ClusterState>,
         nodes: &[BrokerId],
     ) -> Result<(), String> {
-        if !arena.atlas.is_strict() {
-            return Ok(());
-        }
-        let all = |node: &BrokerId| Loss {
-            node: *node,
-            copies: Copies::All,
-            // Votes are always fsynced.
-            vote: false,
-        };
-        let losses: Vec<Loss> = nodes.iter().map(all).collect();
+        let losses: Vec<Loss> = nodes.iter().copied().map(loss_of).collect();
         let permitted = arena.atlas.permit(arena, before, &losses).await;
         if permitted.is_err() && self.lost.is_empty() {
             self.atlas = Permit::nothing_taken();
         }
         self.atlas = permitted?;
+        if !arena.atlas.is_strict() {
+            self.atlas.detail.remove("atlas");
+        }
         Ok(())
+    }
+
+    /// Whether every disk of `node` came back with all that it had.
+    fn has_kept_all(&self, node: BrokerId) -> bool {
+        let mut of_node = self.lost.iter().filter(|lost| lost.disk.node == node.0);
+        of_node.all(|lost| matches!(&lost.effect, Some(effect) if effect.lost == 0))
     }
 
     fn silence(&mut self, arena: &Arena, node: BrokerId) {
         let layer = *self.layer.get_or_insert_with(|| arena.links.layer());
         for link in arena.links.of(Endpoint::of(node)) {
-            let cut = Policy::Cut(Cut::BOTH, AtHeal::Reset);
+            let cut = Policy::Cut(Cut::BOTH, AtHeal::Forget);
             arena.links.impose(layer, link, cut);
             if self.silenced.iter().all(|(known, _)| *known != link) {
                 self.silenced.push((link, arena.links.counts(link)));
@@ -219,13 +227,23 @@ impl PowerLoss {
     }
 
     fn tell(&self) -> String {
-        let told: Vec<String> = self.lost.iter().filter_map(Lost::tell).collect();
+        let mut told: Vec<String> = self.lost.iter().filter_map(Lost::tell).collect();
         if told.is_empty() {
             // The machine was lost all the same, so that promises have to bear it; but of what
             // becomes of un-synced writes it says nothing, and `detail` lets readers see that.
             return "everything was fsynced: it was no more than a crash".to_owned();
         }
+        told.push(self.atlas.words.clone());
         told.join("; ")
+    }
+}
+
+/// All copies of a node are lost with its power. Votes are always fsynced.
+fn loss_of(node: BrokerId) -> Loss {
+    Loss {
+        node,
+        copies: Copies::All,
+        vote: false,
     }
 }
 
@@ -295,7 +313,13 @@ impl Fault for PowerLoss {
 
     fn prove_recovered<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async {
-            prove_serving(arena, &self.killed).await?;
+            let watch = async {
+                for node in &self.killed {
+                    arena.atlas.watch(arena, *node).await;
+                }
+            };
+            let (serving, ()) = tokio::join!(prove_serving(arena, &self.killed), watch);
+            serving?;
             self.killed
                 .iter()
                 .for_each(|node| arena.atlas.is_back(*node));

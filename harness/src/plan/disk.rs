@@ -16,7 +16,7 @@ use crate::disk::rule::{
 };
 use crate::nemesis::{DirectoryPick, FaultSpec, Target};
 use crate::plan::promised::FLUSH;
-use crate::plan::{ClusterPlan, DiskPlan, Plan};
+use crate::plan::{ClusterPlan, DiskPlan, Plan, ScheduledFault};
 
 /// Plans with faulty disks have draws of their own, so that they change no other plan.
 const STREAM: u64 = 1 << 41;
@@ -140,6 +140,44 @@ pub(super) fn error(rng: &mut impl Rng, target: Target) -> FaultSpec {
         target,
         directory,
         rule: rule(operations, vec![], when, action),
+    }
+}
+
+/// Reads of records that are not what is stored.
+pub(super) fn flip_on_read(rng: &mut impl Rng, target: Target) -> FaultSpec {
+    let when = match rng.random_range(0..3) {
+        0 => DiskPick::Every,
+        _ => DiskPick::PerMille(rng.random_range(100..600)),
+    };
+    FaultSpec::Disk {
+        target,
+        directory: pick(rng, &[DirectoryPick::All, DirectoryPick::Data]),
+        rule: rule(
+            vec![OperationClass::Read],
+            vec![FileClass::Segment],
+            when,
+            DiskAction::FlipOnRead,
+        ),
+    }
+}
+
+/// Kills the node whose reads `last` spoils, for a third of the time: what it wrote since is in its
+/// cache, and only a recovery asks the disk for all of it.
+pub(super) fn reread(rng: &mut impl Rng, last: Option<&ScheduledFault>) -> Option<ScheduledFault> {
+    let last = last?;
+    match &last.what {
+        FaultSpec::Disk { target, rule, .. } if rule.action == DiskAction::FlipOnRead => {
+            Some(ScheduledFault {
+                at_ms: last.at_ms + last.for_ms / 10,
+                for_ms: last.for_ms / 3,
+                draw: rng.random(),
+                when: None,
+                what: FaultSpec::Kill {
+                    target: target.clone(),
+                },
+            })
+        }
+        _ => None,
     }
 }
 
@@ -281,17 +319,54 @@ mod tests {
         let profiles = ["power-loss-one", "corruption", "wipe"];
         for plan in profiles.into_iter().flat_map(plans) {
             let lost = plan.faults.iter().filter_map(|fault| match &fault.what {
-                FaultSpec::PowerLoss { target, .. } | FaultSpec::Damage { target, .. } => {
-                    Some(target)
-                }
-                FaultSpec::Kill { .. } | FaultSpec::Crash { .. } => {
-                    panic!("a node that stops uncleanly beside it: {fault:?}")
-                }
+                FaultSpec::PowerLoss { target, .. }
+                | FaultSpec::Damage { target, .. }
+                | FaultSpec::Disk { target, .. }
+                | FaultSpec::Kill { target }
+                | FaultSpec::Crash { target } => Some(target),
                 _ => None,
             });
             let lost: Vec<_> = lost.collect();
             assert!(!lost.is_empty(), "seed {}", plan.seed);
             assert!(lost.windows(2).all(|pair| pair[0] == pair[1]), "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn whoever_reads_flipped_bits_has_to_read_all_it_has() {
+        let mut spoiled = 0;
+        for plan in plans("corruption") {
+            for (place, fault) in plan.faults.iter().enumerate() {
+                let FaultSpec::Disk { target, rule, .. } = &fault.what else {
+                    continue;
+                };
+                assert_eq!(rule.action, DiskAction::FlipOnRead);
+                let kill = plan.faults.get(place + 1).expect("its restart");
+                let meant = FaultSpec::Kill {
+                    target: target.clone(),
+                };
+                assert_eq!(kill.what, meant, "seed {}", plan.seed);
+                assert!(kill.at_ms + kill.for_ms < fault.at_ms + fault.for_ms);
+                spoiled += 1;
+            }
+        }
+        assert!(spoiled >= 10, "{spoiled}");
+    }
+
+    #[test]
+    fn a_plan_of_the_atlas_takes_from_any_node() {
+        for plan in plans("atlas") {
+            assert!(plan.atlas && plan.takes_data(), "seed {}", plan.seed);
+        }
+    }
+
+    #[test]
+    fn resources_run_short_in_every_way() {
+        let plans = plans("resources");
+        let faults = || plans.iter().flat_map(|plan| &plan.faults);
+        for name in ["file-limit", "address-space", "cpu"] {
+            let count = faults().filter(|fault| fault.what.name() == name).count();
+            assert!(count >= 10, "{name}: {count}");
         }
     }
 

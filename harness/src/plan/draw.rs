@@ -55,7 +55,7 @@ impl Plan {
                 recovery_deadline_ms: 15_000,
                 final_deadline_ms: 15_000,
             },
-            atlas: false,
+            atlas: profile.is_atlas,
             faults,
         };
         if profile.is_group {

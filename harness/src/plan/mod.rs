@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 
+use checkers::history::FaultClass;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::journal::NameDurability;
 use crate::disk::rule::DiskId;
 use crate::nemesis::FaultSpec;
+use crate::run::faults::class;
 use crate::worker::protocol::{ConsumerOptions, ProducerOptions};
 
 pub(crate) mod damage;
@@ -191,6 +193,18 @@ impl ClusterPlan {
 }
 
 impl ScheduledFault {
+    /// Whether it may take something that was stored.
+    pub(crate) fn takes_data(&self) -> bool {
+        let class = class(&self.what);
+        matches!(
+            class,
+            FaultClass::PowerLoss
+                | FaultClass::Corruption
+                | FaultClass::Wipe
+                | FaultClass::LyingDisk
+        )
+    }
+
     /// When it is healed at the latest on `cluster`, in milliseconds since the workload's start;
     /// nothing if no clock has such a time. What strikes node by node acts from the last one on.
     pub fn heal_ms(&self, cluster: &ClusterPlan) -> Option<u64> {
@@ -209,6 +223,11 @@ impl ScheduledFault {
 }
 
 impl Plan {
+    /// Whether a fault of it may take something that was stored.
+    pub fn takes_data(&self) -> bool {
+        self.faults.iter().any(ScheduledFault::takes_data)
+    }
+
     /// When the last fault of the schedule is healed, in milliseconds since the workload's start.
     pub fn last_heal_ms(&self) -> u64 {
         self.faults

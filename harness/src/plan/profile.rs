@@ -39,6 +39,10 @@ pub enum Family {
     Corruption,
     /// Always the same node comes back with an empty, old or foreign directory.
     Wipe,
+    /// Whoever it meets loses its power, or comes back with damaged or missing files.
+    Loss,
+    /// The file descriptors, the memory or the processor time of a node run short.
+    Resources,
 }
 
 impl Family {
@@ -56,6 +60,8 @@ impl Family {
                 | Self::PowerLossAll
                 | Self::Corruption
                 | Self::Wipe
+                | Self::Loss
+                | Self::Resources
         )
     }
 
@@ -79,6 +85,8 @@ pub struct Profile {
     pub is_group: bool,
     /// Whether every node has two log directories on faulty disks.
     pub has_disks: bool,
+    /// Whether faults that destroy data act only where a good copy of everything is left.
+    pub is_atlas: bool,
     /// The families, each with its weight in the mix.
     pub families: &'static [(Family, u32)],
 }
@@ -99,6 +107,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[Script::ReturnToLead, Script::AllDown],
         is_group: false,
         has_disks: false,
+        is_atlas: false,
         families: &[
             (Family::Kill, 4),
             (Family::Pause, 3),
@@ -112,6 +121,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: false,
+        is_atlas: false,
         families: &[],
     },
     Profile {
@@ -120,6 +130,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[Script::AllDown],
         is_group: false,
         has_disks: false,
+        is_atlas: false,
         families: &[(Family::Kill, 1)],
     },
     Profile {
@@ -128,6 +139,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: false,
+        is_atlas: false,
         families: &[(Family::Pause, 1)],
     },
     Profile {
@@ -136,6 +148,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: false,
+        is_atlas: false,
         families: &[(Family::Partition, 4), (Family::ClientPartition, 1)],
     },
     Profile {
@@ -144,6 +157,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: false,
+        is_atlas: false,
         families: &[(Family::SlowLink, 1)],
     },
     Profile {
@@ -158,6 +172,7 @@ pub const PROFILES: &[Profile] = &[
         ],
         is_group: true,
         has_disks: false,
+        is_atlas: false,
         families: &[
             (Family::MemberKill, 3),
             (Family::MemberPause, 2),
@@ -173,6 +188,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: true,
         has_disks: false,
+        is_atlas: false,
         families: &[],
     },
     Profile {
@@ -181,6 +197,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: true,
+        is_atlas: false,
         families: &[(Family::DiskStall, 1)],
     },
     Profile {
@@ -189,14 +206,16 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: true,
+        is_atlas: false,
         families: &[(Family::DiskError, 3), (Family::Kill, 1)],
     },
     Profile {
         name: "disk-full",
-        description: "log directories that fill up and are freed: refused is not acknowledged",
+        description: "log directories that fill up and are freed: they serve again by themselves",
         scripts: &[],
         is_group: false,
         has_disks: true,
+        is_atlas: false,
         families: &[(Family::DiskFull, 1)],
     },
     Profile {
@@ -205,6 +224,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: true,
+        is_atlas: false,
         families: &[
             (Family::PowerLossOne, 3),
             (Family::Partition, 1),
@@ -217,6 +237,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: true,
+        is_atlas: false,
         families: &[
             (Family::PowerLossAll, 3),
             (Family::Partition, 1),
@@ -229,6 +250,7 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: true,
+        is_atlas: false,
         families: &[(Family::Corruption, 3), (Family::Pause, 1)],
     },
     Profile {
@@ -237,7 +259,26 @@ pub const PROFILES: &[Profile] = &[
         scripts: &[],
         is_group: false,
         has_disks: true,
+        is_atlas: false,
         families: &[(Family::Wipe, 1)],
+    },
+    Profile {
+        name: "atlas",
+        description: "any node loses power or files if a good copy of all is left: nothing is lost",
+        scripts: &[],
+        is_group: false,
+        has_disks: true,
+        is_atlas: true,
+        families: &[(Family::Loss, 1)],
+    },
+    Profile {
+        name: "resources",
+        description: "nodes run short of file descriptors, memory or processor time",
+        scripts: &[],
+        is_group: false,
+        has_disks: false,
+        is_atlas: false,
+        families: &[(Family::Resources, 1)],
     },
 ];
 

@@ -22,6 +22,9 @@ const MIN_INSYNC: u32 = 1;
 /// directory that hangs is given up.
 const NEW_LEADER_MS: u64 = 2_000;
 
+/// How long it may take until a partition acknowledges again once its log directory has space.
+pub(super) const FREED_MS: u64 = 5_000;
+
 /// How many records may wait for their fsync.
 pub(super) const FLUSH: &str = "log.flush.interval.messages";
 
@@ -81,6 +84,9 @@ impl Plan {
             );
             is_spared && class(&fault.what) == FaultClass::DiskStall && !is_slow(&fault.what)
         };
+        if let Some(bound) = self.freed_within_ms() {
+            return Some(bound);
+        }
         let span = |fault: &ScheduledFault| {
             let heal_ms = fault.heal_ms(&self.cluster);
             (fault.at_ms, heal_ms.unwrap_or(u64::MAX))
@@ -96,6 +102,26 @@ impl Plan {
             && spans.windows(2).all(apart);
         let timeout = self.cluster.setting(STALL_TIMEOUT)?.parse::<u64>().ok()?;
         is_promised.then_some(timeout + NEW_LEADER_MS)
+    }
+}
+
+impl Plan {
+    /// The longest that a partition may be silent while log directories fill up and are freed, and
+    /// nothing else happens: as long as the longest fault, and what recovery takes by itself.
+    fn freed_within_ms(&self) -> Option<u64> {
+        let full = |fault: &ScheduledFault| class(&fault.what) == FaultClass::DiskFull;
+        let mut spans: Vec<(u64, u64)> = self
+            .faults
+            .iter()
+            .map(|fault| (fault.at_ms, fault.at_ms + fault.for_ms))
+            .collect();
+        spans.sort_unstable();
+        // One that begins before everybody has recovered from the last makes one long silence.
+        let apart =
+            |pair: &[(u64, u64)]| !matches!(pair, [first, second] if first.1 + FREED_MS > second.0);
+        let longest = self.faults.iter().map(|fault| fault.for_ms).max()?;
+        let is_promised = self.faults.iter().all(full) && spans.windows(2).all(apart);
+        is_promised.then_some(longest + FREED_MS)
     }
 }
 
@@ -169,6 +195,23 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_was_full_has_five_seconds_to_serve_again() {
+        let profile = profile::find("disk-full").expect("a profile");
+        for seed in 1..=30 {
+            let mut plan = Plan::draw(seed, profile);
+            let longest = plan.faults.iter().map(|fault| fault.for_ms).max();
+            let within = longest.expect("a fault") + 5_000;
+            assert_eq!(plan.settings().available_within_ms, Some(within), "{seed}");
+            plan.faults.extend(Plan::draw(seed, profile).faults);
+            assert_eq!(plan.settings().available_within_ms, None, "they overlap");
+        }
+        let full = crate::plan::script::named::find("disk-full-then-free").expect("a script");
+        let plan = Plan::play(1, full);
+        assert!(plan.settings().available_within_ms.is_some());
+        assert!(plan.time.workload_ms > plan.last_heal_ms() + 5_000);
+    }
+
+    #[test]
     fn availability_is_promised_while_one_disk_hangs_and_nothing_else_happens() {
         let plan = |name| Plan::draw(3, profile::find(name).expect("a profile"));
         let mut hangs = plan("disk-stall");
@@ -198,7 +241,7 @@ mod tests {
         assert_eq!(nobody_else.settings().available_within_ms, None);
         hangs.faults.extend(plan("kill").faults);
         assert_eq!(hangs.settings().available_within_ms, None);
-        for other in ["none", "disk-error", "disk-full"] {
+        for other in ["none", "disk-error"] {
             assert_eq!(plan(other).settings().available_within_ms, None, "{other}");
         }
     }

@@ -11,6 +11,7 @@ use crate::link::{FrameAction, FramePick, FrameRule, FrameSide};
 use crate::nemesis::{FaultSpec, PartitionShape, Target};
 use crate::plan::group::GROUP;
 use crate::plan::profile::{Family, Profile};
+use crate::plan::promised::FREED_MS;
 use crate::plan::{ClusterPlan, ScheduledFault, damage, disk};
 
 /// No fault before this, in milliseconds (or a quarter of a short workload).
@@ -91,10 +92,16 @@ pub fn draw(
             when: None,
             what,
         });
+        faults.extend(disk::reread(rng, faults.last()));
         if rng.random_ratio(1, 4) {
             compose(rng, profile, cast, &mut faults);
         }
-        at_ms += for_ms + draw_quiet_ms(rng);
+        at_ms += for_ms
+            + match family {
+                // Long enough to see that everybody serves again.
+                Family::DiskFull => FREED_MS + rng.random_range(0..1_500),
+                _ => draw_quiet_ms(rng),
+            };
     }
     faults
 }
@@ -117,6 +124,8 @@ fn duration_ms(family: Family) -> std::ops::Range<u64> {
         Family::DiskFull => 1_000..3_000,
         Family::PowerLossOne | Family::PowerLossAll => 500..1_500,
         Family::Corruption | Family::Wipe => 400..1_200,
+        Family::Loss => 500..1_500,
+        Family::Resources => 800..2_500,
     }
 }
 
@@ -173,6 +182,9 @@ fn touches_process(fault: &FaultSpec) -> bool {
             | FaultSpec::Disk { .. }
             | FaultSpec::PowerLoss { .. }
             | FaultSpec::Damage { .. }
+            | FaultSpec::FileLimit { .. }
+            | FaultSpec::AddressSpace { .. }
+            | FaultSpec::Cpu { .. }
     )
 }
 
@@ -224,9 +236,41 @@ fn draw_fault(rng: &mut impl Rng, family: Family, cast: Cast<'_>) -> FaultSpec {
         Family::DiskError => disk::error(rng, target),
         Family::DiskFull => disk::full(rng, target),
         Family::PowerLossOne => disk::power_loss(rng, cast.victim()),
-        Family::Corruption => damage::corrupt(rng, cast.victim()),
+        Family::Corruption => match rng.random_range(0..4) {
+            0 => disk::flip_on_read(rng, cast.victim()),
+            _ => damage::corrupt(rng, cast.victim()),
+        },
         Family::Wipe => damage::replace(rng, cast.victim()),
         Family::PowerLossAll => disk::power_loss(rng, Target::All),
+        Family::Loss => draw_loss(rng, target),
+        Family::Resources => draw_shortage(rng, target),
+    }
+}
+
+/// One node in its turn, and now and then all of them: the atlas must refuse that.
+fn draw_loss(rng: &mut impl Rng, target: Target) -> FaultSpec {
+    match rng.random_range(0..8) {
+        0 => disk::power_loss(rng, Target::All),
+        1..4 => disk::power_loss(rng, target),
+        4..7 => damage::corrupt(rng, target),
+        _ => damage::replace(rng, target),
+    }
+}
+
+fn draw_shortage(rng: &mut impl Rng, target: Target) -> FaultSpec {
+    match rng.random_range(0..4) {
+        0 => FaultSpec::AddressSpace {
+            target,
+            mebibytes: pick(rng, &[0, 0, 1, 4]),
+        },
+        1 => FaultSpec::Cpu {
+            target,
+            percent: rng.random_range(5..60),
+        },
+        _ => FaultSpec::FileLimit {
+            target,
+            files: rng.random_range(0..6),
+        },
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Script {
     WipeMajority,
     /// The disk of a leader hangs while its network works.
     GrayLeader,
+    /// The same for 30 seconds.
+    LongStall,
     /// The disk of a leader fills up, and is freed.
     DiskFullThenFree,
     /// A follower comes back with flipped bits in the middle of its segments, is in sync again,

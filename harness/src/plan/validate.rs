@@ -351,26 +351,40 @@ fn fault_complaint(plan: &Plan, i: usize, fault: &ScheduledFault) -> Option<Comp
         })
 }
 
+/// No node is started more often in a run.
+const LIVES_MAX: u64 = 1_000;
+
 /// A condition that never holds.
 fn when_complaint(plan: &Plan, when: &When) -> Option<Complaint> {
-    let Condition::IsrHas {
-        topic,
-        partition,
-        replicas,
-    } = &when.holds;
+    let nodes = u64::from(plan.cluster.nodes);
+    let Some((topic, partition)) = when.holds.partition() else {
+        let Condition::Recovers { node, life } = &when.holds else {
+            return None;
+        };
+        let ranges = [
+            range("holds.recovers.node", *node, 1, nodes),
+            range("holds.recovers.life", *life, 1, LIVES_MAX),
+        ];
+        return out_of_range(ranges.into_iter());
+    };
     let Some(topic) = plan.topic(topic) else {
-        let (field, remedy) = ("holds.isr-has.topic", remedy_for_topics(plan));
+        let (field, remedy) = ("holds.topic", remedy_for_topics(plan));
         return Some(Complaint::new(field, format!("{topic:?}"), remedy));
     };
     let last = u64::try_from(topic.partitions - 1).unwrap_or(0);
     let copies = u64::try_from(topic.replication_factor).unwrap_or(0);
-    out_of_range(
-        [
-            range("holds.isr-has.partition", *partition, 0, last),
-            range("holds.isr-has.replicas", *replicas, 0, copies),
-        ]
-        .into_iter(),
-    )
+    let mut ranges = vec![range("holds.partition", partition, 0, last)];
+    match &when.holds {
+        Condition::IsrHas { replicas, .. } => {
+            ranges.push(range("holds.replicas", *replicas, 0, copies));
+        }
+        Condition::IsrIs { nodes: isr, .. } => {
+            ranges.push(range("holds.nodes.length", isr.len() as u64, 0, copies));
+            ranges.extend(isr.iter().map(|node| range("holds.nodes", *node, 1, nodes)));
+        }
+        Condition::Recovers { .. } => {}
+    }
+    out_of_range(ranges.into_iter())
 }
 
 fn remedy_for_topics(plan: &Plan) -> String {

@@ -3,13 +3,10 @@
 //! In: a fault of a plan. Out: its first field that cannot be carried out, with the remedy.
 //! Invariant: what passes here can have an effect on some cluster of this plan.
 
-use checkers::history::FaultClass;
-
 use crate::nemesis::{Damage, FaultSpec, FileKind, Place, Target};
 use crate::plan::validate::{Complaint, out_of_range, range};
 use crate::plan::validate_disk::holding;
 use crate::plan::{Plan, ScheduledFault};
-use crate::run::faults::class;
 
 /// More would make a plan that nobody can read the effect of.
 const FILES_MAX: u64 = 1_000;
@@ -51,18 +48,9 @@ fn min_isr(plan: &Plan, target: &Target, replicas: i16) -> Option<Complaint> {
         let remedy = "it concerns every partition; name the role all";
         return Some(Complaint::new("target", target, remedy));
     }
-    let takes = |fault: &ScheduledFault| {
-        let class = class(&fault.what);
-        let takes = matches!(
-            class,
-            FaultClass::PowerLoss
-                | FaultClass::Corruption
-                | FaultClass::Wipe
-                | FaultClass::LyingDisk
-        );
-        takes.then(|| fault.what.name())
-    };
-    if let Some(other) = plan.faults.iter().find_map(takes) {
+    let takes = |fault: &&ScheduledFault| fault.takes_data();
+    if let Some(other) = plan.faults.iter().find(takes) {
+        let other = other.what.name();
         let remedy = format!("the plan also has {other}, which is judged by one value; drop one");
         return Some(Complaint::new("fault", "min-isr", remedy));
     }

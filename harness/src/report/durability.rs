@@ -20,6 +20,8 @@ pub(super) struct Section {
     pub(super) promise: String,
     pub(super) because: String,
     pub(super) found: String,
+    /// What each fault that took something left, a sentence each.
+    pub(super) left: Vec<String>,
     pub(super) nodes: Vec<Node>,
 }
 
@@ -66,6 +68,7 @@ pub(super) fn section(verdict: &Verdict, events: &[Event]) -> Option<Section> {
         },
         because: check.promise.because.clone(),
         found: found(check, verdict.shows_loss()),
+        left: events.iter().filter_map(left).collect(),
         nodes,
     })
 }
@@ -89,6 +92,30 @@ fn found(check: &Check, shows_loss: bool) -> String {
 fn was(records: u64) -> String {
     let verb = if records == 1 { "was" } else { "were" };
     format!("{} {verb}", count(records, "record"))
+}
+
+/// Of which partitions a fault that took something left no good copy, with proof by who had one.
+fn left(event: &Event) -> Option<String> {
+    let What::Fault { number, fault } = &event.what else {
+        return None;
+    };
+    let copies = fault.detail.get("left")?.get("copies")?.as_object()?;
+    if fault.phase != Phase::Prove {
+        return None;
+    }
+    let is_bare = |good: &Value| good.as_array().is_none_or(Vec::is_empty);
+    let bare: Vec<&str> = copies
+        .iter()
+        .filter_map(|(name, good)| is_bare(good).then_some(name.as_str()))
+        .collect();
+    let by = format!("fault {}, {}", number + 1, fault.fault);
+    Some(match bare.as_slice() {
+        [] => format!("{by}, left a good copy of every partition"),
+        bare => format!(
+            "{by}, left no good copy of {}: what was acknowledged there may be gone with it",
+            bare.join(", ")
+        ),
+    })
 }
 
 /// What a node went through, as it is summed up.
@@ -243,6 +270,27 @@ mod tests {
         assert_eq!(rows, [("n1", "power-loss ×2"), ("n2", "power-loss ×2")]);
         let first = &section.nodes[0].lost;
         assert!(first.starts_with("7 of 20 operations"), "{first}");
+    }
+
+    #[test]
+    fn each_loss_says_of_which_partitions_no_good_copy_was_left() {
+        let left = json!({ "left": { "copies": { "t-0": [2, 3], "t-1": [], "u-0": [] } } });
+        let all = json!({ "left": { "copies": { "t-0": [2] } } });
+        let events = [
+            fault(FaultClass::PowerLoss, Phase::Inject, Value::Null),
+            fault(FaultClass::PowerLoss, Phase::Prove, left.clone()),
+            fault(FaultClass::PowerLoss, Phase::Recovered, left),
+            fault(FaultClass::Corruption, Phase::Prove, all),
+        ];
+        let section = section(&verdict(KEPT), &events).expect("disks were touched");
+        let [first, second] = section.left.as_slice() else {
+            panic!("{:?}", section.left)
+        };
+        assert!(first.contains("no good copy of t-1, u-0:"), "{first}");
+        assert!(
+            second.ends_with("a good copy of every partition"),
+            "{second}"
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use broker::id::BrokerId;
 use checkers::history::{Action, FaultClass, NemesisEvent, OpType, Phase as FaultPhase};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -35,6 +36,9 @@ const REPORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Between two looks for what a fault waits for.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Between two looks at what nodes print: a recovery does not take long.
+const READ_AGAIN: Duration = Duration::from_millis(10);
 
 /// The faults of a run.
 pub struct Faults {
@@ -200,12 +204,16 @@ async fn until_it_holds(arena: &Arena, when: &When) -> Result<Duration, String> 
     let limit = Duration::from_millis(when.within_ms);
     let holds = async {
         loop {
-            if arena
-                .view
-                .observe()
-                .await
-                .is_ok_and(|state| when.holds.holds(&state))
-            {
+            let printed = |node| arena.files.printed_since(BrokerId(node), 0);
+            if let Some(holds) = when.holds.is_printed(printed) {
+                if holds {
+                    return;
+                }
+                sleep(READ_AGAIN).await;
+                continue;
+            }
+            let state = arena.view.observe().await;
+            if state.is_ok_and(|state| when.holds.holds(&state) == Some(true)) {
                 return;
             }
             sleep(LOOK_AGAIN).await;

@@ -232,7 +232,26 @@ fn conclusion(parts: &Parts<'_>) -> (Exit, String) {
         let sentence = format!("Vacuous: none of the {count} planned faults had an effect.");
         return (Exit::Vacuous, sentence);
     }
+    if let Some(sentence) = missed(parts) {
+        return (Exit::Vacuous, sentence);
+    }
     (Exit::Kept, verdict.sentence.clone())
+}
+
+/// What the plan is about did not come: a fault that waits for it was never injected.
+fn missed(parts: &Parts<'_>) -> Option<String> {
+    let planned = |fault: &FaultSummary| parts.plan.faults.get(fault.number);
+    let is_needed = |fault: &&FaultSummary| {
+        let when = planned(fault).and_then(|planned| planned.when.as_ref());
+        when.is_some_and(|when| when.is_needed)
+    };
+    let mut needed = parts.faults.iter().filter(is_needed);
+    needed.find_map(|fault| {
+        let report = fault.report.as_ref().filter(|it| it.targets.is_empty())?;
+        let (Effect::Vacuous(reason) | Effect::Seen(reason)) = &report.effect;
+        let (number, name) = (fault.number + 1, &fault.name);
+        Some(format!("Vacuous: fault {number}, {name}: {reason}."))
+    })
 }
 
 impl FaultSummary {

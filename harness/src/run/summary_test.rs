@@ -128,3 +128,39 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
         assert_eq!(read.sentence, summary.sentence);
     }
 }
+
+#[test]
+fn a_run_in_which_the_incident_did_not_come_is_vacuous() {
+    let named = crate::plan::script::named::find("fault-during-recovery").expect("a script");
+    let plan = Plan::play(1, named);
+    let needs = |fault: &crate::plan::ScheduledFault| {
+        fault.when.as_ref().is_some_and(|when| when.is_needed)
+    };
+    let needed = plan.faults.iter().position(needs).expect("it waits");
+    for (targets, wanted) in [(vec![], Exit::Vacuous), (vec!["n1".to_owned()], Exit::Kept)] {
+        let waited = fault(Some(Effect::Vacuous("it was not seen".to_owned())));
+        let mut waited = FaultSummary {
+            number: needed,
+            ..waited
+        };
+        waited.report.as_mut().expect("a report").targets = targets;
+        let power = FaultSummary {
+            number: needed + 1,
+            ..fault(Some(Effect::Seen("gone".to_owned())))
+        };
+        let summary = Summary::conclude(Parts {
+            plan: &plan,
+            client: "test".to_owned(),
+            duration_ms: 1,
+            counts: Counts::default(),
+            liveness: Liveness::Recovered { after_ms: 5 },
+            rows: vec![],
+            is_harness_fault: false,
+            deaths: vec![],
+            faults: vec![power, waited],
+            verdict: verdict(&[SEND, READ]),
+            reproduce: String::new(),
+        });
+        assert_eq!(summary.exit(), wanted, "{}", summary.sentence);
+    }
+}

@@ -7,8 +7,8 @@
 use crate::anomaly::Kind;
 use crate::contract::clause::{Clause, OTHERWISE, Promised, free, kept};
 use crate::contract::table::given::{
-    ACKS_ONE, ACKS_ZERO, HUNG_TOGETHER, NO_CONTROLLER, NO_SPARE_COPY, ONLY_HANGING, SILENCED,
-    UNBOUNDED, WITHIN_TOLERANCE,
+    ACKS_ONE, ACKS_ZERO, HUNG_TOGETHER, NO_CONTROLLER, NO_SPARE_COPY, ONLY_FULL, ONLY_HANGING,
+    SILENCED, UNBOUNDED, WITHIN_TOLERANCE,
 };
 
 /// Whether every partition must serve again once all faults are healed.
@@ -78,6 +78,12 @@ pub(super) const PROMISES: &[Promised] = &[
                 ONLY_HANGING,
                 "a log directory that hangs is given up and another leads, within {within} ms",
                 "log.dir.stall.timeout.ms, beyond what Kafka promises",
+            ),
+            kept(
+                ONLY_FULL,
+                "a log directory without space is waited for, and serves by itself once it has \
+                 some: nobody waits longer than {within} ms, the fault's length and 5 s",
+                "beyond what Kafka promises",
             ),
             kept(
                 WITHIN_TOLERANCE,

@@ -77,6 +77,10 @@ pub(super) const UNBOUNDED: Given = Given {
     words: "the run has no bound on waiting",
     holds: |s| s.settings().available_within_ms.is_none(),
 };
+pub(super) const ONLY_FULL: Given = Given {
+    words: "nothing happened but log directories without space, and faults of clients",
+    holds: |s| s.had_only(&[FaultClass::DiskFull, FaultClass::Client]),
+};
 pub(super) const ONLY_HANGING: Given = Given {
     words: "nothing happened but log directories that hang, and faults of clients",
     holds: |s| s.had_only(&[FaultClass::DiskStall, FaultClass::Client]),

@@ -234,6 +234,7 @@ fn isr_has(plan: &Plan, replicas: u32, within_ms: u64, after_ms: u64) -> When {
         },
         within_ms,
         after_ms,
+        is_needed: false,
     }
 }
 

@@ -2,17 +2,19 @@
 //!
 //! In: what a fault is about to take from which nodes. Out: what is left, and in atlas mode a
 //! refusal where no good copy of something acknowledged would be left.
-//! Invariant: a loss that was taken counts until its node is seen in sync again.
+//! Invariant: a loss that was taken counts until its node was seen out of sync and in sync again;
+//! damage to single files, which nobody may have noticed, counts to the end of the run.
 //! Source: TigerBeetle's `ClusterFaultAtlas`; `faults.md` §1.3.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use broker::id::BrokerId;
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
-use crate::nemesis::{Arena, ClusterState, OBSERVE_LIMIT};
+use crate::nemesis::{Arena, ClusterState, OBSERVE_LIMIT, PROBE_PAUSE};
 use crate::sandbox::{Endpoint, Status};
 
 mod survey;
@@ -20,7 +22,10 @@ mod survey;
 mod survey_test;
 
 pub use survey::{Copies, Left, Loss};
-use survey::{Picture, is_made_good, survey};
+use survey::{Picture, is_made_good, is_out, survey};
+
+/// How long a node that lost something is looked at until it is out of sync.
+const OUT_LIMIT: Duration = Duration::from_secs(3);
 
 /// The losses of a run. Clones share them.
 #[derive(Clone, Debug, Default)]
@@ -32,8 +37,10 @@ pub struct Atlas {
 #[derive(Clone, Debug)]
 struct Taken {
     loss: Loss,
-    /// Its node has answered since; before, a view that has it in sync is out of date.
+    /// Its node has answered since.
     is_back: bool,
+    /// Its node was seen out of sync since; before, a view that has it in sync is out of date.
+    was_out: bool,
 }
 
 /// What a loss leaves, for the history and for people.
@@ -106,6 +113,7 @@ impl Atlas {
         self.lock().extend(taken.map(|loss| Taken {
             loss: loss.clone(),
             is_back: false,
+            was_out: false,
         }));
         Ok(Permit {
             detail: Map::from_iter([
@@ -120,9 +128,11 @@ impl Atlas {
     }
 
     fn survey(&self, arena: &Arena, views: &[ClusterState], losses: &[Loss]) -> Left {
+        views.iter().for_each(|view| self.note(view));
         let mut taken = self.lock();
         if let Some(now) = views.last() {
-            taken.retain(|taken| !taken.is_back || !is_made_good(&taken.loss, now));
+            let is_over = |taken: &Taken| taken.is_back && taken.was_out;
+            taken.retain(|taken| !is_over(taken) || !is_made_good(&taken.loss, now));
         }
         let open: Vec<Loss> = taken.iter().map(|taken| taken.loss.clone()).collect();
         let mut running: BTreeSet<BrokerId> =
@@ -135,6 +145,33 @@ impl Atlas {
             open: &open,
         };
         survey(&picture, losses)
+    }
+
+    /// Looks until `node` is seen out of sync with what it lost, or for a while: what is never seen
+    /// so is never seen to be made good.
+    pub(crate) async fn watch(&self, arena: &Arena, node: BrokerId) {
+        let out = async {
+            while self.awaits(node) {
+                if let Some(view) = look(arena).await {
+                    self.note(&view);
+                }
+                sleep(PROBE_PAUSE).await;
+            }
+        };
+        let _ = timeout(OUT_LIMIT, out).await;
+    }
+
+    /// Whether `node` has lost something and was not seen out of sync since.
+    fn awaits(&self, node: BrokerId) -> bool {
+        let taken = self.lock();
+        let mut of_node = taken.iter().filter(|taken| taken.loss.node == node);
+        of_node.any(|taken| !taken.was_out)
+    }
+
+    fn note(&self, view: &ClusterState) {
+        for taken in self.lock().iter_mut() {
+            taken.was_out |= is_out(&taken.loss, view);
+        }
     }
 
     /// `node` answers again: from now on views may tell that it is in sync with what it lost.

@@ -133,6 +133,15 @@ impl Left {
     }
 }
 
+/// Whether the node is out of sync with something that it lost.
+pub(crate) fn is_out(loss: &Loss, view: &ClusterState) -> bool {
+    view.partitions.iter().any(|held| {
+        held.replicas.contains(&loss.node)
+            && loss.takes(&name_of(held), loss.node)
+            && !held.isr.contains(&loss.node)
+    })
+}
+
 /// Whether the loss is made good: the node takes part again and is in sync with all it lost.
 pub(crate) fn is_made_good(loss: &Loss, view: &ClusterState) -> bool {
     let mut lost = view

@@ -146,6 +146,18 @@ fn a_loss_is_made_good_by_registration_and_every_isr() {
 }
 
 #[test]
+fn a_node_is_out_once_it_left_one_isr_of_what_it_lost() {
+    for (isrs, wanted) in [
+        ([&[1, 2, 3][..], &[1, 3]], false),
+        ([&[1, 2, 3], &[1, 2]], true),
+        ([&[1, 2], &[1, 2]], true),
+    ] {
+        assert_eq!(is_out(&all_of(3), &view(&isrs)), wanted, "{isrs:?}");
+    }
+    assert!(!is_out(&copy_of(3, "t-0"), &view(&[&[1, 3], &[1]])));
+}
+
+#[test]
 fn a_voter_that_is_fenced_or_down_may_not_know_what_was_decided() {
     let whole = view(&[&[1, 2]]);
     let mut fenced = whole.clone();

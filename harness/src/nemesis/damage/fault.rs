@@ -98,6 +98,7 @@ impl DamageFault {
                 node: *node,
                 directories: disks.into_iter().filter_map(struck).collect(),
                 loss: None,
+                is_lasting: !self.damage.is_of_directory(),
                 down: None,
                 claim: Some(claim),
                 excused: None,

@@ -34,6 +34,8 @@ pub(super) struct Victim {
     pub(super) directories: Vec<Struck>,
     /// What it may have lost by it.
     pub(super) loss: Option<Loss>,
+    /// Whether it may keep what is damaged without noticing it.
+    pub(super) is_lasting: bool,
     pub(super) down: Option<Down>,
     /// Until it is back no other fault changes its files: that one would take what this one put
     /// there for the node's own.
@@ -72,7 +74,12 @@ impl Struck {
 impl Victim {
     /// Waits until the node serves, on its own files again if it refused those that it found.
     pub(super) async fn come_back(&mut self, arena: &Arena) -> Result<(), String> {
-        let back = self.answers_or_ends(arena).await;
+        let watch = async {
+            if !self.is_lasting {
+                arena.atlas.watch(arena, self.node).await;
+            }
+        };
+        let (back, ()) = tokio::join!(self.answers_or_ends(arena), watch);
         self.notice(arena);
         match back? {
             Some(exit) if is_refusal(&exit) && !self.is_unchanged() => {
@@ -89,7 +96,9 @@ impl Victim {
             // Another fault took it down; what that one does is its own business.
             Some(_) | None => {}
         }
-        arena.atlas.is_back(self.node);
+        if !self.is_lasting {
+            arena.atlas.is_back(self.node);
+        }
         Ok(())
     }
 

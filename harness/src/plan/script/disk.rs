@@ -16,6 +16,9 @@ use crate::plan::{ClusterPlan, Condition, ScheduledFault, When};
 /// `replica.lag.time.max.ms` where the plan does not say (Kafka's).
 const LAG_MS_DEFAULT: u64 = 30_000;
 
+/// How many recoveries `fault-during-recovery` ends.
+const RECOVERIES_MET: u32 = 4;
+
 /// The faults of a script of disks or power from `at_ms` on.
 pub(super) fn scene(
     script: Script,
@@ -40,7 +43,8 @@ pub(super) fn scene(
         Script::WipeAndRejoin => stage.wipe_and_rejoin(rng),
         Script::WipeMajority => stage.wipe_majority(rng),
         Script::CorruptFollowerThenElect => stage.corrupt_follower(rng),
-        Script::GrayLeader => stage.gray_leader(rng),
+        Script::GrayLeader => stage.gray_leader(rng, 3_500),
+        Script::LongStall => stage.gray_leader(rng, 30_000),
         Script::DiskFullThenFree => stage.disk_full_then_free(rng),
         Script::FaultDuringRecovery => stage.fault_during_recovery(rng),
         Script::LyingDisks => stage.lying_disks(rng),
@@ -109,11 +113,17 @@ impl Stage<'_> {
         faults
     }
 
+    /// In every other run the first time takes the metadata log and the vote with it.
     fn wipe_and_rejoin(&self, rng: &mut impl Rng) -> Vec<ScheduledFault> {
         let id = rng.random_range(1..=self.cluster.nodes as i32);
         let mut twice = Vec::new();
-        for at_ms in [self.at_ms, self.at_ms + 4_000] {
-            twice.push(fault(rng, at_ms, 600, wipe(id)));
+        let first = match rng.random_range(0..2) {
+            0 => DirectoryPick::All,
+            _ => DirectoryPick::Data,
+        };
+        let directories = [(0, first), (4_000, DirectoryPick::Data)];
+        for (after_ms, directory) in directories {
+            twice.push(fault(rng, self.at_ms + after_ms, 600, wipe(id, directory)));
         }
         twice
     }
@@ -130,17 +140,24 @@ impl Stage<'_> {
                 0 => fault(rng, self.at_ms, behind_ms, isolate(id)),
                 _ => ScheduledFault {
                     when: Some(went_on.clone()),
-                    ..fault(rng, self.at_ms + 100, 600, wipe(id))
+                    ..fault(rng, self.at_ms + 100, 600, wipe(id, DirectoryPick::Data))
                 },
             });
         }
         faults
     }
 
-    /// Nobody else stops uncleanly, so that the damaged node is no excuse.
+    /// The damaged node is in sync again; then one of the others is hidden until it has left the
+    /// ISR, and the last one hands over to the only one that is left. Nobody else stops uncleanly,
+    /// so that the damaged node is no excuse.
     fn corrupt_follower(&self, rng: &mut impl Rng) -> Vec<ScheduledFault> {
+        let mut ids: Vec<i32> = (1..=self.cluster.nodes as i32).collect();
+        ids.shuffle(rng);
+        let &[damaged, last, hidden] = ids.as_slice() else {
+            return Vec::new();
+        };
         let flip = FaultSpec::Damage {
-            target: self.follower(),
+            target: Target::Node { id: damaged },
             directory: self.holding(),
             damage: Damage::FlipBits {
                 files: FileKind::Segment,
@@ -148,29 +165,52 @@ impl Stage<'_> {
                 bits: rng.random_range(1..4),
                 place: Place::Middle,
             },
-            clean: rng.random_ratio(1, 2),
+            clean: rng.random_ratio(3, 4),
         };
         let whole = self.when_isr_has(self.cluster.replication_factor as u32, 500);
+        let alone_ms = 2 * self.lag_ms() + 2_500;
+        let latest_ms = whole.within_ms + whole.after_ms + alone_ms;
+        let without = |nodes: &[i32], after_ms| When {
+            within_ms: latest_ms,
+            ..self.when_isr_is(nodes, after_ms)
+        };
         let stop = FaultSpec::Terminate {
-            target: self.leader(),
+            target: Target::Node { id: last },
+        };
+        // Clients come back to whoever leads, and read what it has.
+        let leads = FaultSpec::Reset {
+            target: Target::Node { id: damaged },
+        };
+        let at_ms = self.at_ms + 1_500;
+        let when = |when, fault| ScheduledFault {
+            when: Some(when),
+            ..fault
         };
         vec![
             fault(rng, self.at_ms, 500, flip),
-            ScheduledFault {
-                when: Some(whole),
-                ..fault(rng, self.at_ms + 1_500, 2_500, stop)
-            },
+            when(whole, fault(rng, at_ms, alone_ms, isolate(hidden))),
+            when(
+                without(&[damaged, last], 300),
+                fault(rng, at_ms, 4_000, stop),
+            ),
+            when(without(&[damaged], 0), fault(rng, at_ms, 100, leads)),
         ]
     }
 
-    fn gray_leader(&self, rng: &mut impl Rng) -> Vec<ScheduledFault> {
+    /// Until brokers have given the directory up, and `longer_ms`.
+    fn gray_leader(&self, rng: &mut impl Rng, longer_ms: u64) -> Vec<ScheduledFault> {
         let hang = FaultSpec::Disk {
             target: self.leader(),
             directory: self.holding(),
             rule: rule(vec![], vec![], DiskPick::Every, DiskAction::Stall),
         };
         let patience_ms = number(self.cluster, STALL_TIMEOUT, STALL_MS_DEFAULT);
-        vec![fault(rng, self.at_ms, patience_ms.min(4_000) + 3_500, hang)]
+        vec![fault(
+            rng,
+            self.at_ms,
+            patience_ms.min(4_000) + longer_ms,
+            hang,
+        )]
     }
 
     fn disk_full_then_free(&self, rng: &mut impl Rng) -> Vec<ScheduledFault> {
@@ -190,31 +230,42 @@ impl Stage<'_> {
         vec![fault(rng, self.at_ms, for_ms, fill)]
     }
 
-    /// Reads are slow, so that recovery takes long enough to be met by the next fault.
+    /// Reads are slow, so that recovery takes long enough to be met by the next fault, which waits
+    /// for it.
     fn fault_during_recovery(&self, rng: &mut impl Rng) -> Vec<ScheduledFault> {
         let id = rng.random_range(1..=self.cluster.nodes as i32);
         let target = || Target::Node { id };
         let slow = DiskAction::Slow {
-            mean_ms: 8,
-            jitter_ms: 8,
+            mean_ms: 25,
+            jitter_ms: 15,
         };
         let slow_reads = FaultSpec::Disk {
             target: target(),
             directory: DirectoryPick::All,
             rule: rule(vec![OperationClass::Read], vec![], DiskPick::Every, slow),
         };
-        let mut faults = Vec::new();
-        let mut at_ms = self.at_ms + rng.random_range(1_500..2_500);
-        for round in 0..5 {
-            let what = if round == 0 || rng.random_ratio(1, 2) {
-                lose(target(), rng)
-            } else {
-                FaultSpec::Kill { target: target() }
+        let begin_ms = self.at_ms + 2_000;
+        let power = lose(target(), rng);
+        let mut faults = vec![fault(rng, begin_ms, 300, power)];
+        for life in 2..=RECOVERIES_MET + 1 {
+            let what = match rng.random_range(0..2) {
+                0 => lose(target(), rng),
+                _ => FaultSpec::Kill { target: target() },
             };
-            faults.push(fault(rng, at_ms, 300, what));
-            at_ms += 300 + rng.random_range(100..700);
+            let when = When {
+                holds: Condition::Recovers { node: id, life },
+                within_ms: 3_000 * u64::from(life),
+                after_ms: rng.random_range(0..40),
+                is_needed: life == 2,
+            };
+            faults.push(ScheduledFault {
+                when: Some(when),
+                ..fault(rng, begin_ms, 300, what)
+            });
         }
-        faults.push(fault(rng, self.at_ms, at_ms - self.at_ms, slow_reads));
+        let heal_ms = |fault: &ScheduledFault| fault.heal_ms(self.cluster);
+        let end_ms = faults.iter().filter_map(heal_ms).max().unwrap_or(begin_ms);
+        faults.push(fault(rng, self.at_ms, end_ms - self.at_ms, slow_reads));
         faults
     }
 
@@ -230,13 +281,6 @@ impl Stage<'_> {
 
     fn leader(&self) -> Target {
         Target::Leader {
-            topic: self.cluster.topic.clone(),
-            partition: self.partition,
-        }
-    }
-
-    fn follower(&self) -> Target {
-        Target::Follower {
             topic: self.cluster.topic.clone(),
             partition: self.partition,
         }
@@ -265,6 +309,20 @@ impl Stage<'_> {
             },
             within_ms: 2 * self.lag_ms() + 1_000,
             after_ms,
+            is_needed: true,
+        }
+    }
+
+    fn when_isr_is(&self, nodes: &[i32], after_ms: u64) -> When {
+        let mut nodes = nodes.to_vec();
+        nodes.sort_unstable();
+        When {
+            holds: Condition::IsrIs {
+                topic: self.cluster.topic.clone(),
+                partition: self.partition,
+                nodes,
+            },
+            ..self.when_isr_has(0, after_ms)
         }
     }
 
@@ -280,10 +338,10 @@ fn isolate(id: i32) -> FaultSpec {
     }
 }
 
-fn wipe(id: i32) -> FaultSpec {
+fn wipe(id: i32, directory: DirectoryPick) -> FaultSpec {
     FaultSpec::Damage {
         target: Target::Node { id },
-        directory: DirectoryPick::Data,
+        directory,
         damage: Damage::Wipe,
         clean: false,
     }

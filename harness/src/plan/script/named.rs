@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::plan::profile::Profile;
 use crate::plan::script::Script;
-use crate::plan::{ClusterPlan, Plan, disk};
+use crate::plan::{ClusterPlan, Plan, disk, promised};
 
 /// When the script begins, in milliseconds since the start of the workload: something should be
 /// there to be lost.
@@ -17,6 +17,9 @@ const BEGIN_MS: u64 = 2_000;
 
 /// What the clients go on after the last fault, in milliseconds.
 const AFTER_MS: u64 = 2_000;
+
+/// The same after a full disk: as long as it may take to serve again, and a second.
+const AFTER_FULL_MS: u64 = promised::FREED_MS + 1_000;
 
 /// A script that can be asked for by name.
 #[derive(Debug)]
@@ -110,7 +113,7 @@ pub const SCRIPTS: &[NamedScript] = &[
     ),
     plain(
         "wipe-and-rejoin",
-        "S8: a node comes back with an empty data directory, twice",
+        "S8: a node comes back with an empty directory, at times all of them, twice",
         Script::WipeAndRejoin,
         Setup::Disks,
     ),
@@ -131,14 +134,20 @@ pub const SCRIPTS: &[NamedScript] = &[
         Setup::ImpatientDisks,
     ),
     plain(
+        "gray-leader-for-long",
+        "S9 for 30 seconds: the node keeps its heartbeats, and its other directory serves",
+        Script::LongStall,
+        Setup::ImpatientDisks,
+    ),
+    plain(
         "disk-full-then-free",
-        "S13: the disk of a leader fills up and is freed: refused is not acknowledged",
+        "S13: the disk of a leader fills up and is freed: it serves again by itself",
         Script::DiskFullThenFree,
         Setup::Disks,
     ),
     plain(
         "corrupt-follower-then-elect",
-        "S14: a follower comes back with flipped bits, is in sync again, and has to lead",
+        "S14: a node comes back with flipped bits, is in sync again, and alone has to lead",
         Script::CorruptFollowerThenElect,
         Setup::Disks,
     ),
@@ -245,6 +254,7 @@ impl Plan {
             scripts: &[],
             is_group: named.setup == Setup::Group,
             has_disks: named.setup.has_disks(),
+            is_atlas: false,
             families: &[],
         };
         let mut plan = Self::draw(seed, &profile);
@@ -256,7 +266,11 @@ impl Plan {
             .script
             .draw(&mut rng, &plan.cluster, BEGIN_MS, u64::MAX);
         plan.faults = drawn.unwrap_or_default();
-        plan.time.workload_ms = plan.last_heal_ms() + AFTER_MS;
+        let after_ms = match named.script {
+            Script::DiskFullThenFree => AFTER_FULL_MS,
+            _ => AFTER_MS,
+        };
+        plan.time.workload_ms = plan.last_heal_ms() + after_ms;
         plan
     }
 }
