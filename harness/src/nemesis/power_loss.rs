@@ -113,6 +113,13 @@ impl PowerLoss {
         let running: Vec<BrokerId> = nodes.iter().copied().filter(runs).collect();
         // Before the links are silent: nobody could tell afterwards.
         let before = look(arena).await;
+        let losses: Vec<Loss> = running.iter().copied().map(loss_of).collect();
+        if let Err(reason) = arena.atlas.may_stop(arena, before.as_ref(), &losses) {
+            if self.lost.is_empty() {
+                self.atlas = Permit::nothing_taken();
+            }
+            return Err(reason);
+        }
         for node in &running {
             let down = arena.supervisor.hold_down(Endpoint::of(*node));
             let down = down.map_err(|error| error.to_string())?;

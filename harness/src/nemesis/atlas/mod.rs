@@ -76,6 +76,39 @@ impl Atlas {
         self.is_strict
     }
 
+    /// In atlas mode, whether nodes may be stopped that are about to lose `losses`, asked while they
+    /// run: one that is spared only once it is down has stopped uncleanly all the same.
+    ///
+    /// # Errors
+    /// Why no good copy would be left.
+    pub(crate) fn may_stop(
+        &self,
+        arena: &Arena,
+        before: Option<&ClusterState>,
+        losses: &[Loss],
+    ) -> Result<(), String> {
+        match before {
+            Some(before) if self.is_strict => {
+                let views = std::slice::from_ref(before);
+                self.survey(arena, views, &self.weighed(losses)).is_enough()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// In atlas mode whoever is stopped counts as one that loses all its copies: as long as it is
+    /// not in sync again it may not lead before one that has lost something.
+    fn weighed(&self, losses: &[Loss]) -> Vec<Loss> {
+        let weighed = |loss: &Loss| match self.is_strict {
+            true => Loss {
+                copies: Copies::All,
+                ..loss.clone()
+            },
+            false => loss.clone(),
+        };
+        losses.iter().map(weighed).collect()
+    }
+
     /// What a fault that fires now would leave, if it takes `losses` from nodes that are stopped
     /// by now; `before` is the cluster as it was before they were. An allowed loss counts as taken.
     ///
@@ -97,11 +130,12 @@ impl Atlas {
                 } else {
                     Some(before.clone())
                 };
-                now.map(|now| self.survey(arena, &[before, now], losses))
+                now.map(|now| self.survey(arena, &[before, now], &self.weighed(losses)))
             }
             None => None,
         };
         let enough = match &left {
+            Some(left) if self.is_strict => left.is_enough(),
             _ if losses.iter().all(Loss::is_nothing) => Ok(()),
             Some(left) => left.is_enough(),
             None => Err("no node told what the cluster looks like".to_owned()),
@@ -109,9 +143,10 @@ impl Atlas {
         if self.is_strict {
             enough.clone()?;
         }
-        let taken = losses.iter().filter(|loss| !loss.is_nothing());
+        let weighed = self.weighed(losses);
+        let taken = weighed.into_iter().filter(|loss| !loss.is_nothing());
         self.lock().extend(taken.map(|loss| Taken {
-            loss: loss.clone(),
+            loss,
             is_back: false,
             was_out: false,
         }));
@@ -181,8 +216,12 @@ impl Atlas {
         of_node.for_each(|taken| taken.is_back = true);
     }
 
-    /// `loss` did not take place, or what it took was put back.
+    /// `loss` did not take place, or what it took was put back. In atlas mode its node counts until
+    /// it is in sync again, because it was stopped.
     pub(crate) fn undo(&self, loss: &Loss) {
+        if self.is_strict {
+            return;
+        }
         let mut taken = self.lock();
         if let Some(index) = taken.iter().rposition(|taken| taken.loss == *loss) {
             taken.remove(index);

@@ -98,7 +98,7 @@ impl DamageFault {
                 node: *node,
                 directories: disks.into_iter().filter_map(struck).collect(),
                 loss: None,
-                is_lasting: !self.damage.is_of_directory(),
+                is_lasting: self.damage.takes_copies() && !self.damage.is_of_directory(),
                 down: None,
                 claim: Some(claim),
                 excused: None,
@@ -117,6 +117,12 @@ impl DamageFault {
         self.take_earlier_copies(arena).await?;
         let losses = self.losses()?;
         let before = look(arena).await;
+        let may_stop = arena.atlas.may_stop(arena, before.as_ref(), &losses);
+        if may_stop.is_err() {
+            // They run on.
+            self.victims.clear();
+        }
+        may_stop?;
         self.stop(arena, self.clean).await?;
         for victim in &self.victims {
             unplug(arena, victim.node)?;
