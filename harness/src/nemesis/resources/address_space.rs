@@ -82,7 +82,8 @@ impl Fault for AddressSpace {
                 });
                 let excused = arena.supervisor.excuse(Endpoint::of(node), excuse);
                 let excused = excused.map_err(|error| error.to_string())?;
-                let lowered = Lowered::to(node, pid, Resource::RLIMIT_AS, used + self.bytes);
+                let lowered =
+                    Lowered::to(arena, (node, pid), Resource::RLIMIT_AS, used + self.bytes);
                 let lowered = lowered.map_err(|error| format!("node {node}: {error}"))?;
                 self.lowered.push((lowered, excused));
                 self.printed.push(printed);

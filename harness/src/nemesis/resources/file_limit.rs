@@ -99,7 +99,7 @@ impl Fault for FileLimit {
                 let excused = arena.supervisor.excuse(Endpoint::of(node), excuse);
                 self.excused
                     .push(excused.map_err(|error| error.to_string())?);
-                let lowered = Lowered::to(node, pid, Resource::RLIMIT_NOFILE, limit);
+                let lowered = Lowered::to(arena, (node, pid), Resource::RLIMIT_NOFILE, limit);
                 self.printed.push(printed);
                 self.lowered.push(lowered.map_err(told)?);
             }

@@ -11,7 +11,7 @@ use nix::sys::resource::Resource;
 use nix::unistd::Pid;
 
 use crate::nemesis::Arena;
-use crate::sandbox::{Endpoint, sys};
+use crate::sandbox::{Claim, Endpoint, sys};
 
 mod address_space;
 mod cpu;
@@ -29,11 +29,22 @@ struct Lowered {
     resource: Resource,
     soft: u64,
     before: u64,
+    /// Until it is over no other fault lowers a limit: that one would take this one's limit for the
+    /// process's own, and leave it behind.
+    _claim: Claim,
 }
 
 impl Lowered {
     /// Lowers the soft limit of the running process of `node`.
-    fn to(node: BrokerId, pid: i32, resource: Resource, soft: u64) -> io::Result<Self> {
+    fn to(
+        arena: &Arena,
+        (node, pid): (BrokerId, i32),
+        resource: Resource,
+        soft: u64,
+    ) -> io::Result<Self> {
+        let claim = arena.supervisor.claim(Endpoint::of(node));
+        let claim = claim.map_err(io::Error::other)?;
+        let claim = claim.ok_or_else(|| io::Error::other("another fault still changes it"))?;
         let before = sys::limit_resource(Pid::from_raw(pid), resource, soft)?;
         Ok(Self {
             node,
@@ -41,6 +52,7 @@ impl Lowered {
             resource,
             soft,
             before,
+            _claim: claim,
         })
     }
 
