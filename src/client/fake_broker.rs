@@ -1,12 +1,13 @@
-//! A scripted broker for the client's tests: one process, one topic, at first one partition.
+//! A scripted broker for the client's tests: one process, one topic, at first one partition. Others
+//! may stand beside it; partitions are led in turn.
 //!
 //! It answers ApiVersions, Metadata and InitProducerId by itself; every other request goes to the
 //! test, which answers it, loses it, or holds it. Invariant: answers leave in the order of the
 //! requests of their connection, as a real broker's do.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -35,15 +36,24 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The script's side of a broker; dropping it closes the broker.
 pub(crate) struct FakeBroker {
     pub(crate) address: SocketAddr,
-    leader_epoch: Arc<AtomicI32>,
-    partitions: Arc<AtomicI32>,
+    world: World,
     requests: mpsc::UnboundedReceiver<Received>,
     _server: JoinSet<()>,
+}
+
+/// What metadata tells of, whichever broker is asked.
+#[derive(Clone)]
+struct World {
+    /// Brokers 1, 2 and so on.
+    brokers: Arc<Mutex<Vec<SocketAddr>>>,
+    leader_epoch: Arc<AtomicI32>,
+    partitions: Arc<AtomicI32>,
 }
 
 /// A request that waits for the script.
 #[derive(Debug)]
 pub(crate) struct Received {
+    pub(crate) api: ApiKey,
     pub(crate) body: RequestKind,
     answer: oneshot::Sender<Option<ResponseKind>>,
 }
@@ -64,21 +74,31 @@ impl Received {
 impl FakeBroker {
     /// Starts a broker with id 1, which leads partition 0 in epoch 0.
     pub(crate) async fn start() -> Self {
+        Self::start_in(World {
+            brokers: Arc::default(),
+            leader_epoch: Arc::default(),
+            partitions: Arc::new(AtomicI32::new(1)),
+        })
+        .await
+    }
+
+    /// Starts the next broker of the same cluster.
+    pub(crate) async fn start_another(&self) -> Self {
+        Self::start_in(self.world.clone()).await
+    }
+
+    async fn start_in(world: World) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let leader_epoch = Arc::new(AtomicI32::new(0));
+        world.brokers.lock().unwrap().push(address);
         let (script, requests) = mpsc::unbounded_channel();
         let mut server = JoinSet::new();
-        let epoch = Arc::clone(&leader_epoch);
-        let partitions = Arc::new(AtomicI32::new(1));
-        let counted = Arc::clone(&partitions);
+        let told = world.clone();
         server.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let connection = Connection {
-                    address,
-                    epoch: Arc::clone(&epoch),
-                    partitions: Arc::clone(&counted),
+                    world: told.clone(),
                     script: script.clone(),
                 };
                 connections.spawn(connection.serve(stream));
@@ -86,8 +106,7 @@ impl FakeBroker {
         });
         Self {
             address,
-            leader_epoch,
-            partitions,
+            world,
             requests,
             _server: server,
         }
@@ -95,12 +114,12 @@ impl FakeBroker {
 
     /// Metadata tells of this epoch from now on.
     pub(crate) fn set_leader_epoch(&self, epoch: i32) {
-        self.leader_epoch.store(epoch, Ordering::Release);
+        self.world.leader_epoch.store(epoch, Ordering::Release);
     }
 
     /// What counts the topic's partitions in metadata.
     pub(crate) fn partitions(&self) -> Arc<AtomicI32> {
-        Arc::clone(&self.partitions)
+        Arc::clone(&self.world.partitions)
     }
 
     /// The next request for the script.
@@ -112,9 +131,7 @@ impl FakeBroker {
 }
 
 struct Connection {
-    address: SocketAddr,
-    epoch: Arc<AtomicI32>,
-    partitions: Arc<AtomicI32>,
+    world: World,
     script: mpsc::UnboundedSender<Received>,
 }
 
@@ -142,13 +159,14 @@ impl Connection {
             read.read_exact(&mut frame).await?;
             let (header, body) = decode(Bytes::from(frame));
             let (answer, answered) = oneshot::channel();
+            let api = ApiKey::try_from(header.request_api_key).unwrap();
             let _ = pending.send((header, answered));
             match self.own_answer(&body) {
                 Some(response) => {
                     let _ = answer.send(Some(response));
                 }
                 None => {
-                    let _ = self.script.send(Received { body, answer });
+                    let _ = self.script.send(Received { api, body, answer });
                 }
             }
         }
@@ -167,22 +185,26 @@ impl Connection {
     }
 
     fn metadata(&self) -> MetadataResponse {
-        let broker = MetadataResponseBroker::default()
-            .with_node_id(1.into())
-            .with_host(StrBytes::from(self.address.ip().to_string()))
-            .with_port(i32::from(self.address.port()));
-        let partition = |index| {
+        let brokers = self.world.brokers.lock().unwrap();
+        let count = brokers.len() as i32;
+        let broker = |(id, address): (i32, &SocketAddr)| {
+            MetadataResponseBroker::default()
+                .with_node_id(id.into())
+                .with_host(StrBytes::from(address.ip().to_string()))
+                .with_port(i32::from(address.port()))
+        };
+        let partition = |index: i32| {
             MetadataResponsePartition::default()
                 .with_partition_index(index)
-                .with_leader_id(1.into())
-                .with_leader_epoch(self.epoch.load(Ordering::Acquire))
+                .with_leader_id((index % count + 1).into())
+                .with_leader_epoch(self.world.leader_epoch.load(Ordering::Acquire))
         };
-        let partitions = 0..self.partitions.load(Ordering::Acquire);
+        let partitions = 0..self.world.partitions.load(Ordering::Acquire);
         let topic = MetadataResponseTopic::default()
             .with_name(Some(TopicName(StrBytes::from_static_str(TOPIC))))
             .with_partitions(partitions.map(partition).collect());
         MetadataResponse::default()
-            .with_brokers(vec![broker])
+            .with_brokers((1..).zip(brokers.iter()).map(broker).collect())
             .with_topics(vec![topic])
     }
 }

@@ -1,8 +1,9 @@
 //! Commits and the committed offsets: OffsetCommit and OffsetFetch.
 //!
 //! In: offsets. Out: whether they are committed, never a guess. Every attempt is shown to the
-//! observer before it is sent and after it ended. Invariant: one attempt at a time, so that a later
-//! commit of this consumer never arrives before an earlier one.
+//! observer before it is sent and after it ended. Invariants: one attempt at a time, so that a later
+//! commit of this consumer never arrives before an earlier one; nothing is sent in the name of a
+//! generation that is known to be over. Source: Java's `ConsumerCoordinator.sendOffsetCommitRequest`.
 
 use std::collections::BTreeMap;
 use std::future::ready;
@@ -27,7 +28,7 @@ use crate::client::connection::CallError;
 use crate::client::consumer::group::GroupConfig;
 use crate::client::consumer::group::coordinator::Coordinator;
 use crate::client::consumer::group::listener::{BoxFuture, CommitAttempt, CommitMode};
-use crate::client::consumer::group::state::{NO_GENERATION, Shared, alarm_of};
+use crate::client::consumer::group::state::{Alarm, Identity, NO_GENERATION, Shared, alarm_of};
 use crate::client::error::{ClientError, ErrorKind};
 use crate::config::sabotage::{Sabotage, planted};
 use crate::error::ErrorCode;
@@ -120,6 +121,13 @@ impl Committer {
                 "a rebalance came before the turn of this commit: commit again",
             ));
         }
+        if self.shared.is_between_generations() {
+            return Err(ClientError {
+                kind: ErrorKind::Retriable,
+                code: Some(ErrorCode::RebalanceInProgress),
+                message: "the group is in its next generation: poll, then commit again".to_owned(),
+            });
+        }
         if identity.generation_id == NO_GENERATION {
             return Err(ClientError::new(
                 ErrorKind::Fenced,
@@ -145,23 +153,31 @@ impl Committer {
             .coordinator
             .call(&request, OFFSET_COMMIT_VERSION_MAX, limit)
             .await;
-        let result = match response {
+        let mut result = match response {
             Ok(response) => verdict(&response),
             Err(error) => Err(call_error("the commit", &error)),
         };
-        if let Err(ClientError {
-            code: Some(code), ..
-        }) = result
+        if let Err(error) = &mut result
+            && let Some(code) = error.code
         {
-            self.coordinator.heed(Some(code));
-            if let Some(alarm) = alarm_of(code) {
-                self.shared.raise(&identity, alarm);
+            self.heed(&identity, code);
+            let is_succeeded = code == ErrorCode::IllegalGeneration && self.shared.is_joining();
+            if is_succeeded && error.kind == ErrorKind::Fenced {
+                error.kind = ErrorKind::Retriable;
             }
         }
         if let Some(observer) = &self.config.observer {
             observer.ended(number, &result).await;
         }
         result
+    }
+
+    /// What the refusal of a commit says of the membership and of the coordinator.
+    fn heed(&self, identity: &Identity, code: ErrorCode) {
+        self.coordinator.heed(Some(code));
+        if let Some(alarm) = alarm_of(code) {
+            self.shared.raise(identity, alarm);
+        }
     }
 
     fn request(&self, attempt: &CommitAttempt, offsets: &Offsets) -> OffsetCommitRequest {
@@ -290,8 +306,11 @@ fn verdict(response: &OffsetCommitResponse) -> Result<(), ClientError> {
         None => Ok(()),
         Some(code) => {
             let mut error = ClientError::from_code(code, "the commit");
-            if alarm_of(code).is_some() && code != ErrorCode::RebalanceInProgress {
-                error.kind = ErrorKind::Fenced;
+            match alarm_of(code) {
+                // As Java's RebalanceInProgressException: poll, and commit again.
+                Some(Alarm::Rejoin) => error.kind = ErrorKind::Retriable,
+                Some(_) => error.kind = ErrorKind::Fenced,
+                None => {}
             }
             let in_doubt = is_mixed || may_be_appended(code);
             Err(if in_doubt { error.in_doubt() } else { error })

@@ -158,7 +158,9 @@ impl Consumer {
         if now < group.next_auto_commit || positions.is_empty() {
             return;
         }
-        if group.identity().generation_id == NO_GENERATION {
+        // What is between two generations commits as soon as it has entered the next.
+        let is_between = group.shared().is_between_generations();
+        if is_between || group.identity().generation_id == NO_GENERATION {
             return;
         }
         group.next_auto_commit = now + group.config.auto_commit_interval;

@@ -254,3 +254,34 @@ async fn a_new_subscription_is_told_to_the_group() {
     broker.poll_until(&mut consumer, "assigned").await;
     assert_eq!(broker.story()[..2], ["revoked m1 1 t-0", "join m1"]);
 }
+
+/// Processing takes longer than the rebalance: the old generation is over for the coordinator, and
+/// the consumer has not polled since.
+#[tokio::test]
+async fn a_commit_before_the_poll_that_adopts_a_rebalance_costs_nothing() {
+    let (broker, mut consumer) = cooperative().await;
+    // As a poll begins it that has records to give out before it has ended.
+    let own = vec![TopicPartition::new("t", 0)];
+    let group = consumer.group.as_mut().unwrap();
+    group.start_join(&consumer.cluster, own);
+    let shared = Arc::clone(&group.committer.shared);
+    let joined = async {
+        while shared
+            .beating()
+            .is_none_or(|(next, _)| next.generation_id == 1)
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LONG, joined).await.expect("the next generation");
+    assert_eq!(shared.identity().generation_id, 1, "not adopted yet");
+    let refused = consumer.commit_sync(None).await.unwrap_err();
+    assert_eq!(refused.code, Some(ErrorCode::RebalanceInProgress));
+    assert_eq!(refused.kind, crate::client::ErrorKind::Retriable);
+    assert_eq!(next(&mut consumer).await.offset, 1, "the buffer is its own");
+    consumer.commit_sync(None).await.unwrap();
+    assert_eq!(
+        broker.story(),
+        ["join m1", "assigned m1 2 ", "commit 2 {0: 2}"]
+    );
+}

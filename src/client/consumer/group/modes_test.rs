@@ -104,7 +104,11 @@ async fn a_synchronous_commit_tries_until_it_is_known() {
         (&[Some(IllegalGeneration)], 1, refusal(ErrorKind::Fenced)),
         (&[Some(UnknownMemberId)], 1, refusal(ErrorKind::Fenced)),
         (&[Some(FencedInstanceId)], 1, refusal(ErrorKind::Fenced)),
-        (&[Some(RebalanceInProgress)], 1, refusal(ErrorKind::Invalid)),
+        (
+            &[Some(RebalanceInProgress)],
+            1,
+            refusal(ErrorKind::Retriable),
+        ),
         (
             &[None, Some(IllegalGeneration)],
             2,

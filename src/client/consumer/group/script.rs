@@ -28,6 +28,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::client::assignor::encode_assignment;
 use crate::client::consumer::{AutoOffsetReset, ConsumerConfig};
 use crate::client::fake_broker::{FakeBroker, Received, TOPIC};
 use crate::client::{Consumer, ConsumerRecord};
@@ -49,6 +50,12 @@ pub(super) struct Script {
     pub(super) joins: VecDeque<ErrorCode>,
     /// The answers to the next commits, none for one that is lost; then it accepts.
     pub(super) commits: VecDeque<Option<ErrorCode>>,
+    /// The next requests of these kinds are never answered, nor is what follows on the connection.
+    pub(super) forgotten: Vec<ApiKey>,
+    /// What happens before the next question about committed offsets is answered.
+    pub(super) before_offset_fetch: Option<fn(&mut Script)>,
+    /// What the next sync assigns, whatever the member has decided.
+    pub(super) assigned: Option<Vec<TopicPartition>>,
     /// Committed offsets, with the leader epoch 0.
     pub(super) committed: BTreeMap<i32, Offset>,
     pub(super) story: Vec<String>,
@@ -98,8 +105,22 @@ impl Scripted {
 
     /// A subscribed consumer; nothing has been asked yet.
     pub(super) async fn member(&self, group: GroupConfig) -> Consumer {
+        let request_timeout = ConsumerConfig::default().request_timeout;
+        let mut consumer = self.consumer(group, request_timeout).await;
+        self.subscribe(&mut consumer).unwrap();
+        consumer
+    }
+
+    pub(super) fn subscribe(&self, consumer: &mut Consumer) -> Result<(), ClientError> {
+        let listener = Box::new(Listener(Arc::clone(&self.script)));
+        consumer.subscribe(vec![TOPIC.to_owned()], listener)
+    }
+
+    /// A consumer that has a group and is no member.
+    pub(super) async fn consumer(&self, group: GroupConfig, request_timeout: Duration) -> Consumer {
         let config = ConsumerConfig {
             bootstrap: vec![self.address],
+            request_timeout,
             auto_offset_reset: AutoOffsetReset::Earliest,
             retry_backoff: Duration::from_millis(2),
             metadata_max_age: Duration::from_millis(2),
@@ -107,12 +128,7 @@ impl Scripted {
             group: Some(group),
             ..ConsumerConfig::default()
         };
-        let mut consumer = Consumer::start(config).await.unwrap();
-        let listener = Box::new(Listener(Arc::clone(&self.script)));
-        consumer
-            .subscribe(vec![TOPIC.to_owned()], listener)
-            .unwrap();
-        consumer
+        Consumer::start(config).await.unwrap()
     }
 
     /// Polls until the story holds `what`; returns the offsets that came out meanwhile.
@@ -197,6 +213,11 @@ fn heard(what: &str, event: &RebalanceEvent) -> String {
 
 impl Script {
     fn serve(&mut self, request: Received) {
+        if let Some(index) = self.forgotten.iter().position(|api| *api == request.api) {
+            self.forgotten.remove(index);
+            self.story.push(format!("forgot {:?}", request.api));
+            return;
+        }
         match &request.body {
             RequestKind::FindCoordinator(_) => {
                 request.answer(FindCoordinatorResponse::default().with_node_id(1.into()));
@@ -208,6 +229,9 @@ impl Script {
             RequestKind::SyncGroup(body) => {
                 if let Some(own) = body.assignments.first() {
                     self.assignment = own.assignment.clone();
+                }
+                if let Some(assigned) = self.assigned.take() {
+                    self.assignment = encode_assignment(&assigned);
                 }
                 let own = self.assignment.clone();
                 request.answer(SyncGroupResponse::default().with_assignment(own));
@@ -226,6 +250,9 @@ impl Script {
                 None => request.lose(),
             },
             RequestKind::OffsetFetch(body) => {
+                if let Some(before) = self.before_offset_fetch.take() {
+                    before(self);
+                }
                 let response = self.fetch_committed(body);
                 request.answer(response);
             }
@@ -279,6 +306,9 @@ impl Script {
         self.story.push(format!("commit {generation} {offsets:?}"));
         let code = match self.commits.pop_front() {
             Some(reply) => reply?.code(),
+            None if generation >= 0 && generation != self.generation => {
+                ErrorCode::IllegalGeneration.code()
+            }
             None => {
                 self.committed.extend(offsets);
                 0

@@ -1,7 +1,9 @@
 //! What the consumer, its heartbeats and its commits share of a membership.
 //!
-//! Invariants: an alarm raised for one generation never strikes a later one; a membership of which
-//! the coordinator has said nothing for the session timeout is in doubt until it says something.
+//! Invariants: an alarm raised for one generation never strikes a later one, and that a generation
+//! is over is no alarm while its successor is being joined; a membership of which the coordinator
+//! has said nothing for the session timeout is in doubt until it says something.
+//! Source: Java's `OffsetCommitResponseHandler`, `HeartbeatResponseHandler`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -119,7 +121,9 @@ impl Shared {
     /// Raises `alarm` for `identity`; nothing if it is another one by now. The gravest stands.
     pub(super) fn raise(&self, identity: &Identity, alarm: Alarm) {
         let mut state = self.state();
-        if state.identity == *identity {
+        // Whether it has a place in the next generation says the join, and nothing before it.
+        let is_succeeded = alarm == Alarm::Lost && !matches!(state.joining, Joining::No);
+        if state.identity == *identity && !is_succeeded {
             state.alarm = state.alarm.max(Some(alarm));
         }
         if let Joining::Done(next, for_next) = &mut state.joining
@@ -146,6 +150,16 @@ impl Shared {
     /// The coordinator has made it a member: its heart beats, whenever the next poll is.
     pub(super) fn end_join(&self, identity: Identity) {
         self.state().joining = Joining::Done(identity, None);
+    }
+
+    /// Whether a join is on its way, or has ended and the consumer has not polled since.
+    pub(super) fn is_joining(&self) -> bool {
+        !matches!(self.state().joining, Joining::No)
+    }
+
+    /// Whether the coordinator has it in a generation that the consumer has not entered yet.
+    pub(super) fn is_between_generations(&self) -> bool {
+        matches!(self.state().joining, Joining::Done(..))
     }
 
     /// The consumer learns that it is in a new generation.
@@ -211,6 +225,28 @@ mod tests {
         assert_eq!(shared.beating(), None, "what is over does not beat");
         shared.enter(next);
         assert_eq!(shared.alarm(), Some(Alarm::Forgotten));
+    }
+
+    #[tokio::test]
+    async fn that_the_old_generation_is_over_is_no_news_while_it_joins() {
+        let shared = Shared::new();
+        let in_generation = |generation_id| Identity {
+            member_id: "m".to_owned(),
+            generation_id,
+        };
+        let (old, next) = (in_generation(5), in_generation(6));
+        shared.enter(old.clone());
+        shared.begin_join();
+        shared.raise(&old, Alarm::Lost);
+        assert_eq!(shared.alarm(), None);
+        shared.end_join(next.clone());
+        shared.raise(&old, Alarm::Lost);
+        assert_eq!(shared.alarm(), None);
+        shared.raise(&old, Alarm::Forgotten);
+        assert_eq!(shared.alarm(), Some(Alarm::Forgotten));
+        shared.enter(next.clone());
+        shared.raise(&next, Alarm::Lost);
+        assert_eq!(shared.alarm(), Some(Alarm::Lost));
     }
 
     #[tokio::test]
