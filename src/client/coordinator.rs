@@ -180,8 +180,7 @@ impl Coordinator {
                         });
                     }
                     Some(code) if self.should_ask_again(broker, Some(code)) => {
-                        // So a coordinator also answers when its append was not replicated in time.
-                        in_doubt |= request.changes && code == ErrorCode::CoordinatorNotAvailable;
+                        in_doubt |= request.changes && may_follow_an_append(code);
                         ClientError::from_code(code, request)
                     }
                     Some(code) => {
@@ -228,6 +227,13 @@ impl<R> fmt::Display for Repeatable<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.what.fmt(f)
     }
+}
+
+/// Whether a coordinator also answers so after its append: when that was not replicated in time, or
+/// when another broker was to lead before. One that loads appends nothing.
+/// Source: `CoordinatorOperationExceptionHelper`.
+fn may_follow_an_append(code: ErrorCode) -> bool {
+    code != ErrorCode::CoordinatorLoadInProgress
 }
 
 /// Waits before the next attempt; fails with `last` if there is no time for one.

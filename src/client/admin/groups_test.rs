@@ -183,26 +183,33 @@ async fn a_lost_answer_leaves_doubt_until_a_later_attempt_succeeds() {
     assert!(only(results).is_unknown_outcome());
 }
 
+/// A coordinator answers so before its append, and after one that it will not see replicated.
 #[tokio::test]
-async fn a_coordinator_that_could_not_replicate_leaves_doubt() {
-    let mut broker = FakeBroker::start().await;
-    let admin = admin(&broker, SHORT).await;
-    let offsets = offsets();
-    let alter = admin.alter_group_offsets("g", &offsets);
-    let script = async {
-        loop {
-            let request = broker.next().await;
-            match &request.body {
-                RequestKind::FindCoordinator(_) => {
-                    request.answer(FindCoordinatorResponse::default().with_node_id(1.into()));
-                }
-                _ => request.answer(committed(&[code(ErrorCode::CoordinatorNotAvailable); 2])),
+async fn a_code_that_is_also_told_after_an_append_leaves_doubt() {
+    for (told, leaves_doubt) in [
+        (ErrorCode::CoordinatorNotAvailable, true),
+        (ErrorCode::NotCoordinator, true),
+        (ErrorCode::CoordinatorLoadInProgress, false),
+    ] {
+        let mut broker = FakeBroker::start().await;
+        let admin = admin(&broker, LONG).await;
+        let script = async {
+            let result = |error| {
+                let result = DeletableGroupResult::default()
+                    .with_group_id(group_id("g"))
+                    .with_error_code(code(error));
+                DeleteGroupsResponse::default().with_results(vec![result])
+            };
+            asked(&mut broker).await.answer(result(told));
+            if leaves_doubt {
+                found(&mut broker).await;
             }
-        }
-    };
-    tokio::select! {
-        results = alter => assert!(only(results).is_unknown_outcome()),
-        () = script => {}
+            let again = broker.next().await;
+            again.answer(result(ErrorCode::GroupIdNotFound));
+        };
+        let (results, ()) = tokio::join!(admin.delete_groups(&["g"]), script);
+        let error = results["g"].clone().unwrap_err();
+        assert_eq!(error.is_unknown_outcome(), leaves_doubt, "{told}: {error}");
     }
 }
 
