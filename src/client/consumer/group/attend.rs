@@ -56,7 +56,8 @@ impl Consumer {
             return Ok(false);
         }
         self.find_committed(deadline).await?;
-        Ok(true)
+        // It may have been frozen while it waited for that.
+        Ok(self.session_holds().await)
     }
 
     /// Joins if it must, and takes in the outcome if it comes in time.

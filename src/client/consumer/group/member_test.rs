@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::script::{LONG, Scripted, group, grow, next};
 use super::*;
@@ -283,5 +283,40 @@ async fn a_commit_before_the_poll_that_adopts_a_rebalance_costs_nothing() {
     assert_eq!(
         broker.story(),
         ["join m1", "assigned m1 2 ", "commit 2 {0: 2}"]
+    );
+}
+
+/// The process is frozen while a poll waits for the committed offsets of a new partition.
+#[tokio::test]
+async fn a_zombie_that_froze_within_a_poll_gives_nothing_out_either() {
+    let broker = Scripted::start().await;
+    let session_timeout = Duration::from_millis(60);
+    let mut consumer = broker
+        .member(GroupConfig {
+            session_timeout,
+            heartbeat_interval: session_timeout / 2,
+            assignors: vec![AssignorKind::CooperativeSticky],
+            ..group()
+        })
+        .await;
+    assert_eq!(next(&mut consumer).await.offset, 0);
+    broker.story();
+    broker.script().before_offset_fetch = Some(|script| {
+        std::thread::sleep(Duration::from_millis(120));
+        script.committed.insert(0, 2);
+        script.heartbeat = Some(ErrorCode::UnknownMemberId);
+    });
+    grow(&broker.partitions);
+    consumer.group.as_mut().unwrap().next_refresh = Instant::now();
+    assert_eq!(
+        next(&mut consumer).await.offset,
+        2,
+        "the buffered 1 is another's: {:?}",
+        broker.story()
+    );
+    let told = broker.story();
+    assert!(
+        told.contains(&"lost m1 2 t-0 t-1".to_owned()),
+        "frozen: {told:?}"
     );
 }
