@@ -1,15 +1,20 @@
-//! Static members that come back under their instance id: no rebalance, if nothing changed.
+//! Static members that come back under their instance id: no rebalance, if they read the same.
 //!
 //! The new name is stored before it is told, so that a coordinator that takes over fences the
 //! earlier life too (KAFKA-10284); if it cannot be stored, the earlier name comes back
 //! (KAFKA-18263). Source: KIP-345, KIP-814.
 
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
 use super::join::{joined, refusal};
+use super::member::Member;
 use super::request::{GroupCaller, JoinRequest, RequestId};
 use super::response::{GroupResponse, JoinResponse};
-use super::state::State;
+use super::state::{Group, State};
 use super::write::Purpose;
-use super::{Coordinator, GroupEffect, sync};
+use super::{Coordinator, GroupEffect, subscription, sync};
 use crate::config::sabotage::{Sabotage, planted};
 use crate::error::ErrorCode;
 use crate::time::Now;
@@ -19,10 +24,25 @@ use crate::time::Now;
 pub(super) struct Replacement {
     pub(super) request: RequestId,
     pub(super) response: JoinResponse,
-    pub(super) earlier: super::member::Member,
+    pub(super) earlier: Member,
     pub(super) member_id: String,
     pub(super) led: bool,
     pub(super) generation_id: i32,
+}
+
+impl Group {
+    /// Whether `protocols` want of the group what `member` wants: the same topics, if it reads. What
+    /// a consumer says beyond them changes with every life of it. Source: kafka.md §3.1.
+    fn reads_the_same(&self, member: &Member, protocols: &[(String, Bytes)]) -> bool {
+        let Some(protocol) = self.protocol.as_deref().filter(|_| self.is_of_consumers()) else {
+            return true;
+        };
+        let wanted =
+            |metadata: Bytes| subscription::topics(metadata).map(BTreeSet::<String>::from_iter);
+        let named = protocols.iter().find(|(name, _)| name == protocol);
+        let metadata = named.map(|(_, metadata)| metadata.clone());
+        wanted(metadata.unwrap_or_default()) == wanted(member.metadata(protocol))
+    }
 }
 
 impl Coordinator {
@@ -62,6 +82,7 @@ impl Coordinator {
         let Some(old) = group.remove(earlier) else {
             return;
         };
+        let reads_the_same = group.reads_the_same(&old, &request.protocols);
         let mut member = old.clone();
         member.member_id.clone_from(&member_id);
         member.caller = caller;
@@ -73,7 +94,9 @@ impl Coordinator {
         if led {
             group.leader = Some(member_id.clone());
         }
-        let keeps = group.state == State::Stable && group.elect_protocol() == group.protocol;
+        let keeps = group.state == State::Stable
+            && group.elect_protocol() == group.protocol
+            && reads_the_same;
         self.fence(&old);
         if keeps {
             let skips = request.can_skip_assignment;
@@ -87,7 +110,7 @@ impl Coordinator {
         self.prepare_rebalance(now, &group_id);
     }
 
-    fn fence(&mut self, old: &super::member::Member) {
+    fn fence(&mut self, old: &Member) {
         if let Some(request) = old.joining {
             let response = refusal(ErrorCode::FencedInstanceId, &old.member_id);
             self.effects
@@ -104,7 +127,7 @@ impl Coordinator {
         &mut self,
         request: RequestId,
         group_id: &str,
-        mut earlier: super::member::Member,
+        mut earlier: Member,
         member_id: String,
         led: bool,
         can_skip_assignment: bool,

@@ -141,3 +141,31 @@ fn other_protocols_of_the_returning_member_begin_a_rebalance() {
     assert_eq!(answer.protocol_name.as_deref(), Some("roundrobin"));
     assert_ne!(answer.member_id, old);
 }
+
+/// Its earlier life's assignment would leave what it reads now without an owner.
+#[test]
+fn other_topics_of_the_returning_member_begin_a_rebalance() {
+    let of = |topics: &[u8], owned: &[u8]| Bytes::from([b"\0\x01", topics, owned].concat());
+    let t = &b"\0\0\0\x01\0\x01t\0\0\0\0"[..];
+    let t_and_u = &b"\0\0\0\x02\0\x01t\0\x01u\0\0\0\0"[..];
+    let u = &b"\0\0\0\x01\0\x01u\0\0\0\0"[..];
+    let no_partitions = &b"\0\0\0\0"[..];
+    let t_0 = &b"\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0"[..];
+    for (metadata, generation_id) in [
+        (of(t, no_partitions), 1),
+        (of(t, t_0), 1),
+        (of(t_and_u, no_partitions), 2),
+        (of(u, no_partitions), 2),
+    ] {
+        let (mut desk, _) = with_static();
+        let mut request = join_as("i", "");
+        request.protocols = vec![("range".into(), metadata.clone())];
+        let back = desk.send(GroupRequest::Join(request));
+        if generation_id == 1 {
+            desk.settle(Ok(()));
+        }
+        let answer = desk.joined(back);
+        assert_eq!(answer.error, None, "{metadata:?}");
+        assert_eq!(answer.generation_id, generation_id, "{metadata:?}");
+    }
+}

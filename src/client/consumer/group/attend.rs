@@ -132,7 +132,10 @@ impl Consumer {
             // Over before it was known: others own by now what it would be told of.
             return self.lose(alarm != Alarm::Lost).await;
         }
-        let own: BTreeSet<_> = joined.own.into_iter().collect();
+        let (own, unwanted): (BTreeSet<_>, BTreeSet<_>) = joined
+            .own
+            .into_iter()
+            .partition(|name| self.reads(&name.topic));
         let gone: Vec<_> = self
             .positions
             .keys()
@@ -143,6 +146,8 @@ impl Consumer {
             self.auto_commit_now().await;
             self.give_up(gone).await;
         }
+        // As Java's `checkAssignmentMatchedSubscription`: the subscription has changed since.
+        let must_join_again = must_join_again || !unwanted.is_empty();
         if let Some(group) = self.group.as_ref().filter(|_| must_join_again) {
             let identity = group.identity();
             group.shared().raise(&identity, Alarm::Rejoin);
@@ -159,6 +164,11 @@ impl Consumer {
             self.positions.insert(name.clone(), position);
         }
         self.tell(Change::Assigned, new).await;
+    }
+
+    fn reads(&self, topic: &str) -> bool {
+        let group = self.group.as_ref();
+        group.is_some_and(|group| group.topics.iter().any(|name| name == topic))
     }
 
     /// Gives partitions up in order.

@@ -320,3 +320,23 @@ async fn a_zombie_that_froze_within_a_poll_gives_nothing_out_either() {
         "frozen: {told:?}"
     );
 }
+
+/// As Java's client: a static member of an older broker may get what an earlier life subscribed to.
+#[tokio::test]
+async fn it_joins_again_when_it_is_given_a_topic_that_it_does_not_read() {
+    let broker = Scripted::start().await;
+    broker.script().assigned = Some(vec![TopicPartition::new("other", 0)]);
+    let mut consumer = broker.member(group()).await;
+    assert_eq!(next(&mut consumer).await.offset, 0);
+    assert_eq!(
+        broker.story(),
+        [
+            "join ",
+            "join m1",
+            "assigned m1 1 ",
+            "join m1",
+            "assigned m1 2 t-0",
+            "resumed t-0 0 Reset"
+        ]
+    );
+}
