@@ -1,5 +1,7 @@
 //! The consumer against a scripted broker.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use kafka_protocol::messages::list_offsets_response::{
@@ -9,7 +11,8 @@ use kafka_protocol::messages::offset_for_leader_epoch_response::{
     EpochEndOffset, OffsetForLeaderTopicResult,
 };
 use kafka_protocol::messages::{
-    FetchResponse, ListOffsetsResponse, OffsetForLeaderEpochResponse, RequestKind, TopicName,
+    ApiKey, FetchResponse, ListOffsetsResponse, OffsetForLeaderEpochResponse, RequestKind,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -53,7 +56,12 @@ fn fetch_offset(request: &Received) -> Offset {
 }
 
 fn fetched(code: i16, records: Bytes) -> FetchResponse {
+    fetched_from(0, code, records)
+}
+
+fn fetched_from(index: i32, code: i16, records: Bytes) -> FetchResponse {
     let data = PartitionData::default()
+        .with_partition_index(index)
         .with_error_code(code)
         .with_records(Some(records));
     let topic = FetchableTopicResponse::default()
@@ -77,8 +85,10 @@ fn answer_list_offsets(request: Received, offset: Offset) -> i64 {
     let RequestKind::ListOffsets(body) = &request.body else {
         panic!("no ListOffsets request: {:?}", request.body);
     };
-    let asked = body.topics[0].partitions[0].timestamp;
+    let partition = &body.topics[0].partitions[0];
+    let (asked, index) = (partition.timestamp, partition.partition_index);
     let partition = ListOffsetsPartitionResponse::default()
+        .with_partition_index(index)
         .with_offset(offset)
         .with_leader_epoch(-1);
     let topic = ListOffsetsTopicResponse::default()
@@ -301,4 +311,42 @@ async fn a_corrupt_batch_is_an_error_and_the_position_stays() {
     .unwrap_err();
     assert_eq!(error.code, Some(ErrorCode::CorruptMessage));
     assert_eq!(consumer.position(&partition()), Some(0));
+}
+
+#[tokio::test]
+async fn a_leader_that_does_not_answer_holds_up_only_its_own_partitions() {
+    let mut frozen = FakeBroker::start().await;
+    let mut healthy = frozen.start_another().await;
+    frozen.partitions().store(2, Ordering::Release);
+    let mut consumer = consumer(&frozen, AutoOffsetReset::Earliest).await;
+    consumer.assign(vec![partition(), TopicPartition::new(TOPIC, 1)]);
+    let read = poll_while(&mut consumer, async {
+        // Forgotten, so that it is never answered.
+        assert_eq!(frozen.next().await.api, ApiKey::ListOffsets);
+        assert_eq!(answer_list_offsets(healthy.next().await, 7), -2);
+        let fetch = healthy.next().await;
+        assert_eq!(fetch_offset(&fetch), 7);
+        fetch.answer(fetched_from(1, 0, records(7, 0, &["h"])));
+    })
+    .await;
+    assert_eq!(values(&read.unwrap()), [(7, &b"h"[..])]);
+    assert_eq!(consumer.position(&partition()), None);
+}
+
+#[tokio::test]
+async fn a_position_that_was_looked_up_for_an_earlier_wish_is_dropped() {
+    let mut broker = FakeBroker::start().await;
+    let mut consumer = consumer(&broker, AutoOffsetReset::Earliest).await;
+    assert!(consumer.poll(SHORT).await.unwrap().is_empty());
+    let overtaken = broker.next().await;
+    consumer.seek_to_end(&partition()).unwrap();
+    assert_eq!(answer_list_offsets(overtaken, 3), -2);
+    let read = poll_while(&mut consumer, async {
+        assert_eq!(answer_list_offsets(broker.next().await, 9), -1);
+        let fetch = broker.next().await;
+        assert_eq!(fetch_offset(&fetch), 9);
+        fetch.answer(fetched(0, records(9, 0, &["end"])));
+    })
+    .await;
+    assert_eq!(values(&read.unwrap()), [(9, &b"end"[..])]);
 }

@@ -1,8 +1,9 @@
 //! The consumer, in assign mode: positions, fetches and offset resets.
 //!
 //! In: partitions to read, positions. Out: records in offset order for each partition.
-//! At most one fetch is on its way to each broker, so a frozen broker holds up only its own
-//! partitions. What a fetch brings is used only if the position is still where the fetch began.
+//! At most one fetch is on its way to each broker, and one lookup of each partition's position, so a
+//! frozen broker holds up only its own partitions. What a fetch brings is used only if the position
+//! is still where the fetch began.
 //! Invariant: the records of a partition come out in strictly growing offsets from the position,
 //! without a gap that the broker did not tell of; a position moves only by `poll`, `seek`, or the
 //! reset policy.
@@ -12,6 +13,7 @@ mod batch_reader;
 mod consumer_test;
 mod fetch;
 pub mod group;
+mod lookup;
 mod offsets;
 mod position;
 
@@ -33,7 +35,8 @@ use crate::id::{BrokerId, TopicPartition};
 use crate::offset::Offset;
 use fetch::{FetchResult, Fetched};
 
-use group::{GroupConfig, Membership, ResumeSource};
+use group::{GroupConfig, Membership};
+use lookup::Lookups;
 use position::{Position, Wanted};
 
 /// What to do where a partition has no position, or one that its log does not hold.
@@ -103,6 +106,7 @@ pub struct Consumer {
     positions: BTreeMap<TopicPartition, Position>,
     /// Records fetched and not yet polled.
     buffered: VecDeque<ConsumerRecord>,
+    lookups: Lookups,
     fetches: JoinSet<FetchResult>,
     fetching: BTreeSet<BrokerId>,
     /// Brokers whose last fetch failed are left alone until then.
@@ -136,6 +140,7 @@ impl Consumer {
             config,
             positions: BTreeMap::new(),
             buffered: VecDeque::new(),
+            lookups: Lookups::default(),
             fetches: JoinSet::new(),
             fetching: BTreeSet::new(),
             backoff: BTreeMap::new(),
@@ -202,8 +207,7 @@ impl Consumer {
                 "{partition} is not assigned: assign it first"
             )));
         };
-        position.wanted = wanted;
-        position.fetch_from = None;
+        position.want(wanted);
         self.buffered
             .retain(|record| partition_of(record) != *partition);
         Ok(())
@@ -235,7 +239,7 @@ impl Consumer {
             if !self.buffered.is_empty() {
                 return Ok(self.take_records());
             }
-            self.resolve_positions(deadline).await?;
+            self.start_lookups()?;
             self.start_fetches().await;
             let retry_at = Instant::now() + self.config.retry_backoff;
             tokio::select! {
@@ -243,6 +247,9 @@ impl Consumer {
                     let fetched =
                         fetched.expect("invariant: a fetch neither panics nor is aborted");
                     self.take_in(fetched).await?;
+                }
+                Some(lookup) = self.lookups.next(), if !self.lookups.is_empty() => {
+                    self.take_in_lookup(lookup).await;
                 }
                 () = sleep_until(retry_at.min(deadline)) => {}
             }
@@ -320,41 +327,6 @@ impl Consumer {
             offsets.insert(partition.clone(), found.offset);
         }
         Ok(offsets)
-    }
-
-    /// Turns wishes into offsets: the reset policy, beginnings and ends, and positions that a new
-    /// leader has to confirm (KIP-320).
-    async fn resolve_positions(&mut self, deadline: Instant) -> Result<(), ClientError> {
-        let mut resets = Vec::new();
-        for (partition, position) in &mut self.positions {
-            let query = match position.wanted {
-                Wanted::At { .. } | Wanted::Committed => continue,
-                Wanted::Beginning => OffsetQuery::Earliest,
-                Wanted::End => OffsetQuery::Latest,
-                Wanted::Unknown => match self.config.auto_offset_reset {
-                    AutoOffsetReset::Earliest => OffsetQuery::Earliest,
-                    AutoOffsetReset::Latest => OffsetQuery::Latest,
-                    AutoOffsetReset::None => return Err(no_position(partition)),
-                },
-            };
-            let backoff = self.config.retry_backoff;
-            let found = list_offset(&self.cluster, partition, query, deadline, backoff).await;
-            // A leader that cannot be reached now is asked again at the next poll.
-            let Ok(found) = found else { continue };
-            if position.wanted == Wanted::Unknown {
-                resets.push((partition.clone(), found.offset));
-            }
-            position.wanted = Wanted::At {
-                offset: found.offset,
-                leader_epoch: found.leader_epoch,
-            };
-            position.fetch_from = None;
-        }
-        for (partition, offset) in resets {
-            self.tell_resumed(&partition, offset, ResumeSource::Reset)
-                .await;
-        }
-        Ok(())
     }
 
     async fn start_fetches(&mut self) {
@@ -442,18 +414,16 @@ impl Consumer {
                     if self.config.auto_offset_reset == AutoOffsetReset::None {
                         return Err(truncated(&wish, end_offset));
                     }
-                    position.wanted = end_offset.map_or(Wanted::Unknown, |offset| Wanted::At {
+                    position.want(end_offset.map_or(Wanted::Unknown, |offset| Wanted::At {
                         offset,
                         leader_epoch: None,
-                    });
-                    position.fetch_from = None;
+                    }));
                 }
                 Fetched::OutOfRange => {
                     if self.config.auto_offset_reset == AutoOffsetReset::None {
                         return Err(out_of_range(&wish));
                     }
-                    position.wanted = Wanted::Unknown;
-                    position.fetch_from = None;
+                    position.want(Wanted::Unknown);
                 }
                 Fetched::Corrupt(error) => return Err(error),
             }

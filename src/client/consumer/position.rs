@@ -30,11 +30,20 @@ pub(super) enum Wanted {
 pub(super) struct Position {
     pub(super) wanted: Wanted,
     pub(super) fetch_from: Option<Offset>,
+    /// The number of the lookup that is to say where it is.
+    pub(super) lookup: Option<u64>,
     /// The newest leader epoch in which a leader has confirmed the position.
     pub(super) confirmed_epoch: LeaderEpoch,
 }
 
 impl Position {
+    /// Goes elsewhere; whatever was on its way for the former position is of no use any more.
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
+        self.fetch_from = None;
+        self.lookup = None;
+    }
+
     /// Where the next fetch begins; `None` while it is not known or records are buffered.
     pub(super) fn next_fetch(&self) -> Option<Offset> {
         match self.wanted {
@@ -80,6 +89,7 @@ mod tests {
         let mut position = Position {
             wanted,
             fetch_from: Some(5),
+            lookup: None,
             confirmed_epoch: 0,
         };
         assert_eq!(position.next_fetch(), None);

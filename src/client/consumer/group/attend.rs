@@ -277,8 +277,7 @@ impl Consumer {
 
     fn place(&mut self, name: &TopicPartition, wanted: Wanted) {
         if let Some(position) = self.positions.get_mut(name) {
-            position.wanted = wanted;
-            position.fetch_from = None;
+            position.want(wanted);
         }
     }
 
