@@ -21,7 +21,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::unconstrained;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::cluster::error_code;
 use crate::client::connection::CallError;
@@ -65,14 +65,18 @@ impl Committer {
     ///
     /// # Errors
     /// `UnknownOutcome` if any attempt may have committed; `Fenced` if the member is none any more;
-    /// `Retriable` if certainly nothing was committed.
+    /// `Retriable` if certainly nothing was committed, as when earlier commits take all the time.
     pub(super) async fn until_known(
         &self,
         mode: CommitMode,
         offsets: &Offsets,
         deadline: Instant,
     ) -> Result<(), ClientError> {
-        let _turn = self.turn().await;
+        let Ok(_turn) = timeout_at(deadline, self.turn()).await else {
+            return Err(ClientError::retriable(
+                "earlier commits have no answer yet: commit again",
+            ));
+        };
         let mut in_doubt = false;
         loop {
             let generation_id = self.shared.identity().generation_id;

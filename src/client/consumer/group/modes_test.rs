@@ -3,10 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use kafka_protocol::messages::ApiKey;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
 use super::script::{LONG, Scripted, group, next};
 use super::*;
-use crate::client::ErrorKind;
 use crate::client::fake_broker::TOPIC;
+use crate::client::{Consumer, ErrorKind};
 use crate::config::sabotage::{Sabotage, plant_in_thread};
 use crate::error::ErrorCode;
 
@@ -177,7 +181,7 @@ async fn an_asynchronous_commit_is_tried_once_and_says_what_is_known() {
         next(&mut consumer).await;
         broker.story();
         broker.script().commits.push_back(answer);
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let callback = |result| drop(tell.send(result));
         consumer.commit_async(None, Box::new(callback));
         let result: Result<(), ClientError> = told.await.unwrap();
@@ -206,4 +210,40 @@ async fn commits_and_callbacks_keep_their_order() {
     assert_eq!(broker.story(), sent.collect::<Vec<_>>());
     assert_eq!(*called.lock().unwrap(), (0..50).collect::<Vec<_>>());
     consumer.close(LONG).await;
+}
+
+/// A commit whose answer never comes, of a member whose commits may take 50 ms.
+async fn unanswered() -> (
+    Scripted,
+    Consumer,
+    oneshot::Receiver<Result<(), ClientError>>,
+) {
+    let broker = Scripted::start().await;
+    let config = GroupConfig {
+        api_timeout: Duration::from_millis(50),
+        ..group()
+    };
+    let mut consumer = broker.member(config).await;
+    next(&mut consumer).await;
+    broker.story();
+    broker.script().forgotten.push(ApiKey::OffsetCommit);
+    let (tell, told) = oneshot::channel();
+    consumer.commit_async(None, Box::new(|result| drop(tell.send(result))));
+    broker
+        .poll_until(&mut consumer, "forgot OffsetCommit")
+        .await;
+    (broker, consumer, told)
+}
+
+#[tokio::test]
+async fn a_synchronous_commit_waits_no_longer_than_its_time_for_those_before_it() {
+    let (broker, mut consumer, _told) = unanswered().await;
+    let sync = timeout(LONG, consumer.commit_sync(None)).await;
+    let error = sync.expect("default.api.timeout.ms").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Retriable);
+    assert_eq!(
+        broker.story(),
+        ["forgot OffsetCommit"],
+        "nothing of it was sent"
+    );
 }
