@@ -168,7 +168,8 @@ impl Join {
             .with_protocol_type(joined.protocol_type)
             .with_protocol_name(joined.protocol_name)
             .with_assignments(assignments);
-        let limit = self.config.max_poll_interval + JOIN_GRACE;
+        // Whoever waits for a slow leader asks again, and keeps its place. Source: Java's client.
+        let limit = self.coordinator.request_timeout();
         let sent = Instant::now();
         let response = self
             .coordinator

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kafka_protocol::messages::ApiKey;
 use tokio::time::{Instant, timeout};
 
 use super::script::{LONG, Scripted, group, grow, next};
@@ -337,6 +338,27 @@ async fn it_joins_again_when_it_is_given_a_topic_that_it_does_not_read() {
             "join m1",
             "assigned m1 2 t-0",
             "resumed t-0 0 Reset"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_sync_that_is_not_answered_is_asked_again_after_the_request_timeout() {
+    let broker = Scripted::start().await;
+    broker.script().forgotten.push(ApiKey::SyncGroup);
+    let mut consumer = broker.consumer(group(), Duration::from_millis(300)).await;
+    broker.subscribe(&mut consumer).unwrap();
+    timeout(LONG, broker.poll_until(&mut consumer, "assigned"))
+        .await
+        .expect("long before max.poll.interval.ms");
+    assert_eq!(
+        broker.story()[..5],
+        [
+            "join ",
+            "join m1",
+            "forgot SyncGroup",
+            "join m1",
+            "assigned m1 2 t-0"
         ]
     );
 }
