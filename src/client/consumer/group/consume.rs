@@ -89,7 +89,8 @@ impl Consumer {
             .await
     }
 
-    /// Commits the same, once; `callback` is told when it is over. Later commits wait for it.
+    /// Commits the same, once; `callback` is told when it is over, or when the consumer ends first.
+    /// Later commits wait for it.
     pub fn commit_async(
         &mut self,
         offsets: Option<BTreeMap<TopicPartition, Offset>>,
@@ -185,10 +186,32 @@ impl Membership {
         let committer = self.committer.clone();
         let generation_id = self.identity().generation_id;
         let turn = committer.turn();
+        let told = Told(Some(callback));
         self.commits.spawn(async move {
             let _turn = turn.await;
-            callback(committer.once(mode, &positions, generation_id).await);
+            told.of(committer.once(mode, &positions, generation_id).await);
         });
+    }
+}
+
+/// A callback that is called in any case: if the consumer ends first, the outcome is unknown.
+struct Told(Option<Callback>);
+
+impl Told {
+    fn of(mut self, result: Result<(), ClientError>) {
+        if let Some(callback) = self.0.take() {
+            callback(result);
+        }
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        if let Some(callback) = self.0.take() {
+            callback(Err(ClientError::unknown(
+                "the consumer ended before the commit was answered",
+            )));
+        }
     }
 }
 

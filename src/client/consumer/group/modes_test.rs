@@ -247,3 +247,12 @@ async fn a_synchronous_commit_waits_no_longer_than_its_time_for_those_before_it(
         "nothing of it was sent"
     );
 }
+
+#[tokio::test]
+async fn a_callback_is_called_even_if_the_consumer_ends_before_the_answer() {
+    let (_broker, consumer, told) = unanswered().await;
+    drop(consumer);
+    let result = timeout(LONG, told).await.expect("a callback");
+    let error = result.expect("called, not dropped").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::UnknownOutcome);
+}
