@@ -335,6 +335,7 @@ impl Consumer {
         // Commits that were asked for are sent before it leaves.
         while group.commits.join_next().await.is_some() {}
         group.topics.clear();
+        group.shared().set_subscribed(false);
         let identity = group.identity();
         if group.config.group_instance_id.is_none() && !identity.member_id.is_empty() {
             let left = super::join::leave(&group.committer.coordinator, &group.config, &identity);

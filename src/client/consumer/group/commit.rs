@@ -132,7 +132,8 @@ impl Committer {
                 message: "the group is in its next generation: poll, then commit again".to_owned(),
             });
         }
-        if identity.generation_id == NO_GENERATION {
+        let is_member = identity.generation_id != NO_GENERATION;
+        if !is_member && self.shared.is_subscribed() {
             return Err(ClientError::new(
                 ErrorKind::Fenced,
                 "the consumer is no member of its group now: poll to join again",
@@ -179,7 +180,8 @@ impl Committer {
     /// What the refusal of a commit says of the membership and of the coordinator.
     fn heed(&self, identity: &Identity, code: ErrorCode) {
         self.coordinator.heed(Some(code));
-        if let Some(alarm) = alarm_of(code) {
+        let is_member = identity.generation_id != NO_GENERATION;
+        if let Some(alarm) = alarm_of(code).filter(|_| is_member) {
             self.shared.raise(identity, alarm);
         }
     }
@@ -204,11 +206,14 @@ impl Committer {
                 ),
             }
         }
+        let is_member = attempt.generation_id != NO_GENERATION;
+        let instance = self.config.group_instance_id.clone();
+        let instance = instance.filter(|_| is_member);
         OffsetCommitRequest::default()
             .with_group_id(self.group_id())
             .with_generation_id_or_member_epoch(attempt.generation_id)
             .with_member_id(StrBytes::from(attempt.member_id.clone()))
-            .with_group_instance_id(self.config.group_instance_id.clone().map(StrBytes::from))
+            .with_group_instance_id(instance.map(StrBytes::from))
             .with_topics(topics)
     }
 

@@ -21,7 +21,7 @@ impl Consumer {
     /// Reads `topics` as a member of its group; the polls that follow join and read.
     ///
     /// # Errors
-    /// `Invalid` without a group in the configuration.
+    /// `Invalid` without a group in the configuration, or while it reads what was assigned by hand.
     pub fn subscribe(
         &mut self,
         topics: Vec<String>,
@@ -30,7 +30,14 @@ impl Consumer {
         if topics.is_empty() {
             return Err(ClientError::invalid("subscribe to at least one topic"));
         }
+        let reads_by_hand = !self.positions.is_empty();
         let group = self.group.as_mut().ok_or_else(no_group)?;
+        if reads_by_hand && group.topics.is_empty() {
+            return Err(ClientError::invalid(
+                "partitions are assigned by hand: assign none of them, then subscribe",
+            ));
+        }
+        group.shared().set_subscribed(true);
         group.topics = topics;
         group.listener = Some(listener);
         group.is_fenced = false;
@@ -68,7 +75,8 @@ impl Consumer {
         })
     }
 
-    /// Commits `offsets`, or behind everything that polls gave out, and tries until it is known.
+    /// Commits `offsets`, or behind everything that polls gave out, and tries until it is known. Who
+    /// has not subscribed commits as no member, which a group takes only while it has none.
     ///
     /// # Errors
     /// `Fenced` if it is no member any more, `UnknownOutcome` if the time is over and an attempt

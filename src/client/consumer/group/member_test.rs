@@ -362,3 +362,16 @@ async fn a_sync_that_is_not_answered_is_asked_again_after_the_request_timeout() 
         ]
     );
 }
+
+#[tokio::test]
+async fn what_is_read_without_the_group_and_with_it_does_not_mix() {
+    let broker = Scripted::start().await;
+    let mut consumer = broker.consumer(group(), LONG).await;
+    consumer.assign(vec![TopicPartition::new("t", 0)]);
+    let error = broker.subscribe(&mut consumer).unwrap_err();
+    assert_eq!(error.kind, crate::client::ErrorKind::Invalid);
+    consumer.assign(Vec::new());
+    broker.subscribe(&mut consumer).unwrap();
+    assert_eq!(next(&mut consumer).await.offset, 0);
+    broker.subscribe(&mut consumer).expect("it is subscribed");
+}

@@ -256,3 +256,19 @@ async fn a_callback_is_called_even_if_the_consumer_ends_before_the_answer() {
     let error = result.expect("called, not dropped").unwrap_err();
     assert_eq!(error.kind, ErrorKind::UnknownOutcome);
 }
+
+/// As Java's client with `assign`: a group without members takes the commit of no generation.
+#[tokio::test]
+async fn a_consumer_that_is_no_member_commits_without_a_generation() {
+    let broker = Scripted::start().await;
+    let mut consumer = broker.consumer(group(), LONG).await;
+    let partition = TopicPartition::new(TOPIC, 0);
+    consumer.assign(vec![partition.clone()]);
+    assert_eq!(next(&mut consumer).await.offset, 0);
+    consumer.commit_sync(None).await.unwrap();
+    assert_eq!(broker.story(), ["commit -1 {0: 1}"]);
+    let used = Some(ErrorCode::UnknownMemberId);
+    broker.script().commits.push_back(used);
+    let error = consumer.commit_sync(None).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (ErrorKind::Fenced, used));
+}

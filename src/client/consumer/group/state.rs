@@ -52,6 +52,8 @@ struct State {
     identity: Identity,
     alarm: Option<Alarm>,
     joining: Joining,
+    /// It reads as a member, or will at its next poll; else it may commit without being one.
+    is_subscribed: bool,
     last_poll: Instant,
     /// When the last request was sent that the coordinator took for a member's.
     confirmed: Instant,
@@ -80,6 +82,7 @@ impl Shared {
             },
             alarm: None,
             joining: Joining::No,
+            is_subscribed: false,
             last_poll: Instant::now(),
             confirmed: Instant::now(),
         }))
@@ -150,6 +153,14 @@ impl Shared {
     /// The coordinator has made it a member: its heart beats, whenever the next poll is.
     pub(super) fn end_join(&self, identity: Identity) {
         self.state().joining = Joining::Done(identity, None);
+    }
+
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.state().is_subscribed
+    }
+
+    pub(super) fn set_subscribed(&self, is_subscribed: bool) {
+        self.state().is_subscribed = is_subscribed;
     }
 
     /// Whether a join is on its way, or has ended and the consumer has not polled since.
