@@ -25,8 +25,8 @@ struct Quota {
 struct Unfilled<'a> {
     /// Below the lower quota, in the circle in which they take.
     below: VecDeque<&'a str>,
-    /// At the lower quota exactly.
-    at_min: BTreeSet<&'a str>,
+    /// At the lower quota exactly, in the order in which they came to it.
+    at_min: VecDeque<&'a str>,
 }
 
 pub(super) fn assign(group: &Group<'_>) -> Assignments {
@@ -80,11 +80,11 @@ impl<'a> Unfilled<'a> {
         if count < quota.min {
             self.below.push_back(member);
         } else if count == quota.min {
-            self.at_min.insert(member);
+            self.at_min.push_back(member);
         }
     }
 
     fn next(&mut self) -> Option<&'a str> {
-        self.below.pop_front().or_else(|| self.at_min.pop_first())
+        self.below.pop_front().or_else(|| self.at_min.pop_front())
     }
 }

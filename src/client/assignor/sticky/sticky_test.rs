@@ -61,6 +61,22 @@ fn different_subscriptions_balance_better_than_round_robin() {
 }
 
 #[test]
+fn who_reached_the_lower_quota_first_is_the_first_to_get_one_more() {
+    // c has its share from the start, so it stands before a and b, who only come to theirs.
+    let members = [
+        member("a", "t"),
+        member("b", "t"),
+        holding("c", "t", "t-0 t-1", 4),
+    ];
+    check(
+        Sticky,
+        &members,
+        "t:7",
+        &[("a", "t-2 t-4"), ("b", "t-3 t-5"), ("c", "t-0 t-1 t-6")],
+    );
+}
+
+#[test]
 fn a_member_that_joins_takes_from_those_with_most() {
     let members = [
         holding("a", "t", "t-0 t-1 t-2", 4),
