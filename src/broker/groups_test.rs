@@ -61,6 +61,10 @@ fn change(isr: &[BrokerId], leader: Option<BrokerId>) -> MetadataRecord {
 }
 
 fn commit(rig: &mut Rig, offset: Offset) {
+    commit_of(rig, 0, offset);
+}
+
+fn commit_of(rig: &mut Rig, partition: i32, offset: Offset) {
     let topic = rig.broker.image.topics().named("t");
     let offset = CommitOffset {
         offset,
@@ -73,11 +77,14 @@ fn commit(rig: &mut Rig, offset: Offset) {
             generation_id: -1,
             ..MemberRequest::default()
         },
-        offsets: vec![(TopicPartition::new("t", 0), offset)],
+        offsets: vec![(TopicPartition::new("t", partition), offset)],
         knows_group_id_not_found: true,
     };
+    ask(rig, GroupRequest::Commit(request));
+}
+
+fn ask(rig: &mut Rig, request: GroupRequest) {
     let caller = GroupCaller::default();
-    let request = GroupRequest::Commit(request);
     let coordinator = &mut rig.broker.groups.coordinator;
     coordinator.handle_request(NOW, 0, 1, caller, request);
     rig.broker.settle(NOW);
@@ -151,6 +158,31 @@ fn a_partition_is_served_when_all_that_it_holds_is_committed() {
         Ok(Some(6)),
         "not only to the high watermark"
     );
+}
+
+/// Its tombstones are more than one batch may hold.
+#[test]
+fn a_group_with_very_many_offsets_is_deleted_when_all_of_it_is() {
+    let mut rig = leader();
+    let partition = rig.broker.partitions.get_mut(&offsets()).unwrap();
+    partition.config.max_message_bytes = 300;
+    for partition in 0..20 {
+        commit_of(&mut rig, partition, 5);
+    }
+    rig.commit([change(&[OWN, OTHER], None)]);
+    follow(&mut rig, 0, 20);
+    let group_id = "g".to_owned();
+    ask(&mut rig, GroupRequest::DeleteGroup { group_id });
+    let state = |rig: &Rig| {
+        let described = rig.broker.groups.coordinator.describe(0, "g");
+        described.unwrap().state
+    };
+    let log = rig.broker.partitions[&offsets()].replica.log();
+    assert_eq!(log.log_end_offset(), 41, "twenty offsets, and the group");
+    for (followed, expected) in [(30, "Empty"), (41, "Dead")] {
+        follow(&mut rig, 0, followed);
+        assert_eq!(state(&rig), expected, "replicated below {followed}");
+    }
 }
 
 #[test]

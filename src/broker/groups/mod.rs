@@ -3,7 +3,8 @@
 //! In: changes of replicas of `__consumer_offsets`, requests of the handlers, outcomes of writes.
 //! Out: answers on the wire. Invariants: a write goes to the log only in the epoch in which its
 //! partition was loaded; its outcome is that of a produce with acks=all; without a lease on its
-//! leaderships a broker coordinates nothing.
+//! leaderships a broker coordinates nothing. Deletions that do not fit into one batch take several,
+//! and are done when all are (Kafka's `CoordinatorResult` that is not atomic).
 
 mod answers;
 mod load;
@@ -42,8 +43,11 @@ pub(super) struct Groups {
     jobs: BTreeMap<u64, Job>,
     /// Deletions of several groups, each answered when all are done.
     gathers: BTreeMap<RequestId, Gather>,
-    /// The coordinator's name for each produce that is under way for it.
+    /// The coordinator's name for each produce that is under way for it; those of one write follow
+    /// one another.
     writes: BTreeMap<ProduceToken, u64>,
+    /// Writes of which a batch has failed, and others are under way.
+    failed: BTreeMap<u64, ErrorCode>,
     outcomes: VecDeque<(u64, Result<(), ErrorCode>)>,
     /// Partitions that were read to their end, until that is committed.
     read_to_end: BTreeMap<i32, LoadRead>,
@@ -59,6 +63,7 @@ impl Groups {
             jobs: BTreeMap::new(),
             gathers: BTreeMap::new(),
             writes: BTreeMap::new(),
+            failed: BTreeMap::new(),
             outcomes: VecDeque::new(),
             read_to_end: BTreeMap::new(),
             loads_to_retry: BTreeMap::new(),
@@ -159,48 +164,43 @@ impl Broker {
         records: &[RecordBytes],
     ) {
         let name = TopicPartition::new(OFFSETS_TOPIC, partition);
-        let batch = self.group_batch(now, &name, leader_epoch, records);
-        let batch = match batch {
-            Ok(batch) => batch,
+        let batches = self.group_batches(now, &name, leader_epoch, records);
+        let batches = match batches {
+            Ok(batches) => batches,
             Err(error) => return self.groups.outcomes.push_back((token, Err(error))),
         };
-        let produce = ProduceToken(self.fresh_id());
-        self.groups.writes.insert(produce, token);
         let early = planted(Sabotage::CommitAnsweredBeforeReplication);
-        let request = ProduceRequest {
-            token: produce,
-            deadline: now.time + self.settings.millis("offsets.commit.timeout.ms"),
-            acks: if early { Acks::One } else { Acks::All },
-            batch,
-        };
-        self.with_replica(now, &name, |replica| replica.handle_produce(now, request));
+        let mut requests = Vec::new();
+        for batch in batches {
+            let produce = ProduceToken(self.fresh_id());
+            self.groups.writes.insert(produce, token);
+            requests.push(ProduceRequest {
+                token: produce,
+                deadline: now.time + self.settings.millis("offsets.commit.timeout.ms"),
+                acks: if early { Acks::One } else { Acks::All },
+                batch,
+            });
+        }
+        for request in requests {
+            self.with_replica(now, &name, |replica| replica.handle_produce(now, request));
+        }
     }
 
-    /// One batch for the leader of `name` in `leader_epoch`, or why it cannot be appended.
-    fn group_batch(
+    /// The batches for the leader of `name` in `leader_epoch`, or why they cannot be appended.
+    fn group_batches(
         &self,
         now: Now,
         name: &TopicPartition,
         leader_epoch: i32,
         records: &[RecordBytes],
-    ) -> Result<LogBatch, ErrorCode> {
+    ) -> Result<Vec<LogBatch>, ErrorCode> {
         let partition = self.partitions.get(name);
         let partition = partition.ok_or(ErrorCode::NotLeaderOrFollower)?;
         let replica = &partition.replica;
         if replica.role() != RoleName::Leader || replica.leader_epoch() != leader_epoch {
             return Err(ErrorCode::NotLeaderOrFollower);
         }
-        let mut batch = BatchBuilder::new(Compression::None);
-        for (key, value) in records {
-            batch.append(now.wall_millis, Some(key), value.as_deref(), &[]);
-        }
-        if batch.plain_bytes() > partition.config.max_message_bytes as usize {
-            return Err(ErrorCode::MessageTooLarge);
-        }
-        let batch = RecordBatch::first(&batch.build());
-        batch
-            .map(LogBatch::from)
-            .map_err(|_| ErrorCode::UnknownServerError)
+        fitting(now, records, partition.config.max_message_bytes as usize)
     }
 
     /// A replica told the outcome of a batch of the coordinator. Whether it was one.
@@ -212,10 +212,44 @@ impl Broker {
         let Some(write) = self.groups.writes.remove(&token) else {
             return false;
         };
-        let outcome = outcome.as_ref().map(|_| ()).map_err(|error| *error);
-        self.groups.outcomes.push_back((write, outcome));
+        let groups = &mut self.groups;
+        if let Err(error) = outcome {
+            groups.failed.entry(write).or_insert(*error);
+        }
+        let before = groups.writes.range(..token).next_back();
+        let after = groups.writes.range(token..).next();
+        let mut beside = before.into_iter().chain(after);
+        if !beside.any(|(_, other)| *other == write) {
+            let outcome = groups.failed.remove(&write).map_or(Ok(()), Err);
+            groups.outcomes.push_back((write, outcome));
+        }
         true
     }
+}
+
+/// One batch of `records`, or several where they only delete and are too many for one.
+fn fitting(
+    now: Now,
+    records: &[RecordBytes],
+    limit_bytes: usize,
+) -> Result<Vec<LogBatch>, ErrorCode> {
+    let mut batch = BatchBuilder::new(Compression::None);
+    for (key, value) in records {
+        batch.append(now.wall_millis, Some(key), value.as_deref(), &[]);
+    }
+    if batch.plain_bytes() <= limit_bytes {
+        let batch = RecordBatch::first(&batch.build());
+        let batch = batch.map_err(|_| ErrorCode::UnknownServerError)?;
+        return Ok(vec![LogBatch::from(batch)]);
+    }
+    let only_delete = records.iter().all(|(_, value)| value.is_none());
+    let (first, rest) = records.split_at(records.len() / 2);
+    if !only_delete || first.is_empty() {
+        return Err(ErrorCode::MessageTooLarge);
+    }
+    let mut batches = fitting(now, first, limit_bytes)?;
+    batches.extend(fitting(now, rest, limit_bytes)?);
+    Ok(batches)
 }
 
 /// Who sent a request, as a group shows its members.
