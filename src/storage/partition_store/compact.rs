@@ -5,7 +5,8 @@
 //! the source by them, the oldest first. Invariants: only closed, durable segments below the high
 //! watermark are read or thinned; a segment keeps its offsets without holes, its epochs and its
 //! producers; its file is replaced by one rename, so a crash leaves the old or the new one. A
-//! tombstone goes only after its segment's source pass removed all that it hides. Source: Kafka's
+//! tombstone goes only after its segment's source pass removed all that it hides, and is as old as
+//! its segment's newest record; where that differs from Kafka's, `docs/kips.md` says. Source: Kafka's
 //! `Cleaner`.
 
 use std::collections::BTreeMap;

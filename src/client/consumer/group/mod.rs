@@ -54,7 +54,8 @@ pub struct GroupConfig {
     pub group_id: String,
     /// `group.instance.id`.
     pub group_instance_id: Option<String>,
-    /// `session.timeout.ms`.
+    /// `session.timeout.ms`: also how long it gives out records without a word of the coordinator,
+    /// which there is none of while it joins.
     pub session_timeout: Duration,
     /// `heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
