@@ -311,3 +311,32 @@ fn a_follower_that_was_behind_finds_a_batch_that_begins_at_its_end() {
         assert_eq!(first.header().base_offset, follower_end);
     }
 }
+
+/// What a read gets wrong must not be written back for good.
+#[test]
+fn a_bit_that_flips_while_a_log_is_compacted_is_not_written_back() {
+    for nth in 0..8 {
+        let (disk, mut directory) = fresh();
+        for base in 0..40 {
+            let mut builder = BatchBuilder::new(Compression::None).with_position(base, 1);
+            let key = [(base % 5) as u8];
+            builder.append(base, Some(&key), Some(&[base as u8; 40]), &[]);
+            append(&mut directory, &builder.build());
+        }
+        flush(&mut directory);
+        let first = Path::new("data/t-0").join(&tests::segments(&disk)[0]);
+        disk.flip_reads(&first, 100, nth..nth + 1);
+        compact(&mut directory, 40, 1_000_000);
+        disk.flip_reads(&first, 100, 0..0);
+        let entries = read_all(&mut directory, 0, 40);
+        let expected = (35..40).map(|base| (base, vec![(base % 5) as u8]));
+        for (offset, key) in expected {
+            let value = Some(vec![offset as u8; 40]);
+            assert!(entries.contains(&(offset, key, value)), "read {nth}");
+        }
+        for (offset, key, value) in entries {
+            assert_eq!(key, [(offset % 5) as u8], "read {nth}");
+            assert_eq!(value, Some(vec![offset as u8; 40]), "read {nth}");
+        }
+    }
+}

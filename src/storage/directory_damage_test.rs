@@ -7,6 +7,7 @@ use super::tests::{
 };
 use super::{LogDamage, RecoveredDirectory};
 use crate::offset::Offset;
+use crate::storage::disk::Disk;
 use crate::storage::error::DiskError;
 use crate::storage::memory_disk::{MemoryDisk, Survival};
 use crate::storage::request::{DiskReply, DiskRequest};
@@ -248,4 +249,66 @@ fn a_damaged_metadata_log_stops_the_start_with_one_line() {
         }
         assert!(!error.contains('\n'));
     }
+}
+
+/// Reads the whole log, batch by batch.
+fn reads_whole(directory: &mut Directory, end: Offset) {
+    for start in 0..end {
+        assert_eq!(read(directory, start, end, 1), [start / 2 * 2]);
+    }
+}
+
+#[test]
+fn a_bit_that_flips_on_its_way_from_the_disk_is_no_damage() {
+    // Each attempt reads the byte twice: on the way to the batch, and in it.
+    for (flipped, is_believed) in [(0..1, false), (1..4, false), (0..6, true)] {
+        let (disk, mut directory) = durable();
+        let size = super::tests::batch(0, 1).len() as u64;
+        disk.flip_reads(&segment_path(&disk, 0), size + 90, flipped.clone());
+        let answer = try_read(&mut directory, 2);
+        assert_eq!(answer.is_err(), is_believed, "{flipped:?}: {answer:?}");
+        assert_eq!(try_read(&mut directory, 2).is_err(), is_believed);
+        close(&mut directory);
+        let (mut directory, recovered) = open(&disk);
+        assert_eq!(only_log(&recovered).damage, None, "{flipped:?}");
+        reads_whole(&mut directory, 60);
+        assert!(
+            !disk
+                .list(Path::new("data/t-0"))
+                .unwrap()
+                .contains(&"damaged".to_owned())
+        );
+    }
+}
+
+#[test]
+fn a_bit_that_flips_while_a_log_is_recovered_cuts_nothing() {
+    for is_checkpointed in [false, true] {
+        let (disk, mut directory) = fresh();
+        fill(&mut directory, 0, 10, 1);
+        flush(&mut directory);
+        if is_checkpointed {
+            checkpoint(&mut directory, 10);
+        }
+        disk.flip_reads(&segment_path(&disk, 0), 250, 0..2);
+        let (mut directory, recovered) = open(&disk);
+        let found = only_log(&recovered);
+        assert_eq!((&found.damage, found.cut_bytes), (&None, 0));
+        reads_whole(&mut directory, 10);
+    }
+}
+
+#[test]
+fn a_truncation_whose_read_flips_cuts_no_more_than_it_was_told() {
+    let (disk, mut directory) = fresh();
+    fill(&mut directory, 0, 10, 1);
+    close(&mut directory);
+    let (mut directory, _) = open(&disk);
+    disk.flip_reads(&segment_path(&disk, 0), 0, 0..1);
+    let request = DiskRequest::Truncate { log: log(), to: 8 };
+    let Ok(DiskReply::Truncated { state }) = directory.execute(request) else {
+        panic!("it cannot be cut");
+    };
+    assert_eq!(state.log_end_offset, 8);
+    reads_whole(&mut directory, 8);
 }

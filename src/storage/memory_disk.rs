@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -62,6 +63,16 @@ struct State {
     space: Option<u64>,
     /// How many more descriptors can be had.
     descriptors: Option<u64>,
+    flip: Option<Flip>,
+}
+
+/// A byte that some reads get wrong.
+#[derive(Debug)]
+struct Flip {
+    path: PathBuf,
+    position: u64,
+    /// Which reads, counted from the next one on.
+    reads: Range<u32>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -155,6 +166,16 @@ impl MemoryDisk {
     /// given back do not count: others take them.
     pub fn set_descriptors(&self, count: Option<u64>) {
         self.state().descriptors = count;
+    }
+
+    /// Flips a bit of the byte at `position` in some of the next reads of it; on disk it is right.
+    pub fn flip_reads(&self, path: &Path, position: u64, reads: Range<u32>) {
+        let path = path.to_owned();
+        self.state().flip = Some(Flip {
+            path,
+            position,
+            reads,
+        });
     }
 
     /// How many handles of this disk and of files on it there are.
@@ -419,14 +440,26 @@ impl DiskFile for MemoryFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.with(Operation::Read, |content| {
+        let count = self.with(Operation::Read, |content| {
             let rest = content.live.get(position as usize..).unwrap_or_default();
             let count = rest.len().min(buffer.len());
             for (to, from) in buffer.iter_mut().zip(rest) {
                 *to = *from;
             }
             count
-        })
+        })?;
+        let mut state = self.disk.state();
+        if let Some(flip) = state.flip.as_mut().filter(|flip| flip.path == self.path)
+            && let Some(at) = flip.position.checked_sub(position)
+            && let Some(byte) = buffer
+                .get_mut(..count)
+                .and_then(|read| read.get_mut(at as usize))
+        {
+            *byte ^= u8::from(flip.reads.contains(&0));
+            let earlier = |count: u32| count.saturating_sub(1);
+            flip.reads = earlier(flip.reads.start)..earlier(flip.reads.end);
+        }
+        Ok(count)
     }
 
     fn write_at(&mut self, bytes: &[u8], position: u64) -> io::Result<()> {

@@ -13,7 +13,7 @@ mod retain;
 mod truncate;
 
 pub(super) use compact::Compaction;
-pub(super) use read::ReadRange;
+pub(super) use read::{READS, ReadRange};
 
 use std::path::{Path, PathBuf};
 

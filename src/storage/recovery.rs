@@ -4,13 +4,16 @@
 //! which every byte is a whole batch. After an unclean shutdown every segment that reaches beyond
 //! the recovery point is read by checksums. What is bad above the recovery point is the torn tail
 //! of a crash: the log ends there. What is bad below it was durable once: that is damage, the log
-//! is served up to there only, and nothing is cut. Invariant: what lies below the recovery point
+//! is served up to there only, and nothing is cut. Damage that an earlier life found is looked at
+//! again: it ends if the bytes are right after all. Invariant: what lies below the recovery point
 //! was synced; what recovery keeps above it, it syncs. Source: Kafka's `LogLoader`,
 //! `LogSegment#recover`; Protocol-Aware Recovery (FAST'18) for telling crash from corruption.
 
 mod scan;
 
 use std::path::{Path, PathBuf};
+
+use tracing::warn;
 
 use crate::config::sabotage::{Sabotage, planted};
 use crate::id::TopicId;
@@ -19,13 +22,13 @@ use crate::offset::{NO_LEADER_EPOCH, Offset};
 
 use super::atomic_file;
 use super::checkpoint;
-use super::damage::{self, LogDamage};
+use super::damage::{self, DAMAGED, LogDamage};
 use super::disk::{Disk, Operation};
 use super::error::{DiskError, IoContext};
 use super::names::{EPOCHS, LOG, OFFSET_INDEX, TEMPORARY_SUFFIX, TIME_INDEX, parse_offset_file};
 use super::partition_store::{Compaction, NamesUnsynced, PartitionStore, sync_dir};
 use super::request::LogOptions;
-use super::segment::Segment;
+use super::segment::{Segment, remove_if_there};
 use scan::{Stop, scan, scan_doubtful};
 
 /// What is known of a log before its files are read.
@@ -47,15 +50,18 @@ pub(super) fn recover<D: Disk>(
     known: Known,
 ) -> Result<PartitionStore<D>, DiskError> {
     let bases = tidy_up(disk, &directory)?;
-    if let Some(damage) = known_damage(disk, &directory, known, &bases)? {
+    if let Some(damage) = missing_segments(&directory, known, &bases) {
         return damaged(disk, directory, known, &bases, damage, None);
+    }
+    if let Some(damage) = damage::read(disk, &directory)? {
+        return look_again(disk, directory, known, &bases, damage);
     }
     if known.is_clean
         && let Some(store) = reopen(disk, &directory, known, &bases)?
     {
         return Ok(store);
     }
-    match rescan(disk, directory.clone(), known, &bases) {
+    match rescan(disk, directory.clone(), known, &bases, None) {
         Err(DiskError::Damaged {
             path,
             position,
@@ -78,23 +84,43 @@ pub(super) fn recover<D: Disk>(
     }
 }
 
-/// Damage that was found in an earlier life, or that the names of the files tell.
-fn known_damage(
-    disk: &impl Disk,
-    directory: &Path,
+/// Damage that was found in an earlier life: the bytes may have been right, and the way from the
+/// disk wrong. Everything from there on is read, and whether it was closed since does not count.
+fn look_again<D: Disk>(
+    disk: &D,
+    directory: PathBuf,
     known: Known,
     bases: &[Offset],
-) -> Result<Option<LogDamage>, DiskError> {
-    if let Some(damage) = damage::read(disk, directory)? {
-        return Ok(Some(damage));
+    damage: LogDamage,
+) -> Result<PartitionStore<D>, DiskError> {
+    let unclean = Known {
+        is_clean: false,
+        ..known
+    };
+    let store = match rescan(disk, directory.clone(), unclean, bases, Some(&damage)) {
+        Err(error) if error.is_damage() => {
+            return damaged(disk, directory, known, bases, damage, None);
+        }
+        rescanned => rescanned?,
+    };
+    if store.damage.is_none() {
+        let (directory, end) = (directory.display(), store.state.log_end_offset);
+        warn!(%directory, %damage, end, "a log is whole again: what was damaged reads right now");
+        remove_if_there(disk, &store.directory.join(DAMAGED))?;
+        sync_dir(disk, &store.directory)?;
     }
+    Ok(store)
+}
+
+/// Damage that the names of the files tell.
+fn missing_segments(directory: &Path, known: Known, bases: &[Offset]) -> Option<LogDamage> {
     let lost = |offset, lost_to, what: &str| LogDamage {
         offset,
         lost_to,
         reason: format!("{what} in {}", directory.display()),
     };
     let start = known.log_start_offset;
-    Ok(match (bases.first(), start) {
+    match (bases.first(), start) {
         (None, _) if known.recovery_point > 0 => {
             let what = "there is no segment";
             Some(lost(start.unwrap_or(0), known.recovery_point, what))
@@ -103,7 +129,7 @@ fn known_damage(
             Some(lost(start, first, "the first segment is gone"))
         }
         _ => None,
-    })
+    }
 }
 
 /// A log that is served up to its damage; its files stay as they are.
@@ -245,18 +271,23 @@ fn epochs_fit<D: Disk>(
     Ok(epochs.epoch_of(end - 1).unwrap_or(NO_LEADER_EPOCH) == found)
 }
 
-/// Opens a log after a crash: reads what may not have been synced.
+/// Opens a log after a crash: reads what may not have been synced, and what was `suspected`.
 fn rescan<D: Disk>(
     disk: &D,
     directory: PathBuf,
     known: Known,
     bases: &[Offset],
+    suspected: Option<&LogDamage>,
 ) -> Result<PartitionStore<D>, DiskError> {
     let stored = read_epochs(disk, &directory)?;
-    let trusted_count = match &stored {
+    let mut trusted_count = match &stored {
         Some(epochs) => trusted_segments(disk, &directory, known, bases, epochs)?,
         None => 0,
     };
+    if let Some(damage) = suspected {
+        let below = bases.partition_point(|base| *base <= damage.offset);
+        trusted_count = trusted_count.min(below.saturating_sub(1));
+    }
     let (trusted_bases, doubtful) = bases.split_at_checked(trusted_count).unwrap_or_default();
     let mut store = trusted(disk, directory, known, trusted_bases)?;
     let start = doubtful.first().copied();
@@ -270,7 +301,13 @@ fn rescan<D: Disk>(
     let first = store.state.log_start_offset;
     store.state.epochs.truncate_from_start(first);
     let stop = scan_doubtful(&mut store, disk, doubtful, known.recovery_point)?;
-    if let Some(damage) = damage_of(&store, known, stop.as_ref(), bases) {
+    let still = suspected.filter(|damage| store.state.log_end_offset <= damage.offset);
+    let damage = still.cloned();
+    if let Some(damage) = damage.or_else(|| damage_of(&store, known, stop.as_ref(), bases)) {
+        let damage = LogDamage {
+            offset: damage.offset.min(store.state.log_end_offset),
+            ..damage
+        };
         let mut state = store.state;
         state.advance_log_start(known.log_start_offset.unwrap_or(0));
         return damaged(disk, store.directory, known, bases, damage, Some(state));

@@ -109,7 +109,7 @@ impl<D: Disk> PartitionStore<D> {
             .segments
             .get(index)
             .map_or(0, |segment| segment.base_offset);
-        for batch in self.batches_of(disk, index)? {
+        for batch in self.confirmed(|store| store.batches_of(disk, index))? {
             if batch.header().attributes.is_control() {
                 continue;
             }
@@ -146,13 +146,16 @@ impl<D: Disk> PartitionStore<D> {
     ) -> Result<(), DiskError> {
         let mut batches: Vec<Bytes> = Vec::new();
         let mut changed = false;
-        let Some(segment) = self.segments.get_mut(index) else {
-            return Ok(());
-        };
-        let are_old = segment
-            .largest_timestamp(disk)?
-            .is_some_and(|time| time < tombstones_before);
-        for batch in self.batches_of(disk, index)? {
+        let (largest, found) = self.confirmed(|store| {
+            let segment = store.segments.get_mut(index);
+            let largest = segment.map(|segment| segment.largest_timestamp(disk));
+            Ok((
+                largest.transpose()?.flatten(),
+                store.batches_of(disk, index)?,
+            ))
+        })?;
+        let are_old = largest.is_some_and(|time| time < tombstones_before);
+        for batch in found {
             let stays = |record: &crate::record::Record| {
                 let Some(key) = &record.key else { return true };
                 let is_last = last.get(key).is_none_or(|last| record.offset >= *last);
@@ -197,26 +200,43 @@ impl<D: Disk> PartitionStore<D> {
         let mut scanner = Scanner::new(file, Depth::Whole, 0, size);
         let mut batches: Vec<RecordBatch> = Vec::new();
         loop {
-            match scanner.step().during(Operation::Read, &path)? {
+            let offset = batches
+                .last()
+                .map_or(base, |last| last.header().next_offset());
+            let (position, message) = match scanner.step().during(Operation::Read, &path)? {
                 Step::Batch { position, header } => {
                     let bytes = read_range(file, position, header.size_bytes());
                     let bytes = Bytes::from(bytes.during(Operation::Read, &path)?);
-                    batches.extend(RecordBatch::first(&bytes));
+                    match whole_batch(&bytes, offset) {
+                        Ok(batch) => {
+                            batches.push(batch);
+                            continue;
+                        }
+                        Err(message) => (position, message),
+                    }
                 }
                 Step::End => break,
-                Step::Damaged { position, message } => {
-                    return Err(DiskError::Damaged {
-                        path,
-                        position,
-                        offset: batches
-                            .last()
-                            .map_or(base, |last| last.header().next_offset()),
-                        message,
-                    });
-                }
-            }
+                Step::Damaged { position, message } => (position, message),
+            };
+            return Err(DiskError::Damaged {
+                path,
+                position,
+                offset,
+                message,
+            });
         }
         self.close_idle_files();
         Ok(batches)
     }
+}
+
+/// The batch that is to be written again, and would keep what a read got wrong.
+fn whole_batch(bytes: &Bytes, due: Offset) -> Result<RecordBatch, String> {
+    let batch = RecordBatch::first(bytes).map_err(|error| error.to_string())?;
+    let found = batch.header().base_offset;
+    if found != due {
+        return Err(format!("the batch there has base offset {found}"));
+    }
+    batch.check_crc().map_err(|error| error.to_string())?;
+    Ok(batch)
 }

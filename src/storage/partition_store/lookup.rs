@@ -20,7 +20,7 @@ impl<D: Disk> PartitionStore<D> {
         timestamp: i64,
         end: Offset,
     ) -> Result<Option<TimestampOffset>, DiskError> {
-        let begin = self.begin_lookup(disk, timestamp)?;
+        let begin = self.confirmed(|store| store.begin_lookup(disk, timestamp))?;
         self.close_idle_files();
         let Some(mut offset) = begin else {
             return Ok(None);

@@ -2,9 +2,11 @@
 //!
 //! Invariant: what is returned is what was appended, by its checksum; it begins with the batch that
 //! holds the asked offset, or with the rest of it if compaction merged it, and ends where a batch
-//! ends; memory is bounded by the limit, or by one batch that really is in the file.
+//! ends; memory is bounded by the limit, or by one batch that really is in the file. What reads
+//! wrong once is not believed yet: a bit may flip on its way from the disk, and damage lasts.
 
 use bytes::Bytes;
+use tracing::warn;
 
 use crate::config::sabotage::{Sabotage, planted};
 use crate::offset::Offset;
@@ -13,6 +15,10 @@ use crate::record::{Batches, RecordBatch, empty_from};
 use super::PartitionStore;
 use crate::storage::disk::{Disk, Operation, read_range};
 use crate::storage::error::{DiskError, IoContext};
+use crate::storage::segment::Segment;
+
+/// How often in a row something must read wrong to be damaged.
+pub(in crate::storage) const READS: usize = 3;
 
 /// Which batches to read.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +40,27 @@ impl<D: Disk> PartitionStore<D> {
         disk: &D,
         range: ReadRange,
     ) -> Result<Bytes, DiskError> {
+        self.confirmed(|store| store.read_once(disk, range))
+    }
+
+    /// What `act` reads; if that is damaged, it is read anew through fresh descriptors.
+    pub(super) fn confirmed<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Self) -> Result<T, DiskError>,
+    ) -> Result<T, DiskError> {
+        for _ in 1..READS {
+            match act(self) {
+                Err(error @ DiskError::Damaged { .. }) => {
+                    warn!(%error, "reading once more what reads wrong");
+                    self.segments.iter_mut().for_each(Segment::close_file);
+                }
+                done => return done,
+            }
+        }
+        act(self)
+    }
+
+    fn read_once(&mut self, disk: &D, range: ReadRange) -> Result<Bytes, DiskError> {
         let mut end = range.end.min(self.state.log_end_offset);
         let start = range.start;
         self.check_in_range(start)?;
@@ -55,7 +82,7 @@ impl<D: Disk> PartitionStore<D> {
         let Some((position, first)) = segment.locate(disk, start)? else {
             if let Some(start) = next.filter(|_| trusts_what_was_not_flushed()) {
                 // As Kafka does, which does not know that there is a gap.
-                return self.read(disk, ReadRange { start, ..range });
+                return self.read_once(disk, ReadRange { start, ..range });
             }
             return Err(DiskError::Damaged {
                 path: segment.path().to_owned(),

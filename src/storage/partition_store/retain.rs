@@ -35,7 +35,8 @@ impl<D: Disk> PartitionStore<D> {
             let size = self.segments.get(index).map_or(0, |segment| segment.size);
             let is_last = index + 1 == self.segments.len();
             let is_excess = excess >= size && !is_last;
-            if !is_excess && !self.is_too_old(disk, index, retention, wall_millis)? {
+            let too_old = |store: &mut Self| store.is_too_old(disk, index, retention, wall_millis);
+            if !is_excess && !self.confirmed(too_old)? {
                 break;
             }
             if is_last {

@@ -44,10 +44,11 @@ impl<D: Disk> PartitionStore<D> {
     /// Bytes that are no batch are cut, too.
     fn cut_at(&mut self, disk: &D, to: Offset) -> Result<Option<(u64, Offset)>, DiskError> {
         let index = self.segment_index(to);
-        let Some(segment) = self.segments.get_mut(index) else {
-            return Ok(None);
-        };
-        match segment.locate(disk, to) {
+        let located = self.confirmed(|store| match store.segments.get_mut(index) {
+            Some(segment) => segment.locate(disk, to),
+            None => Ok(None),
+        });
+        match located {
             Ok(found) => Ok(found.map(|(position, header)| (position, header.base_offset))),
             Err(DiskError::Damaged {
                 position, offset, ..
@@ -181,7 +182,11 @@ impl<D: Disk> PartitionStore<D> {
                 break;
             }
         }
-        self.replay_producers(disk, from, end, &mut producers)?;
+        let producers = self.confirmed(|store| {
+            let mut replayed = producers.clone();
+            store.replay_producers(disk, from, end, &mut replayed)?;
+            Ok(replayed)
+        })?;
         self.close_idle_files();
         Ok(producers)
     }

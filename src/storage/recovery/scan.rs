@@ -2,14 +2,15 @@
 //!
 //! In: segments in order, from where to begin. Out: their batches folded into the log's state, and
 //! why the reading stopped before their end, if it did. Invariant: a batch counts only if its
-//! checksum is right, it continues the one before, and its epoch is one that the log can have.
+//! checksum is right, it continues the one before, and its epoch is one that the log can have; one
+//! that does not count was read more than once, for what follows may be cut.
 
 use crate::log::BatchSummary;
 use crate::offset::Offset;
 use crate::record::BatchHeader;
 use crate::storage::disk::{Disk, DiskFile, Operation};
 use crate::storage::error::{DiskError, IoContext};
-use crate::storage::partition_store::PartitionStore;
+use crate::storage::partition_store::{PartitionStore, READS};
 use crate::storage::scanner::{Depth, Scanner, Step};
 use crate::storage::segment::Segment;
 
@@ -116,10 +117,33 @@ fn scan_with<D: Disk>(
     store: &mut PartitionStore<D>,
     disk: &D,
     depth: Depth,
-    (from, mut due): (u64, Offset),
+    mut from: (u64, Offset),
     to: u64,
     mut visit: impl FnMut(&BatchHeader) -> Result<(), String>,
 ) -> Result<Scanned, DiskError> {
+    let mut left = READS;
+    loop {
+        let (position, scanned) = scan_once(store, disk, depth, from, to, &mut visit)?;
+        if position > from.0 {
+            left = READS;
+        }
+        left -= 1;
+        if scanned.damage.is_none() || left == 0 {
+            return Ok(scanned);
+        }
+        from = (position, scanned.end_offset);
+    }
+}
+
+/// The same up to what reads wrong for the first time, and its position.
+fn scan_once<D: Disk>(
+    store: &mut PartitionStore<D>,
+    disk: &D,
+    depth: Depth,
+    (from, mut due): (u64, Offset),
+    to: u64,
+    visit: &mut impl FnMut(&BatchHeader) -> Result<(), String>,
+) -> Result<(u64, Scanned), DiskError> {
     let interval = store.options.index_interval_bytes;
     let segment = store.active();
     let path = segment.path().to_owned();
@@ -142,15 +166,17 @@ fn scan_with<D: Disk>(
             }
             Step::Damaged { position, message } => (position, message),
             Step::End => {
-                return Ok(Scanned {
+                let scanned = Scanned {
                     end_offset: due,
                     damage: None,
-                });
+                };
+                return Ok((to, scanned));
             }
         };
-        return Ok(Scanned {
+        let scanned = Scanned {
             end_offset: due,
             damage: Some(format!("at byte {position}: {message}")),
-        });
+        };
+        return Ok((position, scanned));
     }
 }
