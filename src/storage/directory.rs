@@ -82,6 +82,8 @@ pub struct RecoveredLog {
     pub damage: Option<LogDamage>,
     /// Bytes of the torn tail that a crash left, cut off.
     pub cut_bytes: u64,
+    /// The offset of a whole batch among them: the bad bytes before it are a hole, and not the end.
+    pub cut_whole_from: Option<Offset>,
 }
 
 /// The offsets in the checkpoint files, as they are on disk.

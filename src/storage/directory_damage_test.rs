@@ -203,6 +203,7 @@ fn what_was_never_durable_is_a_torn_tail_even_with_holes() {
     let found = only_log(&recovered);
     assert_eq!((&found.damage, found.state.log_end_offset), (&None, 12));
     assert!(found.cut_bytes > 0, "it says what it cut");
+    assert_eq!(found.cut_whole_from, Some(14), "and that it was a hole");
     append(&mut directory, &super::tests::batch(12, 2));
     assert_eq!(read(&mut directory, 12, 14, 1), [12]);
 }

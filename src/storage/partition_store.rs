@@ -53,6 +53,8 @@ pub(super) struct PartitionStore<D: Disk> {
     pub(super) damage: Option<LogDamage>,
     /// Bytes of a torn tail that recovery cut off.
     pub(super) cut_bytes: u64,
+    /// The first whole batch among them.
+    pub(super) cut_whole_from: Option<Offset>,
     /// The append that found no space last, until one continues the log.
     pub(super) refused: Option<DiskError>,
 }
@@ -95,6 +97,7 @@ impl<D: Disk> PartitionStore<D> {
             compaction: Compaction::default(),
             damage: None,
             cut_bytes: 0,
+            cut_whole_from: None,
             refused: None,
         })
     }

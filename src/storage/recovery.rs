@@ -29,7 +29,7 @@ use super::names::{EPOCHS, LOG, OFFSET_INDEX, TEMPORARY_SUFFIX, TIME_INDEX, pars
 use super::partition_store::{Compaction, NamesUnsynced, PartitionStore, sync_dir};
 use super::request::LogOptions;
 use super::segment::{Segment, remove_if_there};
-use scan::{Stop, scan, scan_doubtful};
+use scan::{Stop, scan, scan_doubtful, whole_batch_behind};
 
 /// What is known of a log before its files are read.
 #[derive(Clone, Copy, Debug)]
@@ -356,6 +356,7 @@ fn cut_tail<D: Disk>(
     stop: &Stop,
 ) -> Result<(), DiskError> {
     store.cut_bytes = stop.bytes;
+    store.cut_whole_from = whole_batch_behind(store, disk, doubtful, stop)?;
     if stop.bytes > 0 {
         let segment = store.active();
         let whole = segment.size;
@@ -414,6 +415,7 @@ fn trusted<D: Disk>(
         compaction: Compaction::default(),
         damage: None,
         cut_bytes: 0,
+        cut_whole_from: None,
         refused: None,
     })
 }

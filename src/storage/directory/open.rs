@@ -220,6 +220,7 @@ impl<D: Disk> LogDirectory<D> {
             high_watermark: 0,
             damage: Some(damage.clone()),
             cut_bytes: 0,
+            cut_whole_from: None,
         });
         let logs = self.logs.iter();
         let found = logs.map(|(log, store)| {
@@ -232,6 +233,7 @@ impl<D: Disk> LogDirectory<D> {
                 high_watermark: stored.clamp(state.log_start_offset, state.log_end_offset),
                 damage: store.damage.clone(),
                 cut_bytes: store.cut_bytes,
+                cut_whole_from: store.cut_whole_from,
             }
         });
         found.chain(missing).collect()

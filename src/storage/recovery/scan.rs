@@ -5,14 +5,20 @@
 //! checksum is right, it continues the one before, and its epoch is one that the log can have; one
 //! that does not count was read more than once, for what follows may be cut.
 
+use std::io;
+
 use crate::log::BatchSummary;
 use crate::offset::Offset;
-use crate::record::BatchHeader;
-use crate::storage::disk::{Disk, DiskFile, Operation};
+use crate::record::{BATCH_HEADER_BYTES, BatchHeader};
+use crate::storage::disk::{Disk, DiskFile, Operation, read_range};
 use crate::storage::error::{DiskError, IoContext};
 use crate::storage::partition_store::{PartitionStore, READS};
 use crate::storage::scanner::{Depth, Scanner, Step};
 use crate::storage::segment::Segment;
+
+/// How far behind the end of a log whole batches are looked for.
+const SEARCH_BYTES_MAX: u64 = 64 << 20;
+const SEARCH_CHUNK_BYTES: u64 = 1 << 20;
 
 /// Why and where a scan of the doubtful segments stopped before their end.
 pub(super) struct Stop {
@@ -87,6 +93,65 @@ pub(super) fn scan_doubtful<D: Disk>(
             segment.write_indexes(disk)?;
             segment.close_file();
         }
+    }
+    Ok(None)
+}
+
+/// The offset of a whole batch behind `end`, where the log stops: a loss of power leaves one if it
+/// wrote out of order, damage always.
+pub(super) fn whole_batch_behind<D: Disk>(
+    store: &mut PartitionStore<D>,
+    disk: &D,
+    doubtful: &[Offset],
+    stop: &Stop,
+) -> Result<Option<Offset>, DiskError> {
+    let end = store.state.log_end_offset;
+    let mut places = Vec::new();
+    if stop.bytes > 0 {
+        let segment = store.active();
+        places.push((segment.path().to_owned(), segment.size));
+    }
+    for base in doubtful.iter().skip(stop.kept) {
+        let segment = Segment::existing(disk, &store.directory, *base)?;
+        places.push((segment.path().to_owned(), 0));
+    }
+    let mut left = SEARCH_BYTES_MAX;
+    for (path, from) in places {
+        let file = disk.open(&path).during(Operation::Open, &path)?;
+        let to = file
+            .length()
+            .during(Operation::Read, &path)?
+            .min(from + left);
+        left -= to.saturating_sub(from);
+        let found = search(&file, from, to, end).during(Operation::Read, &path)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The offset of the first whole batch behind offset `end` between two bytes of a file, wherever it
+/// begins: the length of what is bad may be bad, too.
+fn search(file: &impl DiskFile, from: u64, to: u64, end: Offset) -> io::Result<Option<Offset>> {
+    let mut position = from;
+    while position + BATCH_HEADER_BYTES as u64 <= to {
+        let length = (to - position).min(SEARCH_CHUNK_BYTES) as usize;
+        let bytes = read_range(file, position, length)?;
+        for (window, at) in bytes.windows(BATCH_HEADER_BYTES).zip(position..) {
+            let Ok(header) = BatchHeader::parse(window) else {
+                continue;
+            };
+            let behind = header.base_offset.checked_sub(end);
+            let is_near = behind.is_some_and(|behind| (1..i64::from(i32::MAX)).contains(&behind));
+            if is_near
+                && let Step::Batch { .. } = Scanner::new(file, Depth::Whole, at, to).step()?
+            {
+                return Ok(Some(header.base_offset));
+            }
+        }
+        let searched = bytes.len().saturating_sub(BATCH_HEADER_BYTES - 1);
+        position += searched.max(1) as u64;
     }
     Ok(None)
 }
