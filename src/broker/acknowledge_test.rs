@@ -60,9 +60,7 @@ impl Alone {
             settings,
             seed: 1,
             incarnation_id: Uuid::from_u128(8),
-            directories: vec![DirectoryStart {
-                id: Some(found.directory_id),
-            }],
+            directories: vec![DirectoryStart::Open(found.directory_id)],
             logs: BTreeMap::new(),
             quorum: crate::quorum::Recovered::default(),
             previous_broker_epoch: None,
@@ -321,6 +319,33 @@ fn a_produce_is_answered_when_the_disk_took_it() {
     );
     alone.disk_until(|request| matches!(request, DiskRequest::Append { .. }));
     assert_eq!(alone.produced(all), Some((0, 1)));
+}
+
+/// As in Kafka no answer waits for it: it bounds how old a record gets that is not durable.
+#[test]
+fn with_flush_ms_a_record_is_flushed_in_time_and_no_oftener() {
+    let mut alone = Alone::serving();
+    alone.create_topic(&[("flush.ms", "1000")]);
+    let is_flush = |(_, request): &(DiskToken, DiskRequest)| match request {
+        DiskRequest::Flush { log } => &*log.topic == "t",
+        _ => false,
+    };
+    let produced = alone.produce(1);
+    assert_eq!(alone.produced(produced), Some((0, 0)), "it is not awaited");
+    alone.holds_disk = true;
+    let due = alone.now.time + std::time::Duration::from_secs(1);
+    while !alone.disk.iter().any(is_flush) {
+        alone.pass();
+        assert!(alone.now.time <= due, "no flush in time");
+    }
+    alone.holds_disk = false;
+    alone.settle();
+    alone.holds_disk = true;
+    let later = alone.now.time + std::time::Duration::from_secs(3);
+    while alone.now.time < later {
+        alone.pass();
+    }
+    assert!(!alone.disk.iter().any(is_flush), "it is durable already");
 }
 
 #[test]

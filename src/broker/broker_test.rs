@@ -51,6 +51,11 @@ impl Rig {
 
     /// A broker with these log directories; their ids count from 9.
     pub(super) fn start_in(log_dirs: &str) -> Self {
+        Self::start_with(log_dirs, DirectoryStart::Open)
+    }
+
+    /// The same, where the second directory and those behind it begin as `start` says.
+    pub(super) fn start_with(log_dirs: &str, start: impl Fn(Uuid) -> DirectoryStart) -> Self {
         let log_dirs = format!("log.dirs={log_dirs}");
         let pairs = [
             "node.id=1",
@@ -71,8 +76,9 @@ impl Rig {
             disks.push(disk);
             let (directory, found) = opened.unwrap();
             directories.push(directory);
-            ids.push(DirectoryStart {
-                id: Some(found.directory_id),
+            ids.push(match ids.len() {
+                0 => DirectoryStart::Open(found.directory_id),
+                _ => start(found.directory_id),
             });
         }
         let startup = Startup {

@@ -4,10 +4,13 @@
 //! offline and online again, heartbeats that say so. Invariants: a directory that failed does
 //! nothing before the process ends; one that stalled is used again only when it was opened anew
 //! and the controller has taken its leaderships away, so that nobody leads on in an epoch of which
-//! he may have lost the end (KIP-966); without its metadata directory the node ends.
+//! he may have lost the end (KIP-966); one that did not open at the start comes in the same way, so
+//! the controller hears of it first as one that is offline; without its metadata directory the node
+//! ends.
 //! Source: KIP-112, KIP-858; that a stalled directory counts as offline is ours.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tracing::{error, info, warn};
 use uuid::Uuid;
@@ -15,6 +18,7 @@ use uuid::Uuid;
 use super::effects::{DirectoryIndex, Effect};
 use super::handle::HeldProduce;
 use super::image_apply::UnclaimedLog;
+use super::start::DirectoryStart;
 use super::{Broker, is_due};
 use crate::id::TopicPartition;
 use crate::storage::DiskError;
@@ -31,7 +35,7 @@ pub(super) type ReopenedLogs = Vec<(TopicPartition, UnclaimedLog)>;
 /// One of `log.dirs`.
 #[derive(Debug)]
 pub(super) struct Directory {
-    /// Its id; `None` if it could not be opened at start.
+    /// Its id; `None` as long as it could not be opened.
     id: Option<Uuid>,
     state: State,
     /// Until when the controller must know that it is offline.
@@ -49,7 +53,7 @@ enum State {
     Failed {
         cause: String,
     },
-    /// An operation hangs, or did until the directory was opened anew and these logs were found.
+    /// It hangs or waits for space, or did until it was opened and these logs were found.
     Stalled {
         cause: String,
         reopened: Option<ReopenedLogs>,
@@ -57,13 +61,14 @@ enum State {
 }
 
 impl Directory {
-    /// A directory that could be opened has an id.
-    pub(super) fn new(id: Option<Uuid>) -> Self {
-        let state = match id {
-            Some(_) => State::Online,
-            None => State::Failed {
-                cause: "it could not be opened".to_owned(),
-            },
+    pub(super) fn new(start: DirectoryStart) -> Self {
+        let (id, state) = match start {
+            DirectoryStart::Open(id) => (Some(id), State::Online),
+            DirectoryStart::Failed(cause) => (None, State::Failed { cause }),
+            DirectoryStart::Late(cause) => {
+                let reopened = None;
+                (None, State::Stalled { cause, reopened })
+            }
         };
         Self {
             id,
@@ -149,6 +154,31 @@ impl Broker {
         }
         self.readmit_directories(now);
         self.settle(now);
+    }
+
+    /// A directory that did not open at the start is open, or one that stalled and found no space
+    /// when it was to be opened anew.
+    pub fn handle_directory_opened(
+        &mut self,
+        now: Now,
+        index: DirectoryIndex,
+        id: Uuid,
+        logs: Vec<(TopicPartition, UnclaimedLog)>,
+    ) {
+        let others = self.directories.iter().enumerate();
+        let is_other = others
+            .filter(|(other, _)| *other != index)
+            .any(|(_, other)| other.id == Some(id));
+        let Some(directory) = self.directories.get_mut(index) else {
+            return;
+        };
+        if is_other || directory.id.is_some_and(|own| own != id) {
+            let cause = format!("directory.id={id} in its meta.properties is not its own");
+            return self.handle_directory_reopen_failed(index, cause);
+        }
+        directory.id = Some(id);
+        self.lifecycle_directories_changed(now);
+        self.handle_directory_reopened(now, index, logs);
     }
 
     /// The operation ended after all, but the directory cannot be opened.
@@ -285,6 +315,7 @@ impl Broker {
         for name in &names {
             self.forget_partition(name);
         }
+        names.extend(self.assigned_to(index));
         for (name, log) in logs {
             names.push(name.clone());
             self.unclaimed.entry(name).or_default().push(log);
@@ -307,6 +338,21 @@ impl Broker {
             }
         }
         self.lifecycle_directories_changed(now);
+    }
+
+    /// The partitions that are to lie in a directory, be their logs there or not.
+    fn assigned_to(&self, index: DirectoryIndex) -> Vec<TopicPartition> {
+        let id = self.directories.get(index).and_then(Directory::id);
+        let mut names = Vec::new();
+        for topic in self.obeyed.topics().iter() {
+            for (partition, registration) in topic.partitions() {
+                let is_here = registration.replicas.contains(&self.id);
+                if is_here && Some(registration.directory_of(self.id)) == id {
+                    names.push(TopicPartition::new(Arc::clone(topic.name()), partition));
+                }
+            }
+        }
+        names
     }
 
     pub(super) fn directories_next_timeout(&self) -> Option<Time> {

@@ -93,9 +93,7 @@ impl Alone {
             seed: 1,
             incarnation_id: Uuid::from_u128(8),
             directories: [&found_first, &found_second]
-                .map(|found| DirectoryStart {
-                    id: Some(found.directory_id),
-                })
+                .map(|found| DirectoryStart::Open(found.directory_id))
                 .to_vec(),
             logs: BTreeMap::new(),
             quorum: quorum::Recovered::default(),
@@ -553,6 +551,44 @@ fn a_directory_that_stalls_before_the_registration_returns() {
 }
 
 #[test]
+fn a_directory_that_opens_late_is_told_of_as_offline_and_then_used() {
+    let mut rig = without_second();
+    rig.sent.clear();
+    let second = Uuid::from_u128(10);
+    rig.broker
+        .handle_directory_opened(NOW, 1, second, Vec::new());
+    tick(&mut rig);
+    let beat = rig.sent.iter().rfind(|sent| is_heartbeat(sent)).cloned();
+    assert_eq!(offline(&beat.unwrap()), [second]);
+    assert_eq!(role(&rig), None, "the controller does not know it yet");
+    rig.commit([
+        offline_now(vec![second]),
+        MetadataRecord::PartitionChange(PartitionChange {
+            isr: Some(vec![OTHER]),
+            leader: LeaderChange::Leader(OTHER),
+            ..PartitionChange::new(TOPIC, 0)
+        }),
+    ]);
+    assert!(rig.broker.directories[1].is_online());
+    assert_eq!(role(&rig), Some(RoleName::Follower));
+    assert_eq!(rig.broker.partitions[&name(0)].directory, 1);
+    rig.broker.handle_timeout(after(30_000));
+    rig.perform();
+    assert_eq!(rig.halted, None);
+}
+
+#[test]
+fn a_directory_that_opens_late_under_the_id_of_another_is_not_used() {
+    let mut rig = without_second();
+    let first = Uuid::from_u128(9);
+    rig.broker
+        .handle_directory_opened(NOW, 1, first, Vec::new());
+    rig.commit([offline_now(vec![first])]);
+    assert!(!rig.broker.directories[1].is_online());
+    assert_eq!(rig.broker.directories[1].id(), None);
+}
+
+#[test]
 fn kafka16234_a_replica_of_an_offline_directory_is_not_created_elsewhere() {
     let unknown = Uuid::from_u128(77);
     let mut rig = among_others();
@@ -652,7 +688,12 @@ const TOPIC: TopicId = TopicId(Uuid::from_u128(100));
 
 /// A broker with directories 9 and 10 that leads `t-0` in the second; broker 2 is the controller.
 fn among_others() -> Rig {
-    let mut rig = Rig::start_in("/a,/b");
+    let rig = Rig::start_in("/a,/b");
+    registered(rig, vec![Uuid::from_u128(9), Uuid::from_u128(10)])
+}
+
+/// The broker with these directories as the controller knows them.
+fn registered(mut rig: Rig, directories: Vec<Uuid>) -> Rig {
     lead_by_other(&mut rig);
     let registered = wire::BrokerRegistrationResponse::default().with_broker_epoch(1);
     tick(&mut rig);
@@ -666,10 +707,7 @@ fn among_others() -> Rig {
     let MetadataRecord::RegisterBroker(own) = broker(OWN, INCARNATION, 1) else {
         panic!("another record");
     };
-    let own = MetadataRecord::RegisterBroker(BrokerRegistration {
-        directories: vec![Uuid::from_u128(9), Uuid::from_u128(10)],
-        ..own
-    });
+    let own = MetadataRecord::RegisterBroker(BrokerRegistration { directories, ..own });
     rig.commit([own, broker(OTHER, Uuid::nil(), 2)]);
     tick(&mut rig);
     let beat = rig.sent.iter().rfind(|sent| is_heartbeat(sent)).cloned();
@@ -683,8 +721,16 @@ fn among_others() -> Rig {
         MetadataRecord::Topic { name, topic_id },
         partition_in(0, Uuid::from_u128(10)),
     ]);
-    assert_eq!(role(&rig), Some(RoleName::Leader));
+    let leads = rig.broker.directories[1].is_online();
+    assert_eq!(role(&rig), leads.then_some(RoleName::Leader));
     rig
+}
+
+/// A broker whose second directory hung when it started, and does still.
+fn without_second() -> Rig {
+    let late = |_| DirectoryStart::Late("it hangs".to_owned());
+    let rig = Rig::start_with("/a,/b", late);
+    registered(rig, vec![Uuid::from_u128(9)])
 }
 
 fn lead_by_other(rig: &mut Rig) {

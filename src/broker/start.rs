@@ -43,7 +43,7 @@ pub struct Startup {
     pub seed: u64,
     /// Random, the id of this process.
     pub incarnation_id: Uuid,
-    /// The ids of `log.dirs`, in their order.
+    /// What became of `log.dirs`, in their order.
     pub directories: Vec<DirectoryStart>,
     /// The partitions' logs that recovery found, the metadata log aside. Of several logs of one
     /// partition the one in the directory that the controller knows is used.
@@ -55,10 +55,14 @@ pub struct Startup {
 }
 
 /// One of `log.dirs` at start.
-#[derive(Clone, Copy, Debug)]
-pub struct DirectoryStart {
-    /// Its id; `None` if it could not be opened.
-    pub id: Option<Uuid>,
+#[derive(Clone, Debug)]
+pub enum DirectoryStart {
+    /// It is open and has this id.
+    Open(Uuid),
+    /// It is offline, for this reason, until `handle_directory_opened`.
+    Late(String),
+    /// It is offline, for this reason, as long as the process lives.
+    Failed(String),
 }
 
 impl Broker {
@@ -76,7 +80,7 @@ impl Broker {
         let config = quorum_config(&settings);
         let quorum = Quorum::new(now, config, seed, quorum)?;
         let previous = startup.previous_broker_epoch.unwrap_or(NO_BROKER_EPOCH);
-        let directories = directories.iter().map(|start| Directory::new(start.id));
+        let directories = directories.into_iter().map(Directory::new);
         let mut broker = Self {
             id: settings.node_id,
             incarnation_id,

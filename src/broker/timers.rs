@@ -76,7 +76,9 @@ impl Broker {
         }
     }
 
-    /// Plans the next flush by age: half the shortest `flush.ms`, so that no record gets older.
+    /// Plans the next flush by age: half the shortest `flush.ms`, so that a record gets no older,
+    /// unless its directory is crowded then or takes long to flush. No answer waits for it: what
+    /// `flush.ms` promises is an age, as in Kafka.
     pub(super) fn plan_flush(&mut self, now: Now) {
         let intervals = self
             .partitions

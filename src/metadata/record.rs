@@ -106,7 +106,7 @@ pub struct BrokerRegistration {
     pub endpoints: Vec<BrokerEndpoint>,
     /// Its rack, if it has one.
     pub rack: Option<String>,
-    /// The ids of the log directories that it could open when it registered.
+    /// The ids of the log directories that it could open when it registered, or opened later.
     pub directories: Vec<Uuid>,
     /// Those of them that have failed or stall since.
     pub offline_directories: Vec<Uuid>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::clock::Clock;
 use super::directory::Directory;
@@ -17,11 +17,12 @@ use super::disk::{Completion, DirectoryNews};
 use super::event::{Answer, Event};
 use super::node::{NodeError, Status};
 use super::open::unclaimed_logs;
+use super::opener::{Opener, Outcome};
 use super::peers::Peers;
 use super::signal::{Shutdown, Stop};
 use crate::broker::Broker;
 use crate::broker::effects::{DirectoryIndex, DiskToken, Effect, RequestId};
-use crate::storage::DiskRequest;
+use crate::storage::{DiskRequest, OpenError};
 use crate::time::Time;
 
 /// How often closed connections and stalled disks are looked for.
@@ -45,6 +46,7 @@ pub(super) struct Core {
     clock: Clock,
     peers: Peers,
     directories: Vec<Directory>,
+    opener: Opener,
     answers: FxHashMap<RequestId, oneshot::Sender<Answer>>,
     last_request: RequestId,
     status: watch::Sender<Status>,
@@ -58,7 +60,7 @@ impl Core {
         broker: Broker,
         clock: Clock,
         peers: Peers,
-        directories: Vec<Directory>,
+        (opener, directories): (Opener, Vec<Directory>),
         status: watch::Sender<Status>,
         stall_timeout: Duration,
     ) -> Self {
@@ -67,6 +69,7 @@ impl Core {
             clock,
             peers,
             directories,
+            opener,
             answers: FxHashMap::default(),
             last_request: 0,
             status,
@@ -155,6 +158,7 @@ impl Core {
             if Instant::now() >= sweep_at {
                 sweep_at = Instant::now() + SWEEP;
                 self.sweep();
+                self.hear_of_openings();
             }
             self.perform();
         }
@@ -193,9 +197,35 @@ impl Core {
                 }
                 self.broker.handle_directory_reopened(now, directory, logs);
             }
-            DirectoryNews::ReopenFailed(error) => {
-                let cause = error.to_string();
-                self.broker.handle_directory_reopen_failed(directory, cause);
+            DirectoryNews::ReopenFailed(OpenError::Disk(error)) if error.is_no_space() => {
+                warn!(%error, "a log directory answers again and has no space to be opened");
+                if let Err(error) = self.opener.open_again(directory) {
+                    self.cannot_open(directory, error.to_string());
+                }
+            }
+            DirectoryNews::ReopenFailed(error) => self.cannot_open(directory, error.to_string()),
+        }
+    }
+
+    fn cannot_open(&mut self, directory: DirectoryIndex, cause: String) {
+        self.broker.handle_directory_reopen_failed(directory, cause);
+    }
+
+    /// Takes the directories that open late, or anew, into use.
+    fn hear_of_openings(&mut self) {
+        while let Some((index, outcome)) = self.opener.next() {
+            match outcome {
+                Outcome::Open(open) => {
+                    let ((thread, found), now) = (*open, self.clock.now());
+                    let logs = unclaimed_logs(&found, index);
+                    if let Some(directory) = self.directories.get_mut(index) {
+                        *directory = Directory::new(Some(thread));
+                    }
+                    let id = found.directory_id;
+                    self.broker.handle_directory_opened(now, index, id, logs);
+                }
+                Outcome::Waits(reason) => warn!(%reason, "a log directory waits to be opened"),
+                Outcome::Failed(reason) => self.cannot_open(index, reason.to_string()),
             }
         }
     }

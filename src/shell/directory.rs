@@ -50,13 +50,16 @@ impl Directory {
 
     /// An operation ended.
     pub(super) fn ended(&mut self, now: Time, token: DiskToken) {
-        self.set_aside(now, token);
+        self.under_way.remove(&token);
+        self.progressed_at = now;
         self.submit();
     }
 
-    /// An operation waits for space, and others go on.
+    /// An operation found no space and others go on; each time that it is tried it is so anew.
     pub(super) fn set_aside(&mut self, now: Time, token: DiskToken) {
-        self.under_way.remove(&token);
+        if let Some(since) = self.under_way.get_mut(&token) {
+            *since = now;
+        }
         self.progressed_at = now;
     }
 
@@ -165,6 +168,19 @@ mod tests {
         directory.slept(Time::from_millis(60_000));
         assert!(!directory.stalls(Time::from_millis(61_000), LIMIT));
         assert!(directory.stalls(Time::from_millis(61_001), LIMIT));
+    }
+
+    #[test]
+    fn what_waits_for_space_and_hangs_when_it_is_tried_again_stalls() {
+        let mut directory = asked_for(1);
+        for now in [10_100, 11_000, 11_900] {
+            directory.set_aside(Time::from_millis(now), 0);
+            assert!(!directory.stalls(Time::from_millis(now + 1000), LIMIT));
+        }
+        assert!(directory.stalls(Time::from_millis(12_901), LIMIT));
+        directory.abandon();
+        directory.set_aside(Time::from_millis(13_000), 0);
+        assert!(directory.under_way.is_empty(), "it was given up");
     }
 
     #[test]

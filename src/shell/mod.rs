@@ -11,6 +11,7 @@ mod limits;
 mod net;
 mod node;
 mod open;
+mod opener;
 mod peers;
 mod random;
 mod signal;

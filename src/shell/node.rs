@@ -23,6 +23,7 @@ use super::disk::{DirectoryStartError, RealDisk};
 use super::limits;
 use super::net;
 use super::open::{open_directories, startup};
+use super::opener::Opener;
 use super::peers::Peers;
 use super::signal::{Shutdown, Stop, Stopper};
 use crate::broker::{Broker, StartError};
@@ -84,6 +85,9 @@ pub enum NodeError {
     /// The system gives no randomness.
     #[error("cannot read /dev/urandom: {0}")]
     Random(#[source] io::Error),
+    /// It was told to stop before it had started.
+    #[error("told to stop before it had started")]
+    StoppedEarly,
     /// The node ended by itself.
     #[error("{0}")]
     Halted(String),
@@ -101,25 +105,30 @@ pub struct Node {
 impl Node {
     /// Starts a node that listens where its settings say.
     pub fn start(settings: Settings) -> Result<Self, NodeError> {
+        Self::start_unless(settings, &Shutdown::new().1)
+    }
+
+    /// The same, given up with [`NodeError::StoppedEarly`] when `shutdown` asks for it.
+    pub fn start_unless(settings: Settings, shutdown: &Shutdown) -> Result<Self, NodeError> {
         let endpoint = settings.listener.clone();
         let address = (endpoint.host.as_str(), endpoint.port);
         let listener = TcpListener::bind(address).map_err(|source| NodeError::Listen {
             endpoint: endpoint.clone(),
             source,
         })?;
-        Self::start_on(settings, listener)
+        Self::start_with_disk(settings, listener, &RealDisk, shutdown)
     }
 
     /// Starts a node on a socket that listens already.
     pub fn start_on(settings: Settings, listener: TcpListener) -> Result<Self, NodeError> {
-        Self::start_with_disk(settings, listener, &RealDisk)
+        Self::start_with_disk(settings, listener, &RealDisk, &Shutdown::new().1)
     }
 
-    /// The same on another disk than the machine's.
-    pub fn start_with_disk<D>(
+    fn start_with_disk<D>(
         settings: Settings,
         listener: TcpListener,
         disk: &D,
+        shutdown: &Shutdown,
     ) -> Result<Self, NodeError>
     where
         D: Disk<File: Send> + Clone + Send + 'static,
@@ -133,12 +142,13 @@ impl Node {
         log_settings(&settings);
         let clock = Clock::start();
         let (disk_sender, disk_events) = mpsc::unbounded_channel();
-        let opened = open_directories(disk, &settings, &disk_sender)?;
+        let opener = Opener::new(disk, &settings, &disk_sender);
+        let opened = open_directories(&opener, &settings, shutdown)?;
         let startup = startup(&settings, &opened)?;
         let broker = Broker::new(clock.now(), startup)?;
         let directories = opened
             .into_iter()
-            .map(|opened| Directory::new(opened.map(|(thread, _)| thread)))
+            .map(|(_, in_use)| Directory::new(in_use.map(|(thread, _)| thread)))
             .collect();
         let runtime = network_runtime().map_err(NodeError::Thread)?;
         let (events, requests) = mpsc::channel(settings.int("queued.max.requests") as usize);
@@ -155,7 +165,7 @@ impl Node {
             broker,
             clock,
             peers,
-            directories,
+            (opener, directories),
             status_sender,
             stall_timeout,
         );
@@ -207,7 +217,13 @@ impl Node {
 
 /// Runs a node until `shutdown` ends it. Blocks; needs a thread without a runtime.
 pub fn run(settings: Settings, mut shutdown: Shutdown) -> Result<(), NodeError> {
-    let node = Node::start(settings)?;
+    let node = match Node::start_unless(settings, &shutdown) {
+        Err(NodeError::StoppedEarly) => {
+            info!("told to stop before the node had started");
+            return Ok(());
+        }
+        node => node?,
+    };
     let stopper = node.stopper();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

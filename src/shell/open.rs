@@ -1,67 +1,63 @@
 //! The log directories of a node, opened: what they hold becomes what the broker starts with.
 //!
 //! In: settings. Out: a thread for each directory, and `Startup`. Invariants: a directory of
-//! another cluster or node stops the start; one that the system cannot read is offline, unless it
-//! holds the metadata log; a life ended cleanly only if every directory was closed in it (KIP-966).
+//! another cluster or node stops the start; one that the system cannot read is offline, and one
+//! that hangs or has no space is so until it opens, unless it holds the metadata log; a life ended
+//! cleanly only if every directory was closed in it (KIP-966).
 //! Source: Kafka's `LogManager`, `BrokerMetadataCheckpoint`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use super::core::DiskEvent;
-use super::disk::{DirectoryStartError, DirectoryThread, LockError, QUEUE_DEPTH};
+use super::disk::{DirectoryStartError, LockError};
 use super::node::NodeError;
+use super::opener::{InUse, Opener, Outcome};
 use super::random;
+use super::signal::Shutdown;
 use crate::broker::effects::DirectoryIndex;
 use crate::broker::{DirectoryStart, METADATA_TOPIC, Startup, UnclaimedLog, metadata_batches};
 use crate::config::Settings;
 use crate::id::TopicPartition;
 use crate::offset::BrokerEpoch;
 use crate::quorum::{Batch, ElectionState, Recovered, Snapshot, SnapshotId};
-use crate::storage::{DirectoryIdentity, Disk, OpenError, RecoveredDirectory, metadata_partition};
+use crate::storage::{OpenError, RecoveredDirectory, metadata_partition};
 
-/// The directories in the order of `log.dirs`; `None` is one that is offline.
-pub(super) type Opened = Vec<Option<(DirectoryThread, RecoveredDirectory)>>;
+/// The directories in the order of `log.dirs`: how each begins, and those that are in use.
+pub(super) type Opened = Vec<(DirectoryStart, Option<InUse>)>;
 
-/// Opens all directories; blocks for their recovery.
-pub(super) fn open_directories<D>(
-    disk: &D,
+/// Opens all directories; blocks for their recovery, see [`Opener::open_all`].
+pub(super) fn open_directories(
+    opener: &Opener,
     settings: &Settings,
-    events: &mpsc::UnboundedSender<DiskEvent>,
-) -> Result<Opened, NodeError>
-where
-    D: Disk<File: Send> + Clone + Send + 'static,
-{
+    shutdown: &Shutdown,
+) -> Result<Opened, NodeError> {
     let mut opened: Opened = Vec::new();
-    for (index, path) in settings.log_dirs.iter().enumerate() {
-        let identity = DirectoryIdentity {
-            cluster_id: settings.cluster_id.clone(),
-            node_id: settings.node_id,
-            new_directory_id: random::uuid().map_err(NodeError::Random)?,
-        };
-        let events = events.clone();
-        let tell = move |news| {
-            let _ = events.send(DiskEvent {
-                directory: index,
-                news,
-            });
-        };
-        let disk = disk.clone();
-        match DirectoryThread::start_on(disk, path.clone(), identity, QUEUE_DEPTH, tell) {
-            Ok((thread, found)) => {
+    let outcomes = opener.open_all(settings, shutdown)?;
+    for (path, outcome) in settings.log_dirs.iter().zip(outcomes) {
+        let is_vital = *path == settings.metadata_log_dir;
+        let start = match outcome {
+            Some(Outcome::Open(open)) => {
+                let (thread, found) = *open;
                 check_directory_id(settings, &opened, path, &found)?;
-                opened.push(Some((thread, found)));
+                let start = DirectoryStart::Open(found.directory_id);
+                opened.push((start, Some((thread, found))));
+                continue;
             }
-            Err(reason) if *path != settings.metadata_log_dir && is_failure(&reason) => {
-                error!(directory = %path.display(), %reason, "log directory is offline");
-                opened.push(None);
+            Some(Outcome::Waits(reason)) if !is_vital => DirectoryStart::Late(reason.to_string()),
+            Some(Outcome::Failed(reason)) if !is_vital && is_failure(&reason) => {
+                DirectoryStart::Failed(reason.to_string())
             }
-            Err(reason) => return Err(reason.into()),
-        }
+            Some(Outcome::Waits(reason) | Outcome::Failed(reason)) => return Err(reason.into()),
+            None => {
+                let reason = "it did not open within log.dir.stall.timeout.ms";
+                DirectoryStart::Late(reason.to_owned())
+            }
+        };
+        error!(directory = %path.display(), ?start, "log directory is offline");
+        opened.push((start, None));
     }
     Ok(opened)
 }
@@ -82,7 +78,7 @@ fn check_directory_id(
     found: &RecoveredDirectory,
 ) -> Result<(), NodeError> {
     for (other_path, other) in settings.log_dirs.iter().zip(opened) {
-        if let Some((_, other)) = other
+        if let (_, Some((_, other))) = other
             && other.directory_id == found.directory_id
         {
             return Err(NodeError::SameDirectoryId {
@@ -103,7 +99,15 @@ pub(super) fn unclaimed_logs(
     for log in found.logs.iter().filter(|log| log.cut_bytes > 0) {
         let (partition, bytes) = (&log.topic_partition, log.cut_bytes);
         let end = log.state.log_end_offset;
-        warn!(%partition, bytes, end, "the torn tail of a crash was cut off");
+        match log.cut_whole_from {
+            None => warn!(%partition, bytes, end, "the torn tail of a crash was cut off"),
+            Some(whole_from) => warn!(
+                %partition, bytes, end, whole_from,
+                "what is bad was cut off as the torn tail of a crash, and with it whole batches \
+                 behind it: a loss of power that wrote out of order, or damage to what was not \
+                 known to be durable"
+            ),
+        }
     }
     let logs = found.logs.iter();
     let logs = logs.filter(|log| &*log.topic_partition.topic != METADATA_TOPIC);
@@ -126,11 +130,9 @@ pub(super) fn startup(settings: &Arc<Settings>, opened: &Opened) -> Result<Start
     let mut quorum = Recovered::default();
     let mut previous = Vec::new();
     let mut directories = Vec::new();
-    for (index, opened) in opened.iter().enumerate() {
-        let found = opened.as_ref().map(|(_, found)| found);
-        directories.push(DirectoryStart {
-            id: found.map(|found| found.directory_id),
-        });
+    for (index, (start, in_use)) in opened.iter().enumerate() {
+        let found = in_use.as_ref().map(|(_, found)| found);
+        directories.push(start.clone());
         previous.push(found.and_then(|found| found.previous_broker_epoch));
         let Some(found) = found else { continue };
         for (name, log) in unclaimed_logs(found, index) {
@@ -235,8 +237,10 @@ mod tests {
     }
 
     fn open(log_dirs: &[PathBuf]) -> Result<Opened, NodeError> {
-        let (events, _) = mpsc::unbounded_channel();
-        open_directories(&RealDisk, &settings(log_dirs), &events)
+        let (events, _) = tokio::sync::mpsc::unbounded_channel();
+        let settings = Arc::new(settings(log_dirs));
+        let opener = Opener::new(&RealDisk, &settings, &events);
+        open_directories(&opener, &settings, &Shutdown::new().1)
     }
 
     #[test]
@@ -269,7 +273,8 @@ mod tests {
         let dirs = [root.path().join("a"), root.path().join("b")];
         fs::write(&dirs[1], "no directory").unwrap();
         let opened = open(&dirs).unwrap();
-        assert!(opened[0].is_some() && opened[1].is_none());
+        assert!(opened[0].1.is_some() && opened[1].1.is_none());
+        assert!(matches!(opened[1].0, DirectoryStart::Failed(_)));
         drop(opened);
         let [good, bad] = dirs;
         assert!(open(&[bad, good]).is_err());

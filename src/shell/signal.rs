@@ -61,6 +61,11 @@ impl Shutdown {
         Ok(shutdown)
     }
 
+    /// Whether anything was asked for yet.
+    pub fn is_asked(&self) -> bool {
+        *self.0.borrow() > Stop::No
+    }
+
     /// Waits for a request that is stronger than `than`; forever once nobody can make one.
     pub async fn wait_beyond(&mut self, than: Stop) -> Stop {
         match self.0.wait_for(|stop| *stop > than).await {

@@ -186,8 +186,7 @@ impl<T> IoContext<T> for io::Result<T> {
     fn during(self, operation: Operation, path: &Path) -> Result<T, DiskError> {
         self.map_err(|error| {
             let (path, message) = (path.to_owned(), error.to_string());
-            let has_no_space = is_no_space(error.kind()) && !is_sync(operation);
-            if has_no_space || is_no_descriptor(&error) {
+            if finds_no_space(&error) && (!is_sync(operation) || is_no_descriptor(&error)) {
                 DiskError::NoSpace {
                     operation,
                     path,
@@ -202,6 +201,11 @@ impl<T> IoContext<T> for io::Result<T> {
             }
         })
     }
+}
+
+/// Whether there is no space, no quota or no file descriptor.
+pub fn finds_no_space(error: &io::Error) -> bool {
+    is_no_space(error.kind()) || is_no_descriptor(error)
 }
 
 /// ENOSPC and EDQUOT.

@@ -30,7 +30,7 @@ mod time_index;
 pub use damage::LogDamage;
 pub use directory::{LogDirectory, RecoveredDirectory, RecoveredLog};
 pub use disk::{Disk, DiskFile, Operation};
-pub use error::{DiskError, OpenError};
+pub use error::{DiskError, OpenError, finds_no_space};
 pub use identity::DirectoryIdentity;
 pub use memory_disk::{MemoryDisk, Survival};
 pub use names::{METADATA_TOPIC, METADATA_TOPIC_ID, metadata_partition};

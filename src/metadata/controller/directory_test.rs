@@ -185,6 +185,21 @@ fn kip858_replicas_in_a_directory_that_did_not_open_are_offline() {
 }
 
 #[test]
+fn a_directory_that_opens_late_is_registered_as_offline_and_leads_when_it_is_back() {
+    let mut cluster = in_second(&[1], &[]);
+    cluster.fall_silent(&[1]);
+    cluster.directories = vec![FIRST];
+    cluster.start(1, NO_BROKER_EPOCH);
+    assert_eq!(cluster.state(), (None, vec![1], vec![]));
+    beat_without(&mut cluster, 1, &[SECOND, LOST_DIRECTORY]);
+    assert_eq!(cluster.state(), (None, vec![1], vec![]));
+    beat_without(&mut cluster, 1, &[]);
+    assert_eq!(cluster.state(), (Some(1), vec![1], vec![]));
+    let registration = cluster.image().brokers().get(BrokerId(1)).unwrap();
+    assert_eq!(registration.directories, [FIRST, SECOND]);
+}
+
+#[test]
 fn assignments_that_cannot_be_are_refused_one_by_one() {
     let mut cluster = in_second(&[1, 2], &[]);
     let strange = assign(&mut cluster, 1, Uuid::from_u128(0xff));

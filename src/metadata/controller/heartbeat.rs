@@ -15,7 +15,7 @@ use super::draft::Draft;
 use super::election::Loss;
 use super::{ApiError, Controller, Decision};
 use crate::error::ErrorCode;
-use crate::id::BrokerId;
+use crate::id::{BrokerId, LOST_DIRECTORY, UNASSIGNED_DIRECTORY};
 use crate::metadata::record::{BrokerRegistration, MetadataRecord};
 use crate::offset::{BrokerEpoch, Offset};
 use crate::time::Now;
@@ -33,7 +33,7 @@ pub struct BrokerHeartbeat {
     pub wants_fence: bool,
     /// Whether it wants to shut down.
     pub wants_shutdown: bool,
-    /// Its log directories that are offline, all of them (KIP-858).
+    /// Its log directories that are offline, all of them whose ids it knows (KIP-858).
     pub offline_directories: Vec<Uuid>,
 }
 
@@ -192,14 +192,19 @@ impl Controller {
 }
 
 /// Moves leaderships away from directories that went offline since the last heartbeat; those that
-/// came back may lead again where nobody else can.
+/// came back may lead again where nobody else can. One that could not be read when the broker
+/// registered is registered by being told of, offline at first (in Kafka only a restart does that).
 fn note_directories(draft: &mut Draft, request: &BrokerHeartbeat) {
     let registration = registration(draft, request.broker_id);
     let was_offline = registration.offline_directories.clone();
-    let registered = registration.directories.iter().copied();
-    let offline: Vec<_> = registered
-        .filter(|directory| request.offline_directories.contains(directory))
-        .collect();
+    let registered = &registration.directories;
+    let told = &request.offline_directories;
+    let is_new = |directory: &&Uuid| {
+        let is_place = ![UNASSIGNED_DIRECTORY, LOST_DIRECTORY].contains(directory);
+        is_place && !registered.contains(directory)
+    };
+    let offline = registered.iter().filter(|known| told.contains(known));
+    let offline: Vec<_> = offline.chain(told.iter().filter(is_new)).copied().collect();
     if offline == was_offline {
         return;
     }

@@ -106,6 +106,9 @@ impl BrokersImage {
         directories: &[Uuid],
     ) -> Result<(), ImageError> {
         let registration = self.entry(broker_id, broker_epoch)?;
+        let known = registration.directories.clone();
+        let new = directories.iter().filter(|told| !known.contains(told));
+        registration.directories.extend(new);
         registration.offline_directories = directories.to_vec();
         Ok(())
     }
