@@ -8,7 +8,7 @@
 //! know yet that it was deposed, so while faults are about `committed` only says what was once
 //! committed.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHashSet;
 
 use crate::group::rows::{CommitRow, NO_OFFSET, Rows};
 
@@ -32,29 +32,30 @@ pub(crate) struct Register<'a> {
     pub(crate) rows: &'a Rows,
     /// In the order of their answers.
     pub(crate) reads: Vec<Read>,
-    /// For each value the commits that may have written it, and the latest effect of those up to
-    /// there.
-    written: FxHashMap<i64, Vec<(u32, u32)>>,
+    /// The commits that may have written what was read, by value and then in order.
+    written: Vec<Written>,
     /// Acknowledged commits: until when it had its effect, and which of those up to there was
     /// invoked last.
     certain: Vec<(u32, u32)>,
 }
 
+/// A commit that may have written a value that was read.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    value: i64,
+    /// The row of the commit.
+    number: u32,
+    invoked: u32,
+    /// The latest effect of the commits of the value up to here.
+    effect_by: u32,
+}
+
 impl<'a> Register<'a> {
     pub(crate) fn new(rows: &'a Rows, strict_from: u32) -> Self {
         let reads = reads(rows, strict_from);
-        let mut written: FxHashMap<i64, Vec<(u32, u32)>> = FxHashMap::default();
-        let mut certain = Vec::new();
+        let (mut written, mut certain) = (Vec::new(), Vec::new());
         if !reads.is_empty() {
-            for read in &reads {
-                written.entry(read.value).or_default();
-            }
-            for (number, commit) in rows.commits.iter().enumerate() {
-                if let Some(written) = written.get_mut(&commit.offset) {
-                    let latest = written.last().map_or(0, |(_, effect_by)| *effect_by);
-                    written.push((number as u32, latest.max(commit.effect_by)));
-                }
-            }
+            written = commits_of(&reads, rows);
             certain = latest_certain(rows);
         }
         Self {
@@ -67,14 +68,13 @@ impl<'a> Register<'a> {
 
     /// The last commit that may have written what was read, and the latest effect of all that may.
     pub(crate) fn writer(&self, read: &Read) -> Option<(&'a CommitRow, u32)> {
-        let rows = self.rows;
-        let written = self.written.get(&read.value)?;
-        let commit = |number: u32| rows.commits.get(number as usize);
-        let begun = written.partition_point(|(number, _)| {
-            commit(*number).is_some_and(|commit| commit.invoked < read.until)
-        });
-        let (number, effect_by) = written.get(begun.checked_sub(1)?)?;
-        Some((commit(*number)?, *effect_by))
+        let wanted = (read.value, read.until);
+        let begun = self
+            .written
+            .partition_point(|written| (written.value, written.invoked) < wanted);
+        let last = self.written.get(begun.checked_sub(1)?)?;
+        let commit = self.rows.commits.get(last.number as usize)?;
+        (last.value == read.value).then_some((commit, last.effect_by))
     }
 
     /// Whether anybody may have written what was read.
@@ -143,6 +143,30 @@ fn reads(rows: &Rows, strict_from: u32) -> Vec<Read> {
     let mut reads: Vec<Read> = committed.chain(resumes).collect();
     reads.sort_unstable_by_key(|read| read.until);
     reads
+}
+
+fn commits_of(reads: &[Read], rows: &Rows) -> Vec<Written> {
+    let values: FxHashSet<i64> = reads.iter().map(|read| read.value).collect();
+    let commits = rows.commits.iter().enumerate();
+    let commits = commits.filter(|(_, commit)| values.contains(&commit.offset));
+    let mut written: Vec<Written> = commits
+        .map(|(number, commit)| Written {
+            value: commit.offset,
+            number: number as u32,
+            invoked: commit.invoked,
+            effect_by: commit.effect_by,
+        })
+        .collect();
+    // Commits are in the order of their invocations, and stay so within a value.
+    written.sort_by_key(|written| written.value);
+    for same in written.chunk_by_mut(|a, b| a.value == b.value) {
+        let mut latest = 0;
+        for written in same {
+            latest = latest.max(written.effect_by);
+            written.effect_by = latest;
+        }
+    }
+    written
 }
 
 fn latest_certain(rows: &Rows) -> Vec<(u32, u32)> {
