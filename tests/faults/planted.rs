@@ -1,16 +1,16 @@
-//! The planted bugs: each is found by its canary, by the name of an anomaly that it causes; and on
-//! faulty disks, which break more than they are asked to, and with members that only their plan
-//! keeps apart, the same plan without it is kept.
+//! The planted bugs: each is found by its canary, by the name of an anomaly that it causes; and the
+//! same plan without it is kept, once for all canaries that share the plan.
 //!
-//! In: the canaries that campaigns run. Out: a test for each that passes when one of its anomalies
-//! breaks a promise, and the run's evidence says who had what was lost. Invariant: a run that ends
-//! in another way is no finding.
+//! In: the canaries that campaigns run, and their controls. Out: for each canary a test that passes
+//! when one of its anomalies breaks a promise, and the run's evidence says who had what was lost;
+//! for each control a test that passes when nothing is broken. Invariant: a run that ends in another
+//! way is no finding.
 
 use std::cmp::Reverse;
 
-use broker::config::sabotage::Sabotage;
 use checkers::anomaly::Kind;
 use checkers::verdict::Check;
+use harness::campaign::canary::control::{self, Control};
 use harness::campaign::canary::{CANARIES, Canary, Part, TRIES};
 use harness::cli::exit::Exit;
 use harness::evidence::Evidence;
@@ -22,34 +22,26 @@ use crate::support::{self, Outcome, ensure};
 
 /// The tests that each planted bug is found.
 pub(crate) fn trials() -> Vec<Trial> {
-    longest_first(|_| true).into_iter().map(found).collect()
+    let mut canaries: Vec<_> = CANARIES.iter().filter(|_| PLANTS).collect();
+    canaries.sort_by_key(|canary| Reverse(canary.control(1).time.workload_ms));
+    canaries.into_iter().map(found).collect()
 }
 
 /// The tests that plans are kept without the bugs that they show.
 pub(crate) fn controls() -> Vec<Trial> {
-    let canaries =
-        longest_first(|canary| canary.part() == Part::Disks || OF_MEMBERS.contains(&canary.bug));
-    canaries.into_iter().map(kept).collect()
+    let mut controls = control::controls(1);
+    controls.retain(|_| PLANTS);
+    controls.sort_by_key(|control| Reverse(control.plan.time.workload_ms));
+    controls.into_iter().map(kept).collect()
 }
 
-/// The canaries that are `wanted`, if this build has bugs to plant.
-fn longest_first(wanted: impl Fn(&Canary) -> bool) -> Vec<&'static Canary> {
-    let canaries = CANARIES.iter().filter(|_| cfg!(feature = "sabotage"));
-    let mut canaries: Vec<_> = canaries.filter(|canary| wanted(canary)).collect();
-    canaries.sort_by_key(|canary| Reverse(canary.control(1).time.workload_ms));
-    canaries
-}
-
-/// Bugs of members whose plans are fitted to them.
-const OF_MEMBERS: [Sabotage; 3] = [
-    Sabotage::NoRejoinAfterRevocation,
-    Sabotage::StickyAssignorIgnoresQuota,
-    Sabotage::UnansweredOffsetFetchMeansNone,
-];
+/// Whether this build has bugs to plant.
+const PLANTS: bool = cfg!(feature = "sabotage");
 
 /// The test that the canary's bug is found.
 fn found(canary: &'static Canary) -> Trial {
-    Trial::test(format!("{}_is_found", name(canary)), move || {
+    let name = format!("planted_{}::{}_is_found", part(canary), test_name(canary));
+    Trial::test(name, move || {
         let mut ends = Vec::new();
         for seed in 1..=TRIES {
             let (summary, evidence) = run(canary.plan(seed))?;
@@ -59,28 +51,35 @@ fn found(canary: &'static Canary) -> Trial {
             ends.push(format!("seed {seed}: {}", end(&summary)));
         }
         let reproduce = reproduce(&canary.plan(1))?;
-        let wanted = canary.anomalies;
-        Err(format!("none of {wanted:?} was found: {ends:?}\n{reproduce}").into())
+        let (one_of, each_of) = (canary.anomalies, canary.also);
+        let wanted = format!("one of {one_of:?} and each of {each_of:?}");
+        Err(format!("no run found {wanted}: {ends:?}\n{reproduce}").into())
     })
 }
 
-/// The test that the plan by which the canary's bug is found is kept without it.
-fn kept(canary: &'static Canary) -> Trial {
-    Trial::test(format!("{}_is_kept_without", name(canary)), move || {
-        let plan = canary.control(1);
-        let (summary, _) = run(plan.clone())?;
-        let end = format!("{}\n{}", end(&summary), reproduce(&plan)?);
+/// The test that the plan by which the canaries' bugs are found is kept without them.
+fn kept(control: Control) -> Trial {
+    let bugs = control.canaries.iter().map(|canary| test_name(canary));
+    let bugs = bugs.collect::<Vec<_>>().join("_and_");
+    let part = control.canaries.first().map_or("", |canary| part(canary));
+    let name = format!("planted_{part}::without_{bugs}_all_is_kept");
+    Trial::test(name, move || {
+        let (summary, _) = run(control.plan.clone())?;
+        let end = format!("{}\n{}", end(&summary), reproduce(&control.plan)?);
         ensure(summary.exit() == Exit::Kept, end)
     })
 }
 
-fn name(canary: &Canary) -> String {
-    let part = match canary.part() {
+fn part(canary: &Canary) -> &'static str {
+    match canary.part() {
         Part::Logs => "logs",
         Part::Groups => "groups",
         Part::Disks => "disks",
-    };
-    format!("planted_{part}::{}", canary.bug.name().replace('-', "_"))
+    }
+}
+
+fn test_name(canary: &Canary) -> String {
+    canary.bug.name().replace('-', "_")
 }
 
 /// Of a lost record it is told what every node did, and whether it has it: not all have.
