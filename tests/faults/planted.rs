@@ -50,7 +50,7 @@ fn found(canary: &'static Canary) -> Trial {
             }
             ends.push(format!("seed {seed}: {}", end(&summary)));
         }
-        let reproduce = reproduce(&canary.plan(1))?;
+        let reproduce = reproduce(&canary.plan(1), canary.bug.name())?;
         let (one_of, each_of) = (canary.anomalies, canary.also);
         let wanted = format!("one of {one_of:?} and each of {each_of:?}");
         Err(format!("no run found {wanted}: {ends:?}\n{reproduce}").into())
@@ -65,7 +65,8 @@ fn kept(control: Control) -> Trial {
     let name = format!("planted_{part}::without_{bugs}_all_is_kept");
     Trial::test(name, move || {
         let (summary, _) = run(control.plan.clone())?;
-        let end = format!("{}\n{}", end(&summary), reproduce(&control.plan)?);
+        let reproduce = reproduce(&control.plan, &format!("without-{bugs}"))?;
+        let end = format!("{}\n{reproduce}", end(&summary));
         ensure(summary.exit() == Exit::Kept, end)
     })
 }
@@ -125,10 +126,9 @@ fn end(summary: &Summary) -> String {
     format!("{} {broken:?}", summary.outcome)
 }
 
-/// The command that runs `plan` by hand.
-fn reproduce(plan: &Plan) -> Result<String, Failed> {
-    let bug = plan.cluster.sabotage.as_deref().unwrap_or("control");
-    let path = std::env::temp_dir().join(format!("verdict-{bug}-{}.json", plan.seed));
+/// The command that runs `plan` by hand, which is stored under `name`.
+fn reproduce(plan: &Plan, name: &str) -> Result<String, Failed> {
+    let path = std::env::temp_dir().join(format!("verdict-{name}-{}.json", plan.seed));
     std::fs::write(&path, plan.to_json())?;
     Ok(format!(
         "REPRODUCE: cargo verdict run --plan {}",
