@@ -10,6 +10,8 @@
 mod simulate;
 #[path = "../tests/simulate/group/mod.rs"]
 mod simulate_group;
+#[path = "../tests/simulate/splitmix.rs"]
+mod splitmix;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

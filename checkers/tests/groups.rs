@@ -6,6 +6,8 @@
 mod damage;
 #[path = "simulate/group/mod.rs"]
 mod simulate;
+#[path = "simulate/splitmix.rs"]
+mod splitmix;
 
 use std::collections::BTreeSet;
 

@@ -5,6 +5,8 @@
 
 mod damage;
 mod simulate;
+#[path = "simulate/splitmix.rs"]
+mod splitmix;
 
 use checkers::anomaly::Kind;
 use checkers::contract::Contract;

@@ -7,15 +7,14 @@
     reason = "shared by tests and benches"
 )]
 
-mod splitmix;
-
 use std::collections::BTreeMap;
 
 use checkers::history::{
     Action, Bound, Header, History, Key, ListOffset, Op, OpType, Poll, Position, Record,
     RecordValue, Send, Settings,
 };
-use splitmix::Splitmix;
+
+use crate::splitmix::Splitmix;
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug)]

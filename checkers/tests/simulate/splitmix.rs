@@ -4,11 +4,11 @@
 //! pseudorandom number generators", 2014.
 
 /// A sequence of numbers that its seed decides.
-pub(super) struct Splitmix(pub(super) u64);
+pub(crate) struct Splitmix(pub(super) u64);
 
 impl Splitmix {
     /// The next number, below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

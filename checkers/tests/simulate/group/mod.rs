@@ -13,8 +13,6 @@
 mod coordinator;
 mod drain;
 mod member;
-#[path = "../splitmix.rs"]
-mod splitmix;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -23,7 +21,8 @@ use checkers::history::{
     Action, Commit, CommitCall, CommitMode, Committed, GroupSettings, Header, History, Key,
     OffsetReset, Op, OpError, OpType, Record, RecordValue, Send, Settings,
 };
-use splitmix::Splitmix;
+
+use crate::splitmix::Splitmix;
 
 /// Nanoseconds; the session timeout of every member is 6 s.
 const SESSION: u64 = 6_000_000_000;
