@@ -13,7 +13,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::cli::Flush;
 use crate::matrix::column::{self, Column};
-use crate::matrix::control::commits_first;
+use crate::matrix::control::{commits_first, shows_repetition};
 use crate::matrix::scene;
 use crate::matrix::{Pack, Row};
 use crate::plan::profile;
@@ -172,7 +172,9 @@ fn group(seed: u64, mode: CommitMode, column: &Column) -> Plan {
         // Who is replaced at once has its old name: no rebalance, and nothing to see.
         group.static_members &= column.name != "group-churn";
     }
-    if commits_first(mode) {
+    // Who is always at its work holds something when it dies: committed first it is lost, and
+    // committed after it is repeated.
+    if commits_first(mode) || shows_repetition(column.name, Row::Mode(mode)) {
         plan.let_work_pile_up();
     }
     if mode == CommitMode::AutoHandoff

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Plan;
+use crate::plan::{Plan, profile};
 
 /// How the consumers share their work.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +30,10 @@ pub struct GroupPlan {
     pub auto_commit_interval_ms: u64,
     /// Whether every client is a static member, with its own `group.instance.id`.
     pub static_members: bool,
+    /// Whether members also commit what they have processed, by explicit offsets, when partitions
+    /// are revoked; for the modes in which the application commits after processing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub commit_on_revocation: bool,
     /// The time that processing one record takes is drawn evenly from this inclusive range, in
     /// milliseconds.
     pub process_ms: [u64; 2],
@@ -40,6 +44,12 @@ pub const GROUP: &str = "verdict-group";
 
 /// Plans of groups have draws of their own, so that they change no other plan.
 const STREAM: u64 = 1 << 40;
+
+/// So have those of `vary`.
+const VARIATIONS: u64 = STREAM + (1 << 8);
+
+/// Less than a member can process, so that few members are not left behind by the producers.
+const SENDS_PER_MEMBER: u32 = 75;
 
 impl GroupPlan {
     /// Turns the consumers of `plan` into members of a group: the rest of the plan is fitted to
@@ -53,8 +63,11 @@ impl GroupPlan {
         let session_timeout_ms = pick(&mut rng, &[1_000, 1_500]);
         let delay_ms = pick(&mut rng, &["0", "100"]);
         let offsets_partitions = pick(&mut rng, &["4", "10", "50"]);
-        plan.workload.consumers = rng.random_range(3..=8);
+        plan.workload.consumers = rng.random_range(1..=8);
         plan.workload.sends_per_second = pick(&mut rng, &[150, 300]);
+        if plan.workload.consumers < 3 {
+            plan.workload.sends_per_second = SENDS_PER_MEMBER * plan.workload.consumers;
+        }
         plan.workload.consumer.max_poll_records = pick(&mut rng, &[20, 50]);
         for (key, value) in [
             ("group.initial.rebalance.delay.ms", delay_ms),
@@ -72,6 +85,7 @@ impl GroupPlan {
             mode,
             assignors: assignors.iter().map(|&name| name.to_owned()).collect(),
             reset: OffsetReset::Earliest,
+            commit_on_revocation: false,
             session_timeout_ms,
             heartbeat_interval_ms: 200,
             max_poll_interval_ms: pick(&mut rng, &[5_000, 8_000]),
@@ -82,8 +96,38 @@ impl GroupPlan {
         if mode == CommitMode::AutoHandoff {
             plan.let_work_pile_up();
         }
+        if profile::find(&plan.profile).is_some_and(|p| p.is_group && !p.families.is_empty()) {
+            Self::vary(plan);
+        }
+    }
+
+    /// What only a mix of faults varies; the incidents of scripts, canaries and the matrix are built
+    /// on plain members.
+    fn vary(plan: &mut Plan) {
+        let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
+        rng.set_stream(VARIATIONS);
+        let (earliest, latest) = (OffsetReset::Earliest, OffsetReset::Latest);
+        let reset = pick(&mut rng, &[earliest, earliest, earliest, latest]);
+        let commit_on_revocation = rng.random_ratio(1, 2);
+        // So small that the commits of a run fill several segments, which are compacted under load.
+        let segments_are_small = rng.random_ratio(1, 2);
+        if let Some(group) = &mut plan.workload.group {
+            group.reset = reset;
+            let after = [CommitMode::SyncAfter, CommitMode::AsyncAfter];
+            group.commit_on_revocation = commit_on_revocation && after.contains(&group.mode);
+        }
+        let settings = &mut plan.cluster.broker_settings;
+        for (key, value) in SMALL_SEGMENTS.iter().filter(|_| segments_are_small) {
+            settings.insert((*key).to_owned(), (*value).to_owned());
+        }
     }
 }
+
+/// Settings with which `__consumer_offsets` is compacted every half second.
+const SMALL_SEGMENTS: &[(&str, &str)] = &[
+    ("offsets.topic.segment.bytes", "4096"),
+    ("log.retention.check.interval.ms", "500"),
+];
 
 impl Plan {
     /// Lets the members of a drawn plan commit in another way, or makes its consumers members if
@@ -126,7 +170,54 @@ fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::profile;
+
+    #[test]
+    fn the_mix_varies_what_the_controls_leave_alone() {
+        let drawn = |name: &str| {
+            let profile = profile::find(name).expect("a profile");
+            let plans = (1..=60).map(|seed| {
+                let mut plan = Plan::draw(seed, profile);
+                assert!(plan.commit_as(CommitMode::SyncAfter));
+                plan
+            });
+            plans.collect::<Vec<Plan>>()
+        };
+        let count = |plans: &[Plan], is: fn(&Plan) -> bool| plans.iter().filter(|p| is(p)).count();
+        let group = |plan: &Plan| plan.workload.group.clone().expect("a group");
+        let of: [fn(&Plan) -> bool; 3] = [
+            |plan| {
+                plan.workload
+                    .group
+                    .as_ref()
+                    .is_some_and(|g| g.reset == OffsetReset::Latest)
+            },
+            |plan| {
+                plan.workload
+                    .group
+                    .as_ref()
+                    .is_some_and(|g| g.commit_on_revocation)
+            },
+            |plan| plan.cluster.setting("offsets.topic.segment.bytes") == Some("4096"),
+        ];
+        for is in of {
+            assert!((5..55).contains(&count(&drawn("group"), is)));
+            assert_eq!(count(&drawn("group-none"), is), 0);
+        }
+        let mut plans = drawn("group");
+        let members: Vec<u32> = plans.iter().map(|plan| plan.workload.consumers).collect();
+        assert!(
+            (1..=8).all(|number| members.contains(&number)),
+            "{members:?}"
+        );
+        for plan in &mut plans {
+            assert_eq!(plan.check(std::path::Path::new("drawn")), Ok(()));
+            assert!(plan.commit_as(CommitMode::AutoInLoop));
+            assert!(
+                !group(plan).commit_on_revocation,
+                "the client commits by itself"
+            );
+        }
+    }
 
     #[test]
     fn another_mode_changes_nothing_else_but_that_handed_over_work_piles_up() {

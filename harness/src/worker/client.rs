@@ -11,7 +11,7 @@ use broker::client::{
 use broker::id::TopicPartition;
 
 use crate::worker::events::Events;
-use crate::worker::member::{self, Teller};
+use crate::worker::member::{self, Processed, Teller};
 use crate::worker::payload;
 use crate::worker::protocol::{
     Acks, Answer, Command, Compression, Edge, OpenOptions, Outcome, PolledPartition, PolledValue,
@@ -78,12 +78,21 @@ pub struct ConsumerUnderTest {
 
 impl ConsumerUnderTest {
     /// Starts the consumer that `options` describes.
-    pub async fn start(options: &OpenOptions, events: &Events) -> Result<Self, WorkerError> {
+    pub async fn start(
+        options: &OpenOptions,
+        events: &Events,
+        processed: &Processed,
+    ) -> Result<Self, WorkerError> {
         let wanted = options
             .consumer
             .as_ref()
             .ok_or_else(|| invalid("no consumer options"))?;
         let group = wanted.group.as_ref();
+        let teller = Teller {
+            events: events.clone(),
+            processed: processed.clone(),
+            commit_on_revocation: group.is_some_and(|group| group.commit_on_revocation),
+        };
         let config = ConsumerConfig {
             bootstrap: bootstrap(options)?,
             client_id: options.client_id.clone(),
@@ -91,7 +100,7 @@ impl ConsumerUnderTest {
             auto_offset_reset: group
                 .map_or(AutoOffsetReset::None, |group| member::reset(group.reset)),
             group: group
-                .map(|group| member::config(group, events))
+                .map(|group| member::config(group, &teller))
                 .transpose()?,
             max_poll_records: wanted.max_poll_records,
             fetch_max_wait: Duration::from_millis(wanted.fetch_max_wait_ms),
@@ -101,7 +110,7 @@ impl ConsumerUnderTest {
         };
         Ok(Self {
             consumer: Some(Consumer::start(config).await.map_err(worker_error)?),
-            teller: Teller(events.clone()),
+            teller,
         })
     }
 

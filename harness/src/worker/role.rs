@@ -19,6 +19,7 @@ use tokio::task::LocalSet;
 
 use crate::worker::client::{ConsumerUnderTest, ProducerUnderTest};
 use crate::worker::events::{Events, Out};
+use crate::worker::member::Processed;
 use crate::worker::protocol::{
     Ack, Answer, Command, Greeting, OpenOptions, Outcome, PROTOCOL_VERSION, Reply, Request,
     WorkerError, WorkerErrorKind,
@@ -63,6 +64,7 @@ async fn take_all(mut requests: mpsc::Receiver<String>, replies: mpsc::Sender<Ou
     let mut worker = Worker {
         events: Events::new(replies.clone()),
         replies,
+        processed: Processed::default(),
         producer: None,
         consumer: None,
     };
@@ -113,6 +115,7 @@ fn write_line(out: &mut impl Write, line: &impl Serialize) -> io::Result<()> {
 struct Worker {
     replies: mpsc::Sender<Out>,
     events: Events,
+    processed: Processed,
     producer: Option<Rc<ProducerUnderTest>>,
     consumer: Option<mpsc::Sender<Request>>,
 }
@@ -149,7 +152,11 @@ impl Worker {
             } => {
                 self.send(request.id, topic, partition, value, bytes).await;
             }
-            Command::Process { process_ms, .. } => self.process(request.id, process_ms),
+            Command::Process {
+                partition,
+                offset,
+                process_ms,
+            } => self.process(request.id, (partition, offset), process_ms),
             Command::Close => {
                 self.producer = None;
                 self.consumer = None;
@@ -169,7 +176,8 @@ impl Worker {
             self.producer = Some(Rc::new(ProducerUnderTest::start(&options).await?));
         }
         if options.consumer.is_some() {
-            let consumer = ConsumerUnderTest::start(&options, &self.events).await?;
+            let consumer =
+                ConsumerUnderTest::start(&options, &self.events, &self.processed).await?;
             let (requests, queue) = mpsc::channel(QUEUE_LENGTH_MAX);
             tokio::task::spawn_local(serve_consumer(consumer, queue, self.replies.clone()));
             self.consumer = Some(requests);
@@ -194,12 +202,13 @@ impl Worker {
 
     /// The application's own work, which takes its time in this process: it is frozen and killed
     /// with it.
-    fn process(&self, id: u64, process_ms: u64) {
-        let replies = self.replies.clone();
+    fn process(&self, id: u64, (partition, offset): (i32, i64), process_ms: u64) {
+        let (replies, processed) = (self.replies.clone(), self.processed.clone());
         tokio::task::spawn_local(async move {
             if process_ms > 0 {
                 tokio::time::sleep(Duration::from_millis(process_ms)).await;
             }
+            processed.done(partition, offset);
             let outcome = Outcome::Ok(Answer::Done);
             let _ = replies.send(Out::Reply(Reply { id, outcome })).await;
         });

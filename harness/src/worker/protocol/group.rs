@@ -53,6 +53,9 @@ pub struct GroupOptions {
     /// `auto.commit.interval.ms`; absent without `enable.auto.commit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_commit_interval_ms: Option<u64>,
+    /// Whether it commits in the listener what it has processed of partitions that are revoked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub commit_on_revocation: bool,
 }
 
 /// One unasked line from the worker.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use checkers::history::{Action, GROUP_DRAIN, OpType};
+use checkers::history::{Action, GROUP_DRAIN, Key, OpType};
 use tokio::time::{Instant, timeout_at};
 
 use crate::recorder::Entry;
@@ -93,7 +93,9 @@ impl Members {
         let Ok(committed) = process.committed(&driver, group, &partitions).await else {
             return Some("the committed offsets cannot be read".to_owned());
         };
-        behind(&ends, &committed).or_else(|| {
+        let topic = &session.plan.cluster.topic;
+        let start = |partition| session.roster.start(&Key::new(topic, partition));
+        behind(&ends, &committed, start).or_else(|| {
             let waiting = self.pending.load(Ordering::SeqCst);
             (waiting > 0).then(|| format!("{waiting} polls of records are not processed"))
         })
@@ -122,11 +124,16 @@ impl Members {
     }
 }
 
-/// The first partition that is not committed to its end, in words.
-fn behind(ends: &BTreeMap<i32, i64>, committed: &BTreeMap<i32, Option<i64>>) -> Option<String> {
+/// The first partition that is not committed to its end, in words. What lies before the start of a
+/// group that has committed nothing is not its work.
+fn behind(
+    ends: &BTreeMap<i32, i64>,
+    committed: &BTreeMap<i32, Option<i64>>,
+    start: impl Fn(i32) -> i64,
+) -> Option<String> {
     ends.iter().find_map(|(partition, end)| {
         let committed = committed.get(partition).copied().flatten();
-        let is_done = committed.unwrap_or(0) >= *end;
+        let is_done = committed.unwrap_or_else(|| start(*partition)) >= *end;
         let so_far = committed.map_or("nothing".to_owned(), |offset| format!("offset {offset}"));
         (!is_done).then(|| format!("partition {partition} is committed to {so_far} of {end}"))
     })
@@ -150,7 +157,8 @@ mod tests {
     fn what_is_behind_is_named() {
         let ends = BTreeMap::from([(0, 0), (1, 44)]);
         let check = |committed: &[(i32, Option<i64>)]| {
-            behind(&ends, &committed.iter().copied().collect()).unwrap_or_default()
+            let committed = committed.iter().copied().collect();
+            behind(&ends, &committed, |_| 0).unwrap_or_default()
         };
         assert_eq!(check(&[(0, None), (1, Some(44))]), "", "nothing to commit");
         assert_eq!(
@@ -158,5 +166,13 @@ mod tests {
             "partition 1 is committed to offset 43 of 44"
         );
         assert_eq!(check(&[]), "partition 1 is committed to nothing of 44");
+        let reset_to = |start| behind(&ends, &BTreeMap::new(), |_| start);
+        assert_eq!(reset_to(44), None, "the group began at the end");
+        assert!(reset_to(43).is_some());
+        let back = BTreeMap::from([(1, Some(43))]);
+        assert!(
+            behind(&ends, &back, |_| 44).is_some(),
+            "what is committed counts"
+        );
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use checkers::history::commit_outcome::certainty;
 use checkers::history::outcome::Certainty;
-use checkers::history::{Action, Commit, Key, OpError, OpType, Rebalance, Resume};
+use checkers::history::{Action, Commit, Key, OpError, OpType, Rebalance, Resume, ResumeSource};
 
 use crate::recorder::Entry;
 use crate::worker::driver::Listener;
@@ -175,14 +175,20 @@ impl Listener for Ledger {
                 partition,
                 offset,
                 source,
-            } => self.note(Action::Resume(Box::new(Resume {
-                consumer,
-                group,
-                generation,
-                key: self.key(partition),
-                offset,
-                source,
-            }))),
+            } => {
+                let key = self.key(partition);
+                if source == ResumeSource::Reset {
+                    self.session.roster.reset(key.clone(), offset);
+                }
+                self.note(Action::Resume(Box::new(Resume {
+                    consumer,
+                    group,
+                    generation,
+                    key,
+                    offset,
+                    source,
+                })));
+            }
             Told::CommitBegins {
                 commit,
                 mode,

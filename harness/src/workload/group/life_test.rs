@@ -32,6 +32,7 @@ fn group(mode: CommitMode) -> GroupPlan {
         max_poll_interval_ms: 5_000,
         auto_commit_interval_ms: 500,
         static_members: false,
+        commit_on_revocation: false,
         process_ms: [0, 0],
     }
 }

@@ -106,5 +106,6 @@ pub fn options(plan: &GroupPlan, endpoint: Endpoint) -> GroupOptions {
         heartbeat_interval_ms: plan.heartbeat_interval_ms,
         max_poll_interval_ms: plan.max_poll_interval_ms,
         auto_commit_interval_ms: is_auto.then_some(plan.auto_commit_interval_ms),
+        commit_on_revocation: plan.commit_on_revocation,
     }
 }

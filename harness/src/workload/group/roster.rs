@@ -6,7 +6,7 @@
 //! it present; once the roster has ended nobody is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use checkers::history::{Key, RebalanceEvent};
 use tokio::sync::watch;
@@ -31,6 +31,8 @@ pub enum Wish {
 pub struct Roster {
     seats: Arc<watch::Sender<BTreeMap<u32, Seat>>>,
     producers: Arc<[u32]>,
+    /// Where the last owner that found no committed offset started.
+    resets: Arc<Mutex<BTreeMap<Key, i64>>>,
 }
 
 /// What is known of one client.
@@ -59,6 +61,7 @@ impl Roster {
         Self {
             seats: Arc::new(watch::Sender::new(seats.collect())),
             producers: (1..first).collect(),
+            resets: Arc::default(),
         }
     }
 
@@ -67,6 +70,7 @@ impl Roster {
         Self {
             seats: Arc::new(watch::Sender::new(BTreeMap::new())),
             producers: Arc::default(),
+            resets: Arc::default(),
         }
     }
 
@@ -169,6 +173,18 @@ impl Roster {
         });
     }
 
+    /// Takes in that an owner found no committed offset of `key`, and started at `offset`.
+    pub fn reset(&self, key: Key, offset: i64) {
+        let mut resets = self.resets.lock().unwrap_or_else(PoisonError::into_inner);
+        resets.insert(key, offset);
+    }
+
+    /// Where the group starts in `key` as long as it has committed nothing.
+    pub fn start(&self, key: &Key) -> i64 {
+        let resets = self.resets.lock().unwrap_or_else(PoisonError::into_inner);
+        resets.get(key).copied().unwrap_or(0)
+    }
+
     /// The present life of `client` is over: it owns nothing.
     pub fn over(&self, client: u32) {
         self.seats.send_modify(|seats| {
@@ -203,6 +219,7 @@ impl Roster {
         Self {
             seats: Arc::new(watch::Sender::new(seats.collect())),
             producers: Arc::default(),
+            resets: Arc::default(),
         }
     }
 }
