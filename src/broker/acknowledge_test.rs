@@ -141,6 +141,13 @@ impl Alone {
     }
 
     fn request(&mut self, api: ApiKey, version: i16, body: impl Into<RequestKind>) -> RequestId {
+        let request = self.ask(api, version, body);
+        self.settle();
+        request
+    }
+
+    /// Hands a request over in the same turn as the next one.
+    fn ask(&mut self, api: ApiKey, version: i16, body: impl Into<RequestKind>) -> RequestId {
         self.last_request += 1;
         let header = RequestHeader {
             api,
@@ -155,7 +162,6 @@ impl Alone {
         };
         self.broker
             .handle_request(self.now, self.last_request, request);
-        self.settle();
         self.last_request
     }
 
@@ -177,22 +183,17 @@ impl Alone {
     }
 
     fn produce(&mut self, acks: i16) -> RequestId {
+        self.produce_bytes(acks, self.value())
+    }
+
+    fn value(&self) -> Bytes {
         let mut builder = BatchBuilder::new(Compression::None);
         builder.append(self.now.wall_millis, None, Some(b"value"), &[]);
-        self.produce_bytes(acks, builder.build())
+        builder.build()
     }
 
     fn produce_bytes(&mut self, acks: i16, records: Bytes) -> RequestId {
-        let partition =
-            produce_request::PartitionProduceData::default().with_records(Some(records));
-        let topic = produce_request::TopicProduceData::default()
-            .with_name(topic())
-            .with_partition_data(vec![partition]);
-        let body = ProduceRequest::default()
-            .with_acks(acks)
-            .with_timeout_ms(1000)
-            .with_topic_data(vec![topic]);
-        self.request(ApiKey::Produce, 9, body)
+        self.request(ApiKey::Produce, 9, produce_request(acks, records))
     }
 
     fn fetch(&mut self, offset: i64, wait_ms: i32) -> RequestId {
@@ -237,6 +238,17 @@ impl Alone {
     }
 }
 
+fn produce_request(acks: i16, records: Bytes) -> ProduceRequest {
+    let partition = produce_request::PartitionProduceData::default().with_records(Some(records));
+    let topic = produce_request::TopicProduceData::default()
+        .with_name(topic())
+        .with_partition_data(vec![partition]);
+    ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(1000)
+        .with_topic_data(vec![topic])
+}
+
 fn topic() -> TopicName {
     TopicName(StrBytes::from_static_str("t"))
 }
@@ -254,6 +266,34 @@ fn a_topic_is_answered_when_its_records_are_durable() {
     );
     alone.disk_until(|request| matches!(request, DiskRequest::Flush { .. }));
     assert!(alone.answers.contains_key(&created));
+}
+
+#[test]
+fn what_a_log_gets_in_one_turn_is_flushed_once_after_all_of_it() {
+    let mut alone = Alone::serving();
+    alone.create_topic(&[("flush.messages", "1")]);
+    alone.holds_disk = true;
+    let produces: Vec<_> = (0..3)
+        .map(|_| alone.ask(ApiKey::Produce, 9, produce_request(-1, alone.value())))
+        .collect();
+    alone.settle();
+    let kinds = alone.disk.iter().map(|(_, request)| match request {
+        DiskRequest::Append { .. } => "append",
+        DiskRequest::Flush { .. } => "flush",
+        _ => "another",
+    });
+    let kinds: Vec<_> = kinds.collect();
+    assert_eq!(kinds, ["append", "append", "append", "flush"]);
+    for _ in 0..3 {
+        assert!(alone.step_disk());
+        alone.settle();
+    }
+    assert_eq!(alone.produced(produces[2]), None, "not durable yet");
+    assert!(alone.step_disk());
+    alone.settle();
+    for (offset, produce) in (0..).zip(produces) {
+        assert_eq!(alone.produced(produce), Some((0, offset)));
+    }
 }
 
 /// What lies below the stored recovery point is never cut as the torn tail of a crash.

@@ -140,12 +140,30 @@ impl Broker {
         }
     }
 
+    /// Asks for the flushes that are due: one for all that a log got in this turn.
+    pub(super) fn ask_for_due_flushes(&mut self) {
+        for (log, (directory, key)) in std::mem::take(&mut self.due_flushes) {
+            let place = self.directories.get(directory);
+            // What an offline directory was to flush was answered for when it failed.
+            if place.is_some_and(|place| place.refusal().is_none()) {
+                let request = DiskRequest::Flush { log };
+                self.disk(directory, request, DiskPurpose::Flush(key));
+            }
+        }
+    }
+
     pub(super) fn disk(
         &mut self,
         directory: DirectoryIndex,
         request: DiskRequest,
         purpose: DiskPurpose,
     ) {
+        if !matches!(
+            request,
+            DiskRequest::Append { .. } | DiskRequest::Read { .. }
+        ) {
+            self.ask_for_due_flushes();
+        }
         let bytes = match &request {
             DiskRequest::Append { batches, .. } => batches.len(),
             _ => 0,

@@ -59,7 +59,7 @@ use self::forward::Forwards;
 use self::groups::Groups;
 use self::handle::{OffsetLookups, ProduceRequests, ProducerIds};
 use self::lifecycle::Lifecycle;
-use self::partition::Partition;
+use self::partition::{Partition, PartitionKey};
 use self::peer_events::PeerPurpose;
 use self::purgatory::Purgatory;
 use self::timers::Timers;
@@ -82,6 +82,8 @@ pub struct Broker {
     operations: FxHashMap<DiskToken, Operation>,
     /// Operations that an offline directory refused.
     refused_operations: VecDeque<(Operation, DiskError)>,
+    /// Logs that are to be flushed after all that this turn appends to them.
+    due_flushes: BTreeMap<TopicPartition, (DirectoryIndex, PartitionKey)>,
     peer_purposes: FxHashMap<Correlation, PeerPurpose>,
     local_answers: VecDeque<(Correlation, Result<Box<ResponseKind>, PeerError>)>,
     quorum: Quorum,
@@ -113,6 +115,7 @@ pub struct Broker {
 impl Broker {
     /// What must be done now, in order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
+        self.ask_for_due_flushes();
         std::mem::take(&mut self.effects)
     }
 

@@ -188,11 +188,7 @@ impl Broker {
                 self.disk(directory, request, DiskPurpose::Append(key));
             }
             Effect::Flush => {
-                self.disk(
-                    directory,
-                    DiskRequest::Flush { log },
-                    DiskPurpose::Flush(key),
-                );
+                self.due_flushes.insert(log, (directory, key));
             }
             Effect::Truncate { to } => {
                 info!(partition = %name, end = to, "truncates its log");

@@ -89,6 +89,7 @@ impl Broker {
             last_id: 0,
             operations: FxHashMap::default(),
             refused_operations: std::collections::VecDeque::new(),
+            due_flushes: BTreeMap::new(),
             peer_purposes: FxHashMap::default(),
             local_answers: std::collections::VecDeque::new(),
             quorum,
