@@ -1,8 +1,9 @@
 //! A log directory's thread and what is under way there.
 //!
 //! In: operations and when each was asked for, their completions. Out: whether the directory
-//! stalls. Invariant: a directory stalls if the operation that is executed takes too long; what
-//! only waits for its turn behind others that do complete is slow.
+//! stalls. Invariant: a directory stalls if an operation that is executed takes too long; what only
+//! waits for its turn behind others that do complete is slow. Flushes are executed beside the
+//! others, so that a sync that hangs is told however much is read meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -22,10 +23,10 @@ pub(super) struct Directory {
     thread: Option<DirectoryThread>,
     /// Operations that the thread's queue had no room for yet.
     overflow: VecDeque<(DiskToken, DiskRequest)>,
-    /// When each operation under way was asked for; tokens grow with time.
-    under_way: BTreeMap<DiskToken, Time>,
-    /// When an operation ended last: the next one began then, if it had been asked for.
-    progressed_at: Time,
+    flushes: Lane,
+    others: Lane,
+    /// When each operation was tried last that waits for space, and is tried again among the others.
+    without_space: BTreeMap<DiskToken, Time>,
     /// An operation hangs, and whatever else was asked for is given up.
     stalled: bool,
 }
@@ -35,32 +36,47 @@ impl Directory {
         Self {
             thread,
             overflow: VecDeque::new(),
-            under_way: BTreeMap::new(),
-            progressed_at: Time::ZERO,
+            flushes: Lane::default(),
+            others: Lane::default(),
+            without_space: BTreeMap::new(),
             stalled: false,
         }
     }
 
     /// Hands an operation over, as soon as there is room for it.
     pub(super) fn ask(&mut self, now: Time, token: DiskToken, request: DiskRequest) {
-        self.under_way.insert(token, now);
+        let lane = match request {
+            DiskRequest::Flush { .. } => &mut self.flushes,
+            _ => &mut self.others,
+        };
+        lane.under_way.insert(token, now);
         self.overflow.push_back((token, request));
         self.submit();
     }
 
     /// An operation ended.
     pub(super) fn ended(&mut self, now: Time, token: DiskToken) {
-        self.under_way.remove(&token);
-        self.progressed_at = now;
+        self.end(now, token);
         self.submit();
+    }
+
+    /// Whether the operation was under way: it may have been given up.
+    fn end(&mut self, now: Time, token: DiskToken) -> bool {
+        let mut was_here = self.without_space.remove(&token).is_some();
+        if was_here {
+            self.others.progressed_at = now;
+        }
+        for lane in [&mut self.flushes, &mut self.others] {
+            was_here |= lane.ended(now, token);
+        }
+        was_here
     }
 
     /// An operation found no space and others go on; each time that it is tried it is so anew.
     pub(super) fn set_aside(&mut self, now: Time, token: DiskToken) {
-        if let Some(since) = self.under_way.get_mut(&token) {
-            *since = now;
+        if self.end(now, token) {
+            self.without_space.insert(token, now);
         }
-        self.progressed_at = now;
     }
 
     fn submit(&mut self) {
@@ -80,27 +96,38 @@ impl Directory {
 
     /// The process was stopped until `now`: all times count anew.
     pub(super) fn slept(&mut self, now: Time) {
-        self.under_way.values_mut().for_each(|since| *since = now);
+        let asked = [&mut self.flushes, &mut self.others].into_iter();
+        let asked = asked.flat_map(|lane| lane.under_way.values_mut());
+        asked
+            .chain(self.without_space.values_mut())
+            .for_each(|since| *since = now);
     }
 
-    /// Whether the operation that is executed takes longer than `limit`, for the first time.
+    /// Whether an operation that is executed takes longer than `limit`, for the first time.
     pub(super) fn stalls(&self, now: Time, limit: Duration) -> bool {
-        let oldest = self.under_way.values().next();
-        let began = oldest.map(|asked| self.progressed_at.max(*asked));
-        !self.stalled && began.is_some_and(|began| now.since(began) > limit)
+        let lanes = [(&self.flushes, &self.others), (&self.others, &self.flushes)];
+        let mut lanes = lanes.into_iter();
+        let tried = self.without_space.values().next();
+        let retry = tried.is_some_and(|tried| self.others.is_over(*tried, now, limit));
+        !self.stalled
+            && (retry || lanes.any(|(lane, beside)| lane.stalls_beside(beside, now, limit)))
     }
 
     /// Whether its thread may not end for long: it completes what was asked for first.
     pub(super) fn hangs(&self, now: Time) -> bool {
-        let oldest = self.under_way.values().next();
-        self.stalled || oldest.is_some_and(|since| now.since(*since) > HUNG)
+        let lanes = [&self.flushes.under_way, &self.others.under_way];
+        let mut asked = lanes.into_iter().chain([&self.without_space]);
+        let is_old = |since: &Time| now.since(*since) > HUNG;
+        self.stalled || asked.any(|lane| lane.values().next().is_some_and(is_old))
     }
 
     /// Gives up all that is under way.
     pub(super) fn abandon(&mut self) {
         self.stalled = true;
         self.overflow.clear();
-        self.under_way.clear();
+        self.flushes.under_way.clear();
+        self.others.under_way.clear();
+        self.without_space.clear();
         if let Some(thread) = &mut self.thread {
             thread.abandon();
         }
@@ -115,10 +142,49 @@ impl Directory {
     }
 }
 
+/// Operations of which one is executed after the other.
+#[derive(Debug, Default)]
+struct Lane {
+    /// When each operation under way was asked for; tokens grow with time.
+    under_way: BTreeMap<DiskToken, Time>,
+    /// When an operation ended last that the oldest one here may have waited for: it began then, if
+    /// it had been asked for.
+    progressed_at: Time,
+}
+
+impl Lane {
+    /// An operation of this lane, or of the one beside it, ended; whether it was of this one.
+    fn ended(&mut self, now: Time, token: DiskToken) -> bool {
+        let was_here = self.under_way.remove(&token).is_some();
+        let oldest = self.under_way.keys().next();
+        if was_here || oldest.is_some_and(|oldest| token < *oldest) {
+            self.progressed_at = now;
+        }
+        was_here
+    }
+
+    /// Whether its oldest operation is executed for longer than `limit`. It is not yet, as long as
+    /// an older one is under way beside it.
+    fn stalls_beside(&self, beside: &Self, now: Time, limit: Duration) -> bool {
+        let Some((token, asked)) = self.under_way.first_key_value() else {
+            return false;
+        };
+        let older = beside.under_way.first_key_value();
+        let has_turn = older.is_none_or(|(older, _)| token < older);
+        has_turn && self.is_over(*asked, now, limit)
+    }
+
+    /// Whether what was asked for then is executed for longer than `limit`.
+    fn is_over(&self, asked: Time, now: Time, limit: Duration) -> bool {
+        now.since(self.progressed_at.max(asked)) > limit
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::TopicPartition;
+    use crate::storage::SnapshotId;
 
     const LIMIT: Duration = Duration::from_secs(1);
 
@@ -162,6 +228,41 @@ mod tests {
     }
 
     #[test]
+    fn a_sync_that_hangs_stalls_however_much_is_read_beside_it() {
+        let mut directory = asked_for(1);
+        let asked = Time::from_millis(10_000);
+        for token in 1..=20 {
+            let id = SnapshotId::default();
+            directory.ask(asked, token, DiskRequest::ReadSnapshot { id });
+        }
+        for token in 1..=10 {
+            let now = Time::from_millis(10_000 + 100 * token);
+            assert!(!directory.stalls(now, LIMIT), "operation {token}");
+            directory.ended(now, token);
+        }
+        assert!(directory.stalls(Time::from_millis(11_001), LIMIT));
+    }
+
+    #[test]
+    fn a_flush_that_waits_for_its_turn_does_not_stall() {
+        let mut directory = Directory::new(None);
+        let asked = Time::from_millis(10_000);
+        for token in 0..20 {
+            let id = SnapshotId::default();
+            directory.ask(asked, token, DiskRequest::ReadSnapshot { id });
+        }
+        let log = TopicPartition::new("t", 0);
+        directory.ask(asked, 20, DiskRequest::Flush { log });
+        for token in 0..20 {
+            let now = Time::from_millis(10_100 + 100 * token);
+            assert!(!directory.stalls(now, LIMIT), "operation {token}");
+            directory.ended(now, token);
+        }
+        assert!(!directory.stalls(Time::from_millis(13_000), LIMIT));
+        assert!(directory.stalls(Time::from_millis(13_001), LIMIT));
+    }
+
+    #[test]
     fn the_time_of_a_process_that_was_stopped_does_not_count() {
         let mut directory = asked_for(2);
         directory.ended(Time::from_millis(10_100), 0);
@@ -180,7 +281,7 @@ mod tests {
         assert!(directory.stalls(Time::from_millis(12_901), LIMIT));
         directory.abandon();
         directory.set_aside(Time::from_millis(13_000), 0);
-        assert!(directory.under_way.is_empty(), "it was given up");
+        assert!(directory.without_space.is_empty(), "it was given up");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Source: Kafka's `LogManager`, `LogDirFailureChannel`.
 
 mod execute;
+mod flush;
 mod open;
 
 use std::path::{Path, PathBuf};
@@ -226,3 +227,7 @@ mod compact_tests;
 #[cfg(test)]
 #[path = "directory_model_test.rs"]
 mod model_tests;
+
+#[cfg(test)]
+#[path = "directory_flush_test.rs"]
+mod flush_tests;

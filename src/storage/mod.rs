@@ -34,5 +34,6 @@ pub use error::{DiskError, OpenError, finds_no_space};
 pub use identity::DirectoryIdentity;
 pub use memory_disk::{MemoryDisk, Survival};
 pub use names::{METADATA_TOPIC, METADATA_TOPIC_ID, metadata_partition};
+pub use partition_store::PlainFlush;
 pub use quorum_state::{QuorumElection, SnapshotId};
 pub use request::{DiskReply, DiskRequest, LogOptions, Retention, TimestampOffset};

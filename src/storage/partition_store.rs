@@ -7,12 +7,14 @@
 
 mod append;
 mod compact;
+mod flush;
 mod lookup;
 mod read;
 mod retain;
 mod truncate;
 
 pub(super) use compact::Compaction;
+pub use flush::PlainFlush;
 pub(super) use read::{READS, ReadRange};
 
 use std::path::{Path, PathBuf};
@@ -112,26 +114,6 @@ impl<D: Disk> PartitionStore<D> {
         self.segments
             .last_mut()
             .expect("invariant: a log has at least one segment")
-    }
-
-    /// Makes everything appended so far durable; returns the end of it. Without space for the
-    /// epochs the recovery point stays: recovery would read them from the batches.
-    pub(super) fn flush(&mut self, disk: &D) -> Result<Offset, DiskError> {
-        for segment in &mut self.segments {
-            if segment.unsynced {
-                segment.sync(disk)?;
-            }
-        }
-        self.close_idle_files();
-        let written = self.write_epochs(disk);
-        self.sync_names(disk)?;
-        let end = self.state.log_end_offset;
-        match written {
-            Ok(()) => self.recovery_point = end,
-            Err(error) if error.is_no_space() => {}
-            Err(error) => return Err(error),
-        }
-        Ok(end)
     }
 
     /// The recovery point for the checkpoint.

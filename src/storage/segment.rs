@@ -30,6 +30,8 @@ pub(super) struct Segment<F> {
     pub(super) size: u64,
     /// Whether the file has bytes that were not synced.
     pub(super) unsynced: bool,
+    /// Counts what was done to the file since it was opened.
+    pub(super) changes: u64,
     path: PathBuf,
     file: Option<F>,
     indexes: Option<Indexes>,
@@ -70,6 +72,7 @@ impl<F: DiskFile> Segment<F> {
             base_offset,
             size,
             unsynced: false,
+            changes: 0,
             path,
             file: None,
             indexes: None,
@@ -130,13 +133,18 @@ impl<F: DiskFile> Segment<F> {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.unsynced = true;
+        self.changed();
         let position = self.size - bytes.len() as u64;
         let written = self.file(disk)?.write_at(bytes, position);
         if planted(Sabotage::AppendsGoOnAfterFailedWrite) {
             return Ok(());
         }
         written.during(Operation::Write, &self.path)
+    }
+
+    fn changed(&mut self) {
+        self.unsynced = true;
+        self.changes += 1;
     }
 
     /// Makes the file durable.
@@ -367,7 +375,7 @@ impl<F: DiskFile> Segment<F> {
         size: u64,
         base_offset: Offset,
     ) -> Result<(), DiskError> {
-        self.unsynced = true;
+        self.changed();
         let cut = self.file(disk)?.set_length(size);
         cut.during(Operation::SetLength, &self.path)?;
         self.size = size;

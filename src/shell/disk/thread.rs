@@ -1,9 +1,9 @@
 //! The thread that owns a log directory.
 //!
 //! In: requests through a bounded queue. Out: news through the function that `start` was given,
-//! called on the directory's thread. Invariants: every accepted request is completed exactly once,
-//! in an order in which only covered flushes wait, and dropping the handle first completes what was
-//! accepted; but after `abandon` nothing more than the operation that hangs is executed, and the
+//! called on its threads. Invariants: every accepted request is completed exactly once, in order,
+//! save that flushes may end after the appends and reads that came later; dropping the handle first
+//! completes what was accepted; but after `abandon` no more operations begin, and the
 //! directory is opened anew before it is used again, as after a crash. A broken invariant in the
 //! directory ends the process: what is on disk is then in doubt, and nobody may be answered as if
 //! it were not.
@@ -13,21 +13,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Scope};
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::id::TopicPartition;
 use crate::storage::{
     DirectoryIdentity, Disk, DiskError, DiskReply, DiskRequest, LogDirectory, OpenError, Operation,
     RecoveredDirectory,
 };
 
 use super::files::RealDisk;
-use super::group_commit::is_covered;
 use super::lock::{DirectoryLock, LockError};
 use super::space::{Subject, subject, waits};
+use super::syncs::Syncs;
 
 /// Requests that may wait in a directory's queue.
 pub const QUEUE_DEPTH: usize = 4096;
@@ -35,7 +34,7 @@ pub const QUEUE_DEPTH: usize = 4096;
 /// How often what waits for space is tried again.
 const SPACE_RETRY: Duration = Duration::from_millis(200);
 
-/// Requests that are looked at together for covered flushes.
+/// Requests that are executed before the flushes among them begin.
 const BATCH_MAX: usize = 256;
 
 /// Names a request; the submitter chooses it and the completion brings it back.
@@ -211,19 +210,10 @@ struct Life<D, F> {
     tell: F,
 }
 
-impl<D: Disk + Clone, F: FnMut(DirectoryNews)> Life<D, F> {
+impl<D: Disk<File: Send> + Clone, F: FnMut(DirectoryNews) + Send> Life<D, F> {
     fn live(&mut self, mut directory: LogDirectory<D>, mut requests: Receiver<Job>) {
         loop {
-            let abandoned = Arc::clone(&self.abandoned);
-            let worker = Worker {
-                directory,
-                abandoned: &abandoned,
-                tell: &mut self.tell,
-                waiting: Vec::new(),
-                without_space: VecDeque::new(),
-                said_full: false,
-            };
-            let failure = worker.run(&requests);
+            let failure = self.use_directory(directory, &requests);
             if !self.abandoned.load(Ordering::SeqCst) {
                 return;
             }
@@ -245,6 +235,30 @@ impl<D: Disk + Clone, F: FnMut(DirectoryNews)> Life<D, F> {
         }
     }
 
+    /// Executes requests until nobody can send any more, or the directory is abandoned; says why
+    /// the directory cannot be used any more, if so.
+    fn use_directory(
+        &mut self,
+        directory: LogDirectory<D>,
+        requests: &Receiver<Job>,
+    ) -> Option<String> {
+        let syncs = Syncs::new(&self.abandoned, &mut self.tell);
+        thread::scope(|scope| {
+            let worker = Worker {
+                disk: &self.disk,
+                directory,
+                abandoned: &self.abandoned,
+                syncs: &syncs,
+                scope,
+                without_space: VecDeque::new(),
+                said_full: false,
+            };
+            let failure = worker.run(requests);
+            syncs.end();
+            failure
+        })
+    }
+
     fn reopen(&self) -> Result<(LogDirectory<D>, RecoveredDirectory), OpenError> {
         let opened = LogDirectory::open(self.disk.clone(), self.path.clone(), &self.identity)?;
         if opened.1.directory_id == self.directory_id {
@@ -258,21 +272,19 @@ impl<D: Disk + Clone, F: FnMut(DirectoryNews)> Life<D, F> {
     }
 }
 
-struct Worker<'a, D: Disk, F> {
+struct Worker<'scope, 'env, D: Disk, T> {
+    disk: &'scope D,
     directory: LogDirectory<D>,
-    abandoned: &'a AtomicBool,
-    tell: &'a mut F,
-    /// Flushes that a later one covers.
-    waiting: Vec<(DiskToken, TopicPartition)>,
+    abandoned: &'scope AtomicBool,
+    syncs: &'scope Syncs<'env, D::File, T>,
+    scope: &'scope Scope<'scope, 'env>,
     /// What found no space, and what must not overtake it, in order.
     without_space: VecDeque<Job>,
     /// Whether the log says that something waits.
     said_full: bool,
 }
 
-impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
-    /// Executes requests until nobody can send any more, or the directory is abandoned; says why
-    /// the directory cannot be used any more, if so.
+impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
     fn run(mut self, requests: &Receiver<Job>) -> Option<String> {
         loop {
             let first = match self.next(requests) {
@@ -280,24 +292,31 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            let mut jobs = VecDeque::from_iter(first);
-            jobs.extend(requests.try_iter().take(BATCH_MAX));
             self.try_again();
-            while let Some(job) = jobs.pop_front() {
+            for job in first.into_iter().chain(requests.try_iter().take(BATCH_MAX)) {
                 if self.abandoned.load(Ordering::SeqCst) {
+                    self.drain();
                     return self.failure();
                 }
-                let later = jobs.iter().map(|later| &later.request);
-                if !self.has_waiting(&job.request) && is_covered(&job.request, later) {
-                    let log = job.request.log().cloned();
-                    self.waiting.extend(log.map(|log| (job.token, log)));
-                } else {
-                    self.take(job);
-                }
+                self.take(job);
             }
+            self.syncs.begin(self.scope);
         }
         self.give_up_waiting();
+        self.drain();
         self.failure()
+    }
+
+    /// Waits for all syncs, and takes note of them.
+    fn drain(&mut self) {
+        self.syncs.drain(self.scope);
+        self.note_syncs();
+    }
+
+    fn note_syncs(&mut self) {
+        for (log, flush, result) in self.syncs.ended() {
+            self.directory.plainly_flushed(&log, &flush, &result);
+        }
     }
 
     fn failure(&self) -> Option<String> {
@@ -336,11 +355,14 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
     }
 
     fn execute(&mut self, job: Job) {
+        self.note_syncs();
+        if self.hand_over(&job) {
+            return;
+        }
+        if !may_overlap(&job.request) {
+            self.drain();
+        }
         let Job { token, request } = job;
-        let flushed = match &request {
-            DiskRequest::Flush { log } => Some(log.clone()),
-            _ => None,
-        };
         let again = waits(&request).then(|| request.clone());
         let result = self.directory.execute(request);
         if let Err(error) = &result
@@ -354,32 +376,33 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
             }
             return self.wait_for_space(Job { token, request });
         }
-        if let Some(log) = flushed {
-            let covered: Vec<_> = self
-                .waiting
-                .extract_if(.., |(_, waiting)| *waiting == log)
-                .collect();
-            for (token, _) in covered {
-                self.complete(token, result.clone());
-            }
-        }
         self.complete(token, result);
     }
 
+    /// Hands a flush over to the threads for it, if it only has to sync a file, and that can be
+    /// opened.
+    fn hand_over(&self, job: &Job) -> bool {
+        let DiskRequest::Flush { log } = &job.request else {
+            return false;
+        };
+        let Some(flush) = self.directory.plain_flush(log) else {
+            return false;
+        };
+        if self.syncs.join(job.token, log, &flush) {
+            return true;
+        }
+        let opened = self.disk.open(&flush.path);
+        let asked = opened.map(|file| self.syncs.ask(job.token, log.clone(), flush, file));
+        asked.is_ok()
+    }
+
     fn complete(&mut self, token: DiskToken, result: Result<DiskReply, DiskError>) {
-        (self.tell)(DirectoryNews::Completed(Completion { token, result }));
+        let completion = Completion { token, result };
+        self.syncs.tell(DirectoryNews::Completed(completion));
     }
 
     fn wait_for_space(&mut self, job: Job) {
-        if let DiskRequest::Flush { log } = &job.request {
-            let covered = self.waiting.extract_if(.., |(_, waiting)| waiting == log);
-            for (token, log) in covered {
-                (self.tell)(DirectoryNews::WaitsForSpace(token));
-                let request = DiskRequest::Flush { log };
-                self.without_space.push_back(Job { token, request });
-            }
-        }
-        (self.tell)(DirectoryNews::WaitsForSpace(job.token));
+        self.syncs.tell(DirectoryNews::WaitsForSpace(job.token));
         self.without_space.push_back(job);
     }
 
@@ -405,6 +428,19 @@ impl<D: Disk, F: FnMut(DirectoryNews)> Worker<'_, D, F> {
     }
 }
 
+/// Whether a request may be executed while files are synced: it changes nothing that a flush has
+/// written, and what it adds a later flush covers. The quorum's state tells that all writes before
+/// it are durable.
+fn may_overlap(request: &DiskRequest) -> bool {
+    matches!(
+        request,
+        DiskRequest::Append { .. }
+            | DiskRequest::Read { .. }
+            | DiskRequest::ReadSnapshot { .. }
+            | DiskRequest::LookupTimestamp { .. }
+    )
+}
+
 /// The answer to what comes after a request that waits for space.
 fn no_space_before<D: Disk>(directory: &LogDirectory<D>) -> DiskError {
     DiskError::NoSpace {
@@ -415,7 +451,7 @@ fn no_space_before<D: Disk>(directory: &LogDirectory<D>) -> DiskError {
 }
 
 /// Ends the process if the directory's thread panics.
-struct AbortOnPanic;
+pub(super) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
