@@ -8,7 +8,7 @@
 //! later. For either the last auto commit was begun after `t`, and then in a poll that came after
 //! the record's, or the timer is over. No slack is added: a clock is read after the poll is
 //! invoked, and was read before `t`. A longer pause between two polls, and the session timeout
-//! after a crash, come on top: they lengthen the wait, and repeat nothing that a poll had to commit.
+//! after a crash, come on top: they lengthen the wait and repeat nothing that a poll had to commit.
 //!
 //! Who crashes before that poll repeats its records legally. What counts is that a commit was
 //! *sent*: one that was refused or lost repeats records, and nobody is to blame here. A rebalance

@@ -101,8 +101,8 @@ impl GroupPlan {
         }
     }
 
-    /// What only a mix of faults varies; the incidents of scripts, canaries and the matrix are built
-    /// on plain members.
+    /// What only a mix of faults varies; the incidents of scripts, canaries and the matrix are
+    /// built on plain members.
     fn vary(plan: &mut Plan) {
         let mut rng = ChaCha8Rng::seed_from_u64(plan.seed);
         rng.set_stream(VARIATIONS);
