@@ -76,8 +76,8 @@ impl Atlas {
         self.is_strict
     }
 
-    /// In atlas mode, whether nodes may be stopped that are about to lose `losses`, asked while they
-    /// run: one that is spared only once it is down has stopped uncleanly all the same.
+    /// In atlas mode, whether nodes may be stopped that are about to lose `losses`, asked while
+    /// they run: one that is spared only once it is down has stopped uncleanly all the same.
     ///
     /// # Errors
     /// Why no good copy would be left.
