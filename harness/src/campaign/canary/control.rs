@@ -2,8 +2,8 @@
 //! itself would be taken for the bug.
 //!
 //! In: a seed. Out: plans, each with the canaries that plant their bugs in it. Invariant: every
-//! canary is in exactly one control, and differs from it by its bug alone, and by how long a group is
-//! waited for after the run; so one run of a control speaks for all its canaries.
+//! canary is in exactly one control, and differs from it by its bug alone, and by how long a group
+//! is waited for after the run; so one run of a control speaks for all its canaries.
 
 use super::{CANARIES, Canary};
 use crate::plan::Plan;
