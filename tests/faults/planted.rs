@@ -3,8 +3,8 @@
 //!
 //! In: the canaries that campaigns run, and their controls. Out: for each canary a test that passes
 //! when one of its anomalies breaks a promise, and the run's evidence says who had what was lost;
-//! for each control a test that passes when nothing is broken. Invariant: a run that ends in another
-//! way is no finding.
+//! for each control a test that passes when nothing is broken. Invariant: a run that ends in
+//! another way is no finding.
 
 use std::cmp::Reverse;
 
