@@ -22,7 +22,7 @@ use broker::config::Settings;
 use broker::id::{BrokerId, TopicId, TopicPartition};
 use broker::protocol::{RequestHeader, codec};
 use broker::record::{BatchBuilder, Compression};
-use broker::shell::{Node, RealDisk, RealFile, Status};
+use broker::shell::{Node, RealDisk, RealFile, Shutdown, Status};
 use broker::storage::{
     DirectoryIdentity, Disk, DiskFile, DiskReply, DiskRequest, LogDirectory, LogOptions,
 };
@@ -246,7 +246,7 @@ fn start_node(data: &Path) -> Node {
     ];
     let settings = Settings::parse("", &pairs).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let node = Node::start_with_disk(settings, listener, &SlowSync).unwrap();
+    let node = Node::start_with_disk(settings, listener, &SlowSync, &Shutdown::new().1).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

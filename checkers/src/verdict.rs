@@ -320,8 +320,8 @@ impl Verdict {
         }
     }
 
-    /// What was allowed to happen, in words: what did, and the losses and repetitions by groups that
-    /// did not. A control that shows no loss has shown nothing about losses.
+    /// What was allowed to happen, in words: what did, and the losses and repetitions by groups
+    /// that did not. A control that shows no loss has shown nothing about losses.
     fn allowed(&self) -> String {
         let allowed = self.checks.iter().filter(|check| !check.promise.forbidden);
         let (seen, unseen): (Vec<&Check>, Vec<&Check>) = allowed.partition(|check| check.count > 0);

@@ -124,7 +124,8 @@ impl Node {
         Self::start_with_disk(settings, listener, &RealDisk, &Shutdown::new().1)
     }
 
-    fn start_with_disk<D>(
+    /// Starts a node on another disk than the machine's, unless `shutdown` asks for its end.
+    pub fn start_with_disk<D>(
         settings: Settings,
         listener: TcpListener,
         disk: &D,

@@ -1,5 +1,6 @@
 //! The driver with a stand-in for the processes: budgets, interrupts, and a death at every step.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -175,7 +176,7 @@ fn what_the_machine_refuses_is_asked_twice_a_sitting_and_an_endless_sequence_end
     let units = units(2_000);
     let records = sit(root.path(), &units, &fake, limits(3_600));
     let names = units.iter().map(|unit| unit.name.as_str());
-    let profiles = names.collect::<std::collections::BTreeSet<&str>>().len();
+    let profiles = names.collect::<BTreeSet<&str>>().len();
     let asked = 2 * profiles..=profiles * (1 + limits(1).jobs);
     assert!(
         asked.contains(&records.len()),

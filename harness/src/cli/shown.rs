@@ -22,7 +22,7 @@ pub struct Shown(BTreeMap<(&'static str, Kind), Seen>);
 #[derive(Debug, Default)]
 struct Seen {
     allowed_runs: u64,
-    seen_runs: u64,
+    shown_runs: u64,
     records: u64,
 }
 
@@ -40,7 +40,7 @@ impl Shown {
             let key = (group.mode.name(), check.anomaly);
             let seen = self.0.entry(key).or_default();
             seen.allowed_runs += 1;
-            seen.seen_runs += u64::from(check.count > 0);
+            seen.shown_runs += u64::from(check.count > 0);
             seen.records += check.count;
         }
     }
@@ -55,13 +55,13 @@ impl Shown {
     fn lines(&self) -> Vec<String> {
         let line = |((mode, kind), seen): (&(&str, Kind), &Seen)| {
             let (kind, runs) = (kind.name(), seen.allowed_runs);
-            match seen.seen_runs {
+            match seen.shown_runs {
                 0 => format!(
                     "{mode}: {kind} allowed in {runs} runs and not seen: they have shown nothing \
                      about it"
                 ),
-                seen_runs => format!(
-                    "{mode}: {kind} allowed and seen in {seen_runs} of {runs} runs, {} records",
+                shown_runs => format!(
+                    "{mode}: {kind} allowed and seen in {shown_runs} of {runs} runs, {} records",
                     seen.records
                 ),
             }

@@ -120,12 +120,10 @@ fn duration_ms(family: Family) -> std::ops::Range<u64> {
         Family::LossyCoordinator => 1_500..4_000,
         // Beyond the stall timeout and the two seconds after it.
         Family::DiskStall => 3_000..5_500,
-        Family::DiskError => 800..2_500,
+        Family::DiskError | Family::Resources => 800..2_500,
         Family::DiskFull => 1_000..3_000,
-        Family::PowerLossOne | Family::PowerLossAll => 500..1_500,
+        Family::PowerLossOne | Family::PowerLossAll | Family::Loss => 500..1_500,
         Family::Corruption | Family::Wipe => 400..1_200,
-        Family::Loss => 500..1_500,
-        Family::Resources => 800..2_500,
     }
 }
 

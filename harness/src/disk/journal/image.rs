@@ -224,7 +224,7 @@ impl CrashImage {
 /// writes and prefixes of each disk for itself, drawn from `seed`.
 pub fn states(unsynced: u64, count: usize, seed: u64) -> impl Iterator<Item = CrashState> {
     let count = count as u64;
-    let parts = match unsynced + 1 <= count - count / 4 {
+    let parts = match unsynced < count - count / 4 {
         true => unsynced.max(1),
         false => (count / 2).max(2) - 1,
     };

@@ -163,7 +163,9 @@ impl Atlas {
     }
 
     fn survey(&self, arena: &Arena, views: &[ClusterState], losses: &[Loss]) -> Left {
-        views.iter().for_each(|view| self.note(view));
+        for view in views {
+            self.note(view);
+        }
         let mut taken = self.lock();
         if let Some(now) = views.last() {
             let is_over = |taken: &Taken| taken.is_back && taken.was_out;
