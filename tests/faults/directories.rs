@@ -30,6 +30,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "directories::a_failed_directory_is_offline_alone_until_a_restart",
             failed,
         ),
+        trial(
+            "directories::a_node_starts_over_a_directory_that_hangs_and_takes_it_back",
+            started_over_a_stall,
+        ),
     ]
 }
 
@@ -98,6 +102,52 @@ async fn failed() -> Outcome {
             expect_end(&admin, chosen.hurt, 11).await
         })
         .await
+}
+
+async fn started_over_a_stall() -> Outcome {
+    let cluster = Cluster::start_brokers_on_disks(SETTINGS).await?;
+    let (disks, supervisor) = (
+        cluster.arena.disks.clone(),
+        cluster.arena.supervisor.clone(),
+    );
+    let folder = cluster.folder()?;
+    cluster
+        .as_client(move || async move {
+            let (admin, producer, chosen) = prepare(&folder).await?;
+            let (node, disk) = (Endpoint::of(chosen.leader), second_disk(chosen.leader));
+            supervisor.kill(node).await?;
+            let stall_all = DiskRule {
+                operations: Vec::new(),
+                files: Vec::new(),
+                ..on_segments(DiskAction::Stall)
+            };
+            let rule = disks.impose(disk, stall_all)?;
+            supervisor.restart(node)?;
+            joined_without(&admin, &chosen).await?;
+            let held = disks.effect(disk, rule).held;
+            ensure(held > 0, "nothing was held")?;
+            send(&producer, chosen.spared, 5).await?;
+            disks.lift(disk, rule);
+            rejoined(&admin, &chosen).await?;
+            send(&producer, chosen.hurt, 5).await?;
+            expect_end(&admin, chosen.hurt, 10).await
+        })
+        .await
+}
+
+/// The node is back with its first directory, and the second one counts as offline.
+async fn joined_without(admin: &Admin, chosen: &Chosen) -> Outcome {
+    soon("the other directory serves", async {
+        loop {
+            let spared = describe(admin, chosen.spared).await?;
+            let hurt = describe(admin, chosen.hurt).await?;
+            if spared.isr.len() == 3 && hurt.offline == [chosen.leader] {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await?
 }
 
 /// A topic with records in the two partitions that matter.
