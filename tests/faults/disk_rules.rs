@@ -133,7 +133,7 @@ async fn errors() -> Outcome {
             lines.first().is_some_and(|line| line == errno),
             format!("{lines:?}"),
         )?;
-        lift(&faulty, id, faulty.disks.effect(DISK, id).hits, 0)?;
+        lift(&faulty, id, 1, 0)?;
         ensure(faulty.backing().join("a").is_file(), "nothing happened")?;
     }
     Ok(())

@@ -3,8 +3,10 @@
 
 use harness::cli::exit::Exit;
 use harness::disk::journal::NameDurability;
-use harness::disk::rule::{DiskAction, DiskErrno, DiskPick, DiskRule, OperationClass, Survival};
-use harness::nemesis::{DirectoryPick, Effect, FaultSpec, Target};
+use harness::disk::rule::{
+    DiskAction, DiskErrno, DiskPick, DiskRule, FileClass, OperationClass, Survival,
+};
+use harness::nemesis::{Damage, DirectoryPick, Effect, FaultSpec, Target};
 use harness::plan::{DiskPlan, Plan, ScheduledFault, profile};
 use harness::run::summary::Summary;
 use libtest_mimic::{Failed, Trial};
@@ -26,6 +28,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test(
             "disk_runs::flushed_records_outlive_the_power_of_all_nodes",
             all_lose_power,
+        ),
+        Trial::test(
+            "disk_runs::the_atlas_takes_what_is_left_elsewhere_and_nothing_else",
+            atlas,
+        ),
+        Trial::test(
+            "disk_runs::who_reads_flipped_bits_recovers_from_the_others",
+            flipped_reads,
         ),
     ]
 }
@@ -55,6 +65,77 @@ fn bears(rules: &[(DirectoryPick, DiskRule)]) -> Outcome {
     Ok(())
 }
 
+/// Every loss is a bug: what one node loses the others have, and all must not lose at once.
+fn atlas() -> Outcome {
+    let power = |target| FaultSpec::PowerLoss {
+        target,
+        survival: Survival::None,
+        stagger_ms: 0,
+    };
+    let node = |id| Target::Node { id };
+    let wipe = FaultSpec::Damage {
+        target: node(2),
+        directory: DirectoryPick::All,
+        damage: Damage::Wipe,
+        clean: false,
+    };
+    let mut plan = plan(vec![
+        wipe,
+        power(Target::All),
+        power(node(1)),
+        power(node(3)),
+    ])?;
+    plan.atlas = true;
+    plan.flush_every_message(false);
+    let summary = end_of(plan)?;
+    let effects: Vec<String> = summary
+        .faults
+        .iter()
+        .map(|fault| format!("{:?}", fault.report.as_ref().map(|report| &report.effect)))
+        .collect();
+    let [wiped, all, first, last] = effects.as_slice() else {
+        return Err(format!("{effects:?}").into());
+    };
+    for taken in [wiped, first, last] {
+        let is_seen = taken.contains("Seen");
+        let words = "a good copy of everything acknowledged is left";
+        ensure(is_seen && taken.contains(words), taken)?;
+    }
+    let is_refused = all.contains("Vacuous") && all.contains("no good copy would be left");
+    ensure(is_refused, all)?;
+    ensure(summary.exit() == Exit::Kept, &summary.sentence)
+}
+
+fn flipped_reads() -> Outcome {
+    let rule = DiskRule {
+        operations: vec![OperationClass::Read],
+        files: vec![FileClass::Segment],
+        pick: DiskPick::Every,
+        action: DiskAction::FlipOnRead,
+    };
+    let target = Target::Node { id: 2 };
+    let mut plan = plan(vec![FaultSpec::Disk {
+        target: target.clone(),
+        directory: DirectoryPick::All,
+        rule,
+    }])?;
+    let flips = plan.faults.first().ok_or("a fault")?.clone();
+    plan.faults.push(ScheduledFault {
+        at_ms: flips.at_ms + 100,
+        for_ms: flips.for_ms / 3,
+        what: FaultSpec::Kill { target },
+        ..flips
+    });
+    let summary = end_of(plan)?;
+    let effect = summary
+        .faults
+        .first()
+        .and_then(|fault| fault.report.as_ref());
+    let told = format!("{effect:?}");
+    ensure(told.contains("Seen") && told.contains("flipped bit"), &told)?;
+    ensure(summary.exit() == Exit::Kept, &summary.sentence)
+}
+
 fn all_lose_power() -> Outcome {
     let faults = [Survival::None, Survival::Torn].map(|survival| FaultSpec::PowerLoss {
         target: Target::All,
@@ -69,13 +150,18 @@ fn all_lose_power() -> Outcome {
     ensure(
         summary.faults.iter().any(lost),
         "nothing was un-synced: it proves nothing",
+    )?;
+    let tells_of_copies = |fault: &harness::run::summary::FaultSummary| {
+        format!("{:?}", fault.report).contains("no good copy would be left of")
+    };
+    ensure(
+        summary.faults.iter().all(tells_of_copies),
+        "it is not told of what no copy is left",
     )
 }
 
-/// One fault after the other on three brokers that flush every message; all are seen, all heal,
-/// and every promise is kept.
-fn run(faults: Vec<FaultSpec>) -> Result<Summary, Failed> {
-    let results = tempfile::tempdir()?;
+/// One fault after the other on three brokers that flush every message.
+fn plan(faults: Vec<FaultSpec>) -> Result<Plan, Failed> {
     let (length_ms, pause_ms) = (1_200, 1_800);
     let turn_ms = length_ms + pause_ms;
     let profile = profile::find("none").ok_or("a profile")?;
@@ -97,7 +183,18 @@ fn run(faults: Vec<FaultSpec>) -> Result<Summary, Failed> {
         what,
     };
     plan.faults = faults.into_iter().enumerate().map(fault).collect();
+    Ok(plan)
+}
+
+fn end_of(plan: Plan) -> Result<Summary, Failed> {
+    let results = tempfile::tempdir()?;
     let (_, summary) = support::runs::run(plan, results.path())?;
+    Ok(summary)
+}
+
+/// The same; all are seen, all heal, and every promise is kept.
+fn run(faults: Vec<FaultSpec>) -> Result<Summary, Failed> {
+    let summary = end_of(plan(faults)?)?;
     for fault in &summary.faults {
         println!("{:?}", fault.report);
         let report = fault.report.as_ref().ok_or("a fault left no report")?;

@@ -55,6 +55,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "links::a_cut_hides_fin_and_rst_until_it_heals",
             cut_hides_goodbye,
         ),
+        trial(
+            "links::a_forgotten_connection_is_half_open_until_somebody_speaks",
+            half_open,
+        ),
         trial("links::layers_of_two_faults_heal_one_by_one", layers),
     ]
 }
@@ -343,6 +347,22 @@ async fn cut_hides_goodbye() -> Outcome {
         ensure(!matches!(ended, Ok(1..)), format!("got {ended:?}"))?;
     }
     Ok(())
+}
+
+async fn half_open() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut idle, server) = pair.connected().await?;
+    let layer = pair.links.layer();
+    let cut = Policy::Cut(Cut::BOTH, AtHeal::Forget);
+    pair.links.impose(layer, LINK, cut);
+    drop(server);
+    pair.links.lift(layer);
+    never("a goodbye", idle.read(&mut [0; 8])).await?;
+    idle.write_all(b"anybody?").await?;
+    let ended = soon("the answer", idle.read(&mut [0; 8])).await?;
+    ensure(ended.is_err(), format!("not a reset, but {ended:?}"))?;
+    let (mut fresh, mut server) = pair.connected().await?;
+    pass(&mut fresh, &mut server, b"a new connection works").await
 }
 
 async fn layers() -> Outcome {

@@ -7,7 +7,7 @@ use harness::disk::rule::{DiskAction, DiskErrno, DiskPick, DiskRule, OperationCl
 use harness::nemesis::{FaultSpec, Target};
 use harness::sandbox::{ProcessError, Status};
 use libtest_mimic::Trial;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::rig::{Rig, every, on_node_2};
 use crate::support::{N1, N2, N3, Outcome, ensure, never, soon, trial};
@@ -27,6 +27,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("power::all_nodes_lose_it_at_once", all_at_once),
         trial("power::nodes_lose_it_one_after_the_other", staggered),
         trial("power::no_peer_hears_a_goodbye", silent),
+        trial("power::an_idle_peer_learns_of_it_when_it_speaks", half_open),
         trial("power::nobody_starts_a_node_without_power", held_down),
         trial(
             "power::a_node_that_synced_everything_only_crashed",
@@ -199,6 +200,19 @@ async fn silent() -> Outcome {
     ensure(told.contains("peers heard a goodbye"), told)?;
     fault.heal().await?;
     Ok(())
+}
+
+async fn half_open() -> Outcome {
+    let rig = Rig::start().await?;
+    let mut peer = rig.connect(2).await?;
+    rig.expect(2, "append d0/log text", "ok 4").await?;
+    let mut fault = rig.inject(&power_loss(node_2(), Survival::None)).await?;
+    fault.seen().await?;
+    fault.heal().await?;
+    never("a goodbye", peer.read(&mut [0; 8])).await?;
+    peer.write_all(b"read d0/log\n").await?;
+    let ended = soon("RST", peer.read(&mut [0; 8])).await?;
+    ensure(ended.is_err(), format!("{ended:?}"))
 }
 
 async fn held_down() -> Outcome {

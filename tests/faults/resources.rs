@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use harness::nemesis::{Effect, FaultSpec, Target, run_fault};
+use broker::id::BrokerId;
+use harness::nemesis::{Effect, FaultSpec, Step, Target, run_fault};
+use harness::sandbox::Endpoint;
 use libtest_mimic::Trial;
+use tokio::sync::Notify;
 
 use crate::support::{Cluster, Outcome, ensure, trial};
 
@@ -15,6 +18,10 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial(
             "resources::address_space_runs_out_and_comes_back",
             address_space,
+        ),
+        trial(
+            "resources::two_limits_at_once_leave_none_behind",
+            two_at_once,
         ),
         trial(
             "resources::a_limit_that_nobody_meets_is_vacuous",
@@ -64,6 +71,36 @@ async fn address_space() -> Outcome {
         500,
     )
     .await
+}
+
+/// The second one would take the limit of the first for the node's own.
+async fn two_at_once() -> Outcome {
+    let cluster = Cluster::start_brokers().await?;
+    let pid = cluster.arena.supervisor.pid(Endpoint::of(BrokerId(2)))?;
+    let limits = || std::fs::read_to_string(format!("/proc/{pid}/limits"));
+    let before = limits()?;
+    let spec = FaultSpec::FileLimit {
+        target: node(),
+        files: 2,
+    };
+    let began = Notify::new();
+    let on_step = |step| {
+        if step == Step::Acting {
+            began.notify_one();
+        }
+    };
+    let hold = Duration::from_millis(300);
+    let first = run_fault(&cluster.arena, &spec, hold, 7, &on_step);
+    let second = async {
+        began.notified().await;
+        run_fault(&cluster.arena, &spec, hold, 7, &|_| {}).await
+    };
+    let (_, second) = tokio::join!(first, second);
+    ensure(
+        matches!(second.effect, Effect::Vacuous(_)),
+        format!("{second:?}"),
+    )?;
+    ensure(limits()? == before, "a limit is left behind")
 }
 
 async fn no_pressure() -> Outcome {
