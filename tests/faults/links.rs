@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use broker::id::BrokerId;
 use harness::link::{
     AtHeal, Count, Cut, Direction, FrameAction, FramePick, FrameRule, FrameSide, LinkId, Policy,
     Probe,
 };
+use harness::sandbox::node_address;
 use libtest_mimic::Trial;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,6 +18,8 @@ use crate::support::{
 };
 
 const LINK: LinkId = LinkId { from: C1, to: N1 };
+/// In `/proc/net/tcp`: the state of a socket, and the begin of its queue of a SYN.
+const SYN_SENT: &str = " 02 0000000";
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
@@ -58,6 +62,14 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial(
             "links::a_forgotten_connection_is_half_open_until_somebody_speaks",
             half_open,
+        ),
+        trial(
+            "links::a_cut_hides_the_answer_to_a_half_open_end",
+            half_open_in_cut,
+        ),
+        trial(
+            "links::a_cut_hides_the_refusal_of_who_had_asked_before",
+            refused_in_cut,
         ),
         trial("links::layers_of_two_faults_heal_one_by_one", layers),
     ]
@@ -363,6 +375,62 @@ async fn half_open() -> Outcome {
     ensure(ended.is_err(), format!("not a reset, but {ended:?}"))?;
     let (mut fresh, mut server) = pair.connected().await?;
     pass(&mut fresh, &mut server, b"a new connection works").await
+}
+
+/// One end speaks and one is closed, as those of a killed process are: neither hears anything.
+async fn half_open_in_cut() -> Outcome {
+    let pair = Pair::new()?;
+    let links = &pair.links;
+    let (mut speaks, first) = pair.connected().await?;
+    let (closes, second) = pair.connected().await?;
+    let forgets = links.layer();
+    links.impose(forgets, LINK, Policy::Cut(Cut::BOTH, AtHeal::Forget));
+    drop((first, second));
+    links.lift(forgets);
+    let counts = || [Count::HalfOpen, Count::Reset].map(|what| links.counts(LINK).get(what));
+    // The ends at the node were closed, which is answered.
+    until("two half-open ends", || counts() == [4, 2]).await?;
+    let hides = links.layer();
+    links.impose(hides, LINK, Policy::Cut(Cut::BOTH, AtHeal::Release));
+    drop(closes);
+    speaks.write_all(b"anybody?").await?;
+    never("an answer", speaks.read(&mut [0; 8])).await?;
+    ensure(counts() == [4, 2], format!("{:?}", counts()))?;
+    links.lift(hides);
+    is_reset(&mut speaks).await?;
+    until("both answers", || counts() == [4, 4]).await
+}
+
+/// The node hears the retransmitted SYN when the cut has begun and nothing listens any more.
+async fn refused_in_cut() -> Outcome {
+    let Pair {
+        sandbox,
+        links,
+        listener,
+    } = Pair::new()?;
+    drop(listener);
+    let (address, node) = (node_address(BrokerId(1)), sandbox.namespace(N1)?);
+    let socket = node.tcp_socket()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(1)?;
+    let mut fills_backlog = Vec::new();
+    for _ in 0..2 {
+        fills_backlog.push(soon("connect", node.tcp_socket()?.connect(address)).await??);
+    }
+    let client = sandbox.namespace(C1)?.tcp_socket()?;
+    let mut client = soon("connect", client.connect(address)).await??;
+    let table = || node.run(|| std::fs::read_to_string("/proc/thread-self/net/tcp"));
+    let is_asked = || matches!(table(), Ok(Ok(table)) if table.contains(SYN_SENT));
+    until("a SYN to the node", is_asked).await?;
+    let layer = links.layer();
+    links.impose(layer, LINK, Policy::Cut(Cut::BOTH, AtHeal::Forget));
+    drop(listener);
+    let refused = || links.counts(LINK).get(Count::NodeRefused) == 1;
+    until("the refusal", refused).await?;
+    never("a goodbye", client.read(&mut [0; 8])).await?;
+    links.lift(layer);
+    is_reset(&mut client).await
 }
 
 async fn layers() -> Outcome {

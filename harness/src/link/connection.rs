@@ -25,8 +25,11 @@ pub(crate) async fn run(proxy: Arc<Proxy>, mut stream: TcpStream) {
     };
     let Ok(node) = proxy.connect().await else {
         proxy.record(Count::NodeRefused, "the node refused the connection");
+        // A cut that began after the node was asked withholds its answer.
+        let open = state.wait_for(|now| !now.policy.withholds(Direction::Backward));
+        let _held = open.await;
         let _ = stream.set_zero_linger();
-        return;
+        return drop(stream);
     };
     let _ = (stream.set_nodelay(true), node.set_nodelay(true));
     carry(&proxy, stream, node, born).await;
@@ -87,7 +90,8 @@ async fn carry(proxy: &Proxy, mut stream: TcpStream, mut node: TcpStream, born: 
 }
 
 /// RST travels towards `stream` in `direction`, and a cut withholds it like anything else. Where
-/// the other end has forgotten the connection, it is the answer to what `stream` sends next.
+/// the other end has forgotten the connection, it is the answer to what `stream` sends next, and a
+/// cut that begins meanwhile withholds both.
 async fn reset_when_open(proxy: &Proxy, stream: TcpStream, direction: Direction, born: Age) {
     let mut state = proxy.subscribe();
     let is_reset = |now: &LinkState| now.age.resets != born.resets;
@@ -99,10 +103,18 @@ async fn reset_when_open(proxy: &Proxy, stream: TcpStream, direction: Direction,
         proxy.record(Count::HalfOpen, "one end has forgotten the connection");
         let mut byte = [0];
         tokio::select! {
+            // The end of a process that is killed speaks, too: its kernel sends FIN.
             _ = stream.peek(&mut byte) => {}
             _ = state.wait_for(is_reset) => {}
         }
     }
+    let withholds = |policy: &Policy| match is_forgotten {
+        true => policy.withholds_connect(),
+        false => policy.withholds(direction),
+    };
+    let open = state.wait_for(|now| is_reset(now) || !withholds(&now.policy));
+    // Whoever makes the link silent has to wait for this, and counts only what is reset later.
+    let _held = open.await;
     reset(proxy, stream);
 }
 
