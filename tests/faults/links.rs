@@ -71,6 +71,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "links::a_cut_hides_the_refusal_of_who_had_asked_before",
             refused_in_cut,
         ),
+        trial(
+            "links::a_cut_hides_the_resets_of_another_that_healed",
+            reset_in_cut,
+        ),
         trial("links::layers_of_two_faults_heal_one_by_one", layers),
     ]
 }
@@ -399,6 +403,27 @@ async fn half_open_in_cut() -> Outcome {
     links.lift(hides);
     is_reset(&mut speaks).await?;
     until("both answers", || counts() == [4, 4]).await
+}
+
+async fn reset_in_cut() -> Outcome {
+    let pair = Pair::new()?;
+    let (mut client, _server) = pair.connected().await?;
+    let (heals, holds) = (pair.links.layer(), pair.links.layer());
+    for (layer, at_heal) in [(heals, AtHeal::Reset), (holds, AtHeal::Forget)] {
+        let cut = Policy::Cut(Cut::BOTH, at_heal);
+        pair.links.impose(layer, LINK, cut);
+    }
+    let mut withheld = pair.connect().await?;
+    let counted = |what, number| pair.links.counts(LINK).get(what) == number;
+    until("a connection", || counted(Count::ConnectsWithheld, 1)).await?;
+    pair.links.lift(heals);
+    for end in [&mut client, &mut withheld] {
+        never("a goodbye", end.read(&mut [0; 8])).await?;
+    }
+    ensure(counted(Count::Reset, 0), "a reset passed the cut")?;
+    pair.links.lift(holds);
+    is_reset(&mut client).await?;
+    is_reset(&mut withheld).await
 }
 
 /// The node hears the retransmitted SYN when the cut has begun and nothing listens any more.

@@ -55,7 +55,7 @@ async fn admit(
     let is_reset = |now: &LinkState| now.age.resets != born.resets;
     let open = state.wait_for(|now| is_reset(now) || !now.policy.withholds_connect());
     match open.await {
-        Ok(now) if !is_reset(&now) => Ok(now.age),
+        Ok(now) if !is_reset(&now) && now.age.reboots == born.reboots => Ok(now.age),
         _ => Err(Broken),
     }
 }
@@ -96,16 +96,17 @@ async fn reset_when_open(proxy: &Proxy, stream: TcpStream, direction: Direction,
     let mut state = proxy.subscribe();
     let is_reset = |now: &LinkState| now.age.resets != born.resets;
     let open = state.wait_for(|now| is_reset(now) || !now.policy.withholds(direction));
+    let is_over = |now: &LinkState| is_reset(now) || now.age.reboots != born.reboots;
     let is_forgotten = open
         .await
-        .is_ok_and(|now| !is_reset(&now) && now.age.forgotten != born.forgotten);
+        .is_ok_and(|now| !is_over(&now) && now.age.forgotten != born.forgotten);
     if is_forgotten {
         proxy.record(Count::HalfOpen, "one end has forgotten the connection");
         let mut byte = [0];
         tokio::select! {
             // The end of a process that is killed speaks, too: its kernel sends FIN.
             _ = stream.peek(&mut byte) => {}
-            _ = state.wait_for(is_reset) => {}
+            _ = state.wait_for(is_over) => {}
         }
     }
     let withholds = |policy: &Policy| match is_forgotten {

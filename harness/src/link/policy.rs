@@ -35,7 +35,7 @@ pub enum AtHeal {
     /// They carry on with every byte; the stream was only late.
     #[default]
     Release,
-    /// They are reset at once: both ends learn that the other no longer knows them.
+    /// They are reset once no other cut holds: both ends learn that the other no longer knows them.
     Reset,
     /// They stay silent and half-open: an end is reset only when it sends something, because a
     /// machine that lost its power answers what it does not know, and says nothing by itself.

@@ -39,8 +39,10 @@ pub(crate) struct LinkState {
 /// accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Age {
-    /// Grows by one at each reset; a connection resets when it sees it grow.
+    /// Grows by one at each reset; a connection resets when it sees it grow, cut or not.
     pub(crate) resets: u64,
+    /// Grows by one each time that a cut healed with a reset: RST passes once no other cut holds.
+    pub(crate) reboots: u64,
     /// Grows by one each time that an end forgot all connections: they are half-open from then on.
     pub(crate) forgotten: u64,
 }
@@ -64,7 +66,7 @@ impl LinkState {
             let mut layers = self.layers.iter();
             u64::from(layers.any(|(layer, policy)| lifted(*layer) && policy.at_heal() == at_heal))
         };
-        self.age.resets += ends_with(AtHeal::Reset);
+        self.age.reboots += ends_with(AtHeal::Reset);
         self.age.forgotten += ends_with(AtHeal::Forget);
         self.layers.retain(|(layer, _)| !lifted(*layer));
         for (_, rule) in self.rules.extract_if(.., |(layer, _)| lifted(*layer)) {
