@@ -31,8 +31,8 @@ pub(super) struct Replacement {
 }
 
 impl Group {
-    /// Whether `protocols` want of the group what `member` wants: the same topics, if it reads. What
-    /// a consumer says beyond them changes with every life of it. Source: kafka.md §3.1.
+    /// Whether `protocols` want of the group what `member` wants: the same topics, if it reads.
+    /// What a consumer says beyond them changes with every life of it. Source: kafka.md §3.1.
     fn reads_the_same(&self, member: &Member, protocols: &[(String, Bytes)]) -> bool {
         let Some(protocol) = self.protocol.as_deref().filter(|_| self.is_of_consumers()) else {
             return true;

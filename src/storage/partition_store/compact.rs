@@ -6,8 +6,8 @@
 //! watermark are read or thinned; a segment keeps its offsets without holes, its epochs and its
 //! producers; its file is replaced by one rename, so a crash leaves the old or the new one. A
 //! tombstone goes only after its segment's source pass removed all that it hides, and is as old as
-//! its segment's newest record; where that differs from Kafka's, `docs/kips.md` says. Source: Kafka's
-//! `Cleaner`.
+//! its segment's newest record; where that differs from Kafka's, `docs/kips.md` says.
+//! Source: Kafka's `Cleaner`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,9 +1,10 @@
 //! Commits and the committed offsets: OffsetCommit and OffsetFetch.
 //!
 //! In: offsets. Out: whether they are committed, never a guess. Every attempt is shown to the
-//! observer before it is sent and after it ended. Invariants: one attempt at a time, so that a later
-//! commit of this consumer never arrives before an earlier one; nothing is sent in the name of a
-//! generation that is known to be over. Source: Java's `ConsumerCoordinator.sendOffsetCommitRequest`.
+//! observer before it is sent and after it ended. Invariants: one attempt at a time, so that a
+//! later commit of this consumer never arrives before an earlier one; nothing is sent in the name
+//! of a generation that is known to be over.
+//! Source: Java's `ConsumerCoordinator.sendOffsetCommitRequest`.
 
 use std::collections::BTreeMap;
 use std::future::ready;

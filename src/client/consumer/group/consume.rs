@@ -75,8 +75,8 @@ impl Consumer {
         })
     }
 
-    /// Commits `offsets`, or behind everything that polls gave out, and tries until it is known. Who
-    /// has not subscribed commits as no member, which a group takes only while it has none.
+    /// Commits `offsets`, or behind everything that polls gave out, and tries until it is known.
+    /// Who has not subscribed commits as no member, which a group takes only while it has none.
     ///
     /// # Errors
     /// `Fenced` if it is no member any more, `UnknownOutcome` if the time is over and an attempt
