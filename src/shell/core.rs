@@ -21,8 +21,8 @@ use super::opener::{Opener, Outcome};
 use super::peers::Peers;
 use super::signal::{Shutdown, Stop};
 use crate::broker::Broker;
-use crate::broker::effects::{DirectoryIndex, DiskToken, Effect, RequestId};
-use crate::storage::{DiskRequest, OpenError};
+use crate::broker::effects::{DirectoryIndex, Effect, RequestId};
+use crate::storage::OpenError;
 use crate::time::Time;
 
 /// How often closed connections and stalled disks are looked for.
@@ -30,8 +30,8 @@ const SWEEP: Duration = Duration::from_millis(100);
 /// A thread that comes back this late was stopped, with all others of its process; where disks
 /// have less time than that, earlier.
 const SLEPT: Duration = Duration::from_secs(2);
-/// Events handled before their effects are performed.
-const BATCH_MAX: usize = 64;
+/// Events handled before their effects are performed: few, so that disks and peers work meanwhile.
+const BATCH_MAX: usize = 8;
 
 /// What the thread of one directory tells.
 #[derive(Debug)]
@@ -267,29 +267,47 @@ impl Core {
         }
     }
 
+    /// Performs what the broker asks for: the disks first, for they take longest. Each thread is
+    /// woken once for all that it gets.
     fn perform(&mut self) {
-        for effect in self.broker.take_effects() {
-            match effect {
-                Effect::Respond { request, response } => {
-                    self.answer(request, Answer::Response(response));
+        let effects = self.broker.take_effects().into_iter();
+        let is_of_disk = |effect: &Effect| matches!(effect, Effect::Disk { .. });
+        let (of_disks, others): (Vec<_>, Vec<_>) = effects.partition(is_of_disk);
+        for effect in of_disks {
+            self.perform_effect(effect);
+        }
+        for directory in &mut self.directories {
+            directory.submit();
+        }
+        for effect in others {
+            self.perform_effect(effect);
+        }
+    }
+
+    fn perform_effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Respond { request, response } => {
+                self.answer(request, Answer::Response(response));
+            }
+            Effect::Omit { request } => self.answer(request, Answer::Nothing),
+            Effect::Close { request, reason } => self.answer(request, Answer::Close(reason)),
+            Effect::Send(request) => self.peers.send(request),
+            Effect::Disk {
+                directory,
+                token,
+                request,
+            } => {
+                let now = self.clock.now().time;
+                if let Some(directory) = self.directories.get_mut(directory) {
+                    directory.ask(now, token, request);
                 }
-                Effect::Omit { request } => self.answer(request, Answer::Nothing),
-                Effect::Close { request, reason } => self.answer(request, Answer::Close(reason)),
-                Effect::Send(request) => self.peers.send(request),
-                Effect::Disk {
-                    directory,
-                    token,
-                    request,
-                } => {
-                    self.submit(directory, token, request);
-                }
-                Effect::Serving => {
-                    let _ = self.status.send(Status::Serving);
-                }
-                Effect::Stopped => self.ended = Some(Ok(())),
-                Effect::Halt { reason } => {
-                    self.ended.get_or_insert(Err(NodeError::Halted(reason)));
-                }
+            }
+            Effect::Serving => {
+                let _ = self.status.send(Status::Serving);
+            }
+            Effect::Stopped => self.ended = Some(Ok(())),
+            Effect::Halt { reason } => {
+                self.ended.get_or_insert(Err(NodeError::Halted(reason)));
             }
         }
     }
@@ -297,13 +315,6 @@ impl Core {
     fn answer(&mut self, request: RequestId, answer: Answer) {
         if let Some(sender) = self.answers.remove(&request) {
             let _ = sender.send(answer);
-        }
-    }
-
-    fn submit(&mut self, directory: DirectoryIndex, token: DiskToken, request: DiskRequest) {
-        let now = self.clock.now().time;
-        if let Some(directory) = self.directories.get_mut(directory) {
-            directory.ask(now, token, request);
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) struct Directory {
     overflow: VecDeque<(DiskToken, DiskRequest)>,
     flushes: Lane,
     others: Lane,
-    /// When each operation was tried last that waits for space, and is tried again among the others.
+    /// When each operation was tried last that waits for space; it is tried again among the others.
     without_space: BTreeMap<DiskToken, Time>,
     /// An operation hangs, and whatever else was asked for is given up.
     stalled: bool,
@@ -43,7 +43,7 @@ impl Directory {
         }
     }
 
-    /// Hands an operation over, as soon as there is room for it.
+    /// Takes an operation, to be handed over with [`Self::submit`].
     pub(super) fn ask(&mut self, now: Time, token: DiskToken, request: DiskRequest) {
         let lane = match request {
             DiskRequest::Flush { .. } => &mut self.flushes,
@@ -51,7 +51,6 @@ impl Directory {
         };
         lane.under_way.insert(token, now);
         self.overflow.push_back((token, request));
-        self.submit();
     }
 
     /// An operation ended.
@@ -79,7 +78,8 @@ impl Directory {
         }
     }
 
-    fn submit(&mut self) {
+    /// Hands over what was asked for, as far as there is room: the thread is woken once for all.
+    pub(super) fn submit(&mut self) {
         let Some(thread) = &self.thread else {
             return;
         };

@@ -250,6 +250,7 @@ impl<D: Disk<File: Send> + Clone, F: FnMut(DirectoryNews) + Send> Life<D, F> {
                 abandoned: &self.abandoned,
                 syncs: &syncs,
                 scope,
+                appended: Vec::new(),
                 without_space: VecDeque::new(),
                 said_full: false,
             };
@@ -278,6 +279,8 @@ struct Worker<'scope, 'env, D: Disk, T> {
     abandoned: &'scope AtomicBool,
     syncs: &'scope Syncs<'env, D::File, T>,
     scope: &'scope Scope<'scope, 'env>,
+    /// Completions of appends that are told together, before anything else is done.
+    appended: Vec<Completion>,
     /// What found no space, and what must not overtake it, in order.
     without_space: VecDeque<Job>,
     /// Whether the log says that something waits.
@@ -295,11 +298,13 @@ impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
             self.try_again();
             for job in first.into_iter().chain(requests.try_iter().take(BATCH_MAX)) {
                 if self.abandoned.load(Ordering::SeqCst) {
+                    self.tell_appended();
                     self.drain();
                     return self.failure();
                 }
                 self.take(job);
             }
+            self.tell_appended();
             self.syncs.begin(self.scope);
         }
         self.give_up_waiting();
@@ -356,6 +361,9 @@ impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
 
     fn execute(&mut self, job: Job) {
         self.note_syncs();
+        if !matches!(job.request, DiskRequest::Append { .. }) {
+            self.tell_appended();
+        }
         if self.hand_over(&job) {
             return;
         }
@@ -376,7 +384,17 @@ impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
             }
             return self.wait_for_space(Job { token, request });
         }
-        self.complete(token, result);
+        match result {
+            Ok(DiskReply::Appended { .. }) => self.appended.push(Completion { token, result }),
+            result => self.complete(token, result),
+        }
+    }
+
+    /// Tells the appends that are done: whoever waits for them is woken once for all.
+    fn tell_appended(&mut self) {
+        for completion in std::mem::take(&mut self.appended) {
+            self.syncs.tell(DirectoryNews::Completed(completion));
+        }
     }
 
     /// Hands a flush over to the threads for it, if it only has to sync a file, and that can be
@@ -397,11 +415,13 @@ impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
     }
 
     fn complete(&mut self, token: DiskToken, result: Result<DiskReply, DiskError>) {
+        self.tell_appended();
         let completion = Completion { token, result };
         self.syncs.tell(DirectoryNews::Completed(completion));
     }
 
     fn wait_for_space(&mut self, job: Job) {
+        self.tell_appended();
         self.syncs.tell(DirectoryNews::WaitsForSpace(job.token));
         self.without_space.push_back(job);
     }
