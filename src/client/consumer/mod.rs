@@ -2,8 +2,8 @@
 //!
 //! In: partitions to read, positions. Out: records in offset order for each partition.
 //! At most one fetch is on its way to each broker, and one lookup of each partition's position, so
-//! a frozen broker holds up only its own partitions. What a fetch brings is used only if the position
-//! is still where the fetch began.
+//! a frozen broker holds up only its own partitions. What a fetch brings is used only if the
+//! position is still where the fetch began.
 //! Invariant: the records of a partition come out in strictly growing offsets from the position,
 //! without a gap that the broker did not tell of; a position moves only by `poll`, `seek`, or the
 //! reset policy.
