@@ -63,7 +63,13 @@ impl GroupPlan {
         let session_timeout_ms = pick(&mut rng, &[1_000, 1_500]);
         let delay_ms = pick(&mut rng, &["0", "100"]);
         let offsets_partitions = pick(&mut rng, &["4", "10", "50"]);
-        plan.workload.consumers = rng.random_range(1..=8);
+        // One or two that were all down would not work off in time what has piled up.
+        let least = if mode == CommitMode::AutoHandoff {
+            3
+        } else {
+            1
+        };
+        plan.workload.consumers = rng.random_range(1..=8).max(least);
         plan.workload.sends_per_second = pick(&mut rng, &[150, 300]);
         if plan.workload.consumers < 3 {
             plan.workload.sends_per_second = SENDS_PER_MEMBER * plan.workload.consumers;
@@ -227,6 +233,10 @@ mod tests {
             assert!(plan.commit_as(CommitMode::SyncAfter));
             let prompt = plan.clone();
             assert!(plan.commit_as(CommitMode::AutoHandoff));
+            assert!(
+                plan.workload.consumers >= 3,
+                "seed {seed}: too few to catch up"
+            );
             let [least, most] = plan.workload.group.as_ref().expect("a group").process_ms;
             let busy = u64::from(plan.workload.consumers).min(plan.cluster.partitions as u64);
             let sent_in_a_turn = u64::from(plan.workload.sends_per_second) * (least + most) / 2;
