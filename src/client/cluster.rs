@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::time::Instant;
@@ -68,6 +69,52 @@ impl State {
     fn open_connection(&self, address: SocketAddr) -> Option<Connection> {
         let connection = self.connections.get(&address)?;
         (!connection.is_closed()).then(|| connection.clone())
+    }
+}
+
+/// What one broker tells.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) cluster_id: Option<String>,
+    pub(crate) controller: Option<BrokerId>,
+    pub(crate) brokers: BTreeMap<BrokerId, (String, u16)>,
+    pub(crate) topics: BTreeMap<String, TopicMetadata>,
+}
+
+impl From<MetadataResponse> for Told {
+    fn from(response: MetadataResponse) -> Self {
+        let brokers = response.brokers.into_iter();
+        let topics = response.topics.into_iter();
+        Self {
+            cluster_id: response.cluster_id.map(|id| id.to_string()),
+            controller: broker_id(response.controller_id.0),
+            brokers: brokers
+                .map(|b| (BrokerId(b.node_id.0), (b.host.to_string(), b.port as u16)))
+                .collect(),
+            topics: topics
+                .filter_map(|mut topic| Some((topic.name.take()?.to_string(), topic.into())))
+                .collect(),
+        }
+    }
+}
+
+impl From<MetadataResponseTopic> for TopicMetadata {
+    fn from(topic: MetadataResponseTopic) -> Self {
+        let partitions = topic.partitions.into_iter().map(|p| {
+            let metadata = PartitionMetadata {
+                leader: broker_id(p.leader_id.0),
+                leader_epoch: p.leader_epoch,
+                replicas: ids(&p.replica_nodes),
+                isr: ids(&p.isr_nodes),
+                offline: ids(&p.offline_replicas),
+            };
+            (p.partition_index, metadata)
+        });
+        Self {
+            id: TopicId(topic.topic_id),
+            error: error_code(topic.error_code),
+            partitions: partitions.collect(),
+        }
     }
 }
 
@@ -159,7 +206,7 @@ impl Cluster {
         for address in self.candidates().await {
             match self.ask(address, &request).await {
                 Ok(response) => {
-                    self.learn(response);
+                    self.learn(response.into());
                     return Ok(());
                 }
                 Err(error) => reasons.push(format!("{address}: {error}")),
@@ -207,35 +254,30 @@ impl Cluster {
             .await
     }
 
-    fn learn(&self, response: MetadataResponse) {
+    /// What the broker at `address` alone tells of itself, the cluster and `topics`.
+    pub(crate) async fn told_by(
+        &self,
+        address: SocketAddr,
+        topics: &[String],
+    ) -> Result<Told, ClientError> {
+        let request = metadata_request(Some(topics), false);
+        let response = self.ask(address, &request).await;
+        let response =
+            response.map_err(|error| ClientError::retriable(format!("{address}: {error}")))?;
+        let told = Told::from(response);
+        self.learn(told.clone());
+        Ok(told)
+    }
+
+    fn learn(&self, told: Told) {
         let mut state = self.state();
-        state.cluster_id = response.cluster_id.map(|id| id.to_string());
-        state.controller = broker_id(response.controller_id.0);
-        state.brokers = response
-            .brokers
-            .into_iter()
-            .map(|b| (BrokerId(b.node_id.0), (b.host.to_string(), b.port as u16)))
-            .collect();
-        for topic in response.topics {
-            let Some(name) = topic.name else { continue };
-            let partitions = topic.partitions.into_iter().map(|p| {
-                let metadata = PartitionMetadata {
-                    leader: broker_id(p.leader_id.0),
-                    leader_epoch: p.leader_epoch,
-                    replicas: ids(&p.replica_nodes),
-                    isr: ids(&p.isr_nodes),
-                    offline: ids(&p.offline_replicas),
-                };
-                (p.partition_index, metadata)
-            });
-            let metadata = TopicMetadata {
-                id: TopicId(topic.topic_id),
-                error: error_code(topic.error_code),
-                partitions: partitions.collect(),
-            };
-            let known = state.topics.get(name.as_str());
+        state.cluster_id = told.cluster_id;
+        state.controller = told.controller;
+        state.brokers = told.brokers;
+        for (name, metadata) in told.topics {
+            let known = state.topics.get(&name);
             let metadata = known.map_or(metadata.clone(), |old| newer_leaders(old, metadata));
-            state.topics.insert(name.to_string(), metadata);
+            state.topics.insert(name, metadata);
         }
         state.generation += 1;
     }

@@ -19,6 +19,7 @@ use crate::run::failure::RunFailure;
 use crate::run::store::Store;
 use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
 
+pub mod agreement;
 pub mod assumptions;
 pub mod node;
 pub mod observer;

@@ -3,6 +3,7 @@
 //!
 //! In: questions. Out: the newest view, and answers as sentences where they fail: a question that
 //! fails is tried again by whoever waits, within a deadline.
+//! Invariant: a view is what a majority of the nodes says, never what one says alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cluster::LOOK;
+use crate::cluster::agreement::{Agreed, Told, agree, is_enough};
 use crate::cluster::view::View;
 use crate::nemesis::min_isr::MinIsr;
 use crate::nemesis::{BoxFuture, ClusterState, ClusterView, PartitionState};
@@ -77,23 +79,15 @@ impl Observer {
         }
     }
 
-    /// Asks afresh; the view with the answer taken in.
+    /// Asks afresh; the view with what a majority says taken in.
+    ///
+    /// # Errors
+    /// That no majority of the nodes names one controller; then nothing is known of this moment.
     pub async fn look(&self) -> Result<View, String> {
-        let admin = self.admin().await?;
-        let cluster = admin
-            .describe_cluster()
-            .await
-            .map_err(|error| error.to_string())?;
-        let names: Vec<&str> = self.shared.topics.iter().map(String::as_str).collect();
-        let (own, further): (Vec<_>, Vec<_>) = match admin.describe_topics(&names).await {
-            Ok(topics) => topics
-                .into_iter()
-                .partition(|topic| topic.name == self.own_topic()),
-            Err(error) if error.code == Some(ErrorCode::UnknownTopicOrPartition) => {
-                Default::default()
-            }
-            Err(error) => return Err(error.to_string()),
-        };
+        let (cluster, topics) = self.ask_all(&self.shared.topics).await?;
+        let (own, further): (Vec<_>, Vec<_>) = topics
+            .into_iter()
+            .partition(|topic| topic.name == self.own_topic());
         let mut view = self
             .shared
             .view
@@ -102,6 +96,37 @@ impl Observer {
         view.update(cluster, own.into_iter().next());
         view.update_further(further.into_iter());
         Ok(view.clone())
+    }
+
+    /// Asks every node by itself, all at once, until they have told enough.
+    async fn ask_all(&self, topics: &[String]) -> Result<Agreed, String> {
+        self.admin().await?;
+        let nodes = self.shared.nodes.len();
+        let mut asked = JoinSet::new();
+        for &node in &self.shared.nodes {
+            let (observer, topics) = (self.clone(), topics.to_vec());
+            asked.spawn(async move {
+                let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+                let admin = observer.admin().await.ok()?;
+                let told = admin.describe_as_told_by(node_address(node), &topics).await;
+                let (cluster, topics) = told.ok()?;
+                Some(Told {
+                    node,
+                    cluster,
+                    topics,
+                })
+            });
+        }
+        let mut told = Vec::new();
+        while let Some(answer) = asked.join_next().await {
+            told.extend(answer.ok().flatten());
+            if is_enough(&told, nodes) {
+                break;
+            }
+        }
+        // They end by themselves, and find out whether their connections are still good.
+        asked.detach_all();
+        agree(&told, nodes)
     }
 
     fn own_topic(&self) -> &str {
@@ -113,16 +138,10 @@ impl Observer {
         if !self.shared.has_group {
             return Vec::new();
         }
-        let Ok(admin) = self.admin().await else {
-            return Vec::new();
-        };
-        let asked = (
-            admin.describe_cluster().await,
-            admin.describe_topics(&[OFFSETS_TOPIC]).await,
-        );
+        let asked = self.ask_all(&[OFFSETS_TOPIC.to_owned()]).await;
         let offsets = &self.shared.offsets;
         let mut view = offsets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Ok(cluster), Ok(topics)) = asked {
+        if let Ok((cluster, topics)) = asked {
             view.update(cluster, topics.into_iter().next());
         }
         view.state(OFFSETS_TOPIC, Vec::new()).partitions
@@ -205,6 +224,12 @@ impl ClusterView for Observer {
                 tokio::time::sleep(LOOK).await;
             }
         })
+    }
+
+    fn last_known(&self) -> Option<ClusterState> {
+        let view = self.last_view();
+        let is_known = view != View::default();
+        is_known.then(|| view.state(self.own_topic(), self.shared.nodes.clone()))
     }
 
     fn min_isr(&self) -> BoxFuture<'_, Result<MinIsr, String>> {

@@ -317,11 +317,12 @@ async fn resolve_nodes(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<
             draw,
         );
     }
-    match timeout(OBSERVE_LIMIT, arena.view.observe()).await {
-        Ok(state) => target.resolve(&state?, draw),
-        Err(_) => Err(format!(
-            "no node told within {OBSERVE_LIMIT:?} who is {target}"
-        )),
+    let late = |_| format!("no majority told within {OBSERVE_LIMIT:?} who is {target}");
+    let state = timeout(OBSERVE_LIMIT, arena.view.observe()).await;
+    // Without a majority nothing changes any more: who was it before is it still.
+    match (state.map_err(late).flatten(), arena.view.last_known()) {
+        (Ok(state), _) | (Err(_), Some(state)) => target.resolve(&state, draw),
+        (Err(reason), None) => Err(reason),
     }
 }
 

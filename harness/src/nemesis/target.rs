@@ -110,11 +110,16 @@ pub struct PartitionState {
 
 /// Looks at the cluster from outside, as a client.
 pub trait ClusterView: Send + Sync {
-    /// The newest state that any node tells within a short time.
+    /// The newest state that a majority of the nodes tells within a short time.
     ///
     /// # Errors
-    /// A sentence that says which node was asked and what it said.
+    /// A sentence that says which nodes answered and what they said.
     fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>>;
+
+    /// What a majority told last, however long ago.
+    fn last_known(&self) -> Option<ClusterState> {
+        None
+    }
 
     /// `min.insync.replicas` of every topic under test, as DescribeConfigs tells it.
     ///

@@ -17,7 +17,7 @@ use std::time::Duration;
 use kafka_protocol::protocol::Request;
 use tokio::time::{Instant, sleep};
 
-use crate::client::cluster::{Cluster, ClusterConfig};
+use crate::client::cluster::{Cluster, ClusterConfig, PartitionMetadata, TopicMetadata};
 use crate::client::connection::CallError;
 use crate::client::consumer::{OffsetQuery, list_offset};
 use crate::client::error::ClientError;
@@ -129,29 +129,35 @@ impl Admin {
         self.cluster
             .refresh(Some(&names), self.cluster.generation(), false)
             .await?;
-        let described =
-            names.into_iter().filter_map(|name| {
-                let topic = self
-                    .cluster
-                    .topic(&name)
-                    .filter(|topic| topic.error.is_none())?;
-                let partitions = topic.partitions.into_iter().map(|(partition, metadata)| {
-                    PartitionDescription {
-                        partition,
-                        leader: metadata.leader,
-                        leader_epoch: metadata.leader_epoch,
-                        replicas: metadata.replicas,
-                        isr: metadata.isr,
-                        offline: metadata.offline,
-                    }
-                });
-                Some(TopicDescription {
-                    name,
-                    id: topic.id,
-                    partitions: partitions.collect(),
-                })
-            });
+        let described = names.into_iter().filter_map(|name| {
+            let topic = self.cluster.topic(&name)?;
+            described(name, topic)
+        });
         Ok(described.collect())
+    }
+
+    /// The cluster and `topics` as the broker at `address` alone tells, freshly asked: what a
+    /// broker that others cannot reach tells may be out of date. Topics that it does not know are
+    /// left out.
+    ///
+    /// # Errors
+    /// `Retriable` if that broker does not answer.
+    pub async fn describe_as_told_by(
+        &self,
+        address: SocketAddr,
+        topics: &[&str],
+    ) -> Result<(ClusterDescription, Vec<TopicDescription>), ClientError> {
+        let names: Vec<String> = topics.iter().map(ToString::to_string).collect();
+        let told = self.cluster.told_by(address, &names).await?;
+        let brokers = told.brokers.into_iter();
+        let cluster = ClusterDescription {
+            cluster_id: told.cluster_id.unwrap_or_default(),
+            controller: told.controller,
+            brokers: brokers.map(|(id, (host, port))| (id, host, port)).collect(),
+        };
+        let topics = told.topics.into_iter();
+        let topics = topics.filter_map(|(name, topic)| described(name, topic));
+        Ok((cluster, topics.collect()))
     }
 
     /// The first offset of each partition.
@@ -259,4 +265,21 @@ impl Admin {
         brokers.sort_by_key(|broker| Some(*broker) != controller);
         brokers
     }
+}
+
+/// A topic as its metadata tells, unless that tells only an error.
+fn described(name: String, topic: TopicMetadata) -> Option<TopicDescription> {
+    let describe = |(partition, metadata): (i32, PartitionMetadata)| PartitionDescription {
+        partition,
+        leader: metadata.leader,
+        leader_epoch: metadata.leader_epoch,
+        replicas: metadata.replicas,
+        isr: metadata.isr,
+        offline: metadata.offline,
+    };
+    topic.error.is_none().then(|| TopicDescription {
+        name,
+        id: topic.id,
+        partitions: topic.partitions.into_iter().map(describe).collect(),
+    })
 }

@@ -138,7 +138,7 @@ impl Atlas {
             Some(left) if self.is_strict => left.is_enough(),
             _ if losses.iter().all(Loss::is_nothing) => Ok(()),
             Some(left) => left.is_enough(),
-            None => Err("no node told what the cluster looks like".to_owned()),
+            None => Err("no majority told what the cluster looks like".to_owned()),
         };
         if self.is_strict {
             enough.clone()?;
@@ -244,7 +244,7 @@ fn running(arena: &Arena, view: &ClusterState) -> BTreeSet<BrokerId> {
     view.nodes.iter().filter(runs).copied().collect()
 }
 
-/// The cluster as any node tells; nothing if none does in time.
+/// The cluster as a majority of its nodes tells; nothing if none does in time.
 pub(crate) async fn look(arena: &Arena) -> Option<ClusterState> {
     let state = timeout(OBSERVE_LIMIT, arena.view.observe()).await;
     state.ok().and_then(Result::ok)

@@ -1,0 +1,210 @@
+//! What the nodes of a cluster agree on, each asked by itself.
+//!
+//! In: what each node tells that answers. Out: the controller that a majority of all nodes names, and
+//! the partitions as those nodes tell them; or that there is no such controller.
+//! Invariant: a node that is cut off from the majority says nothing here. A replica is in sync only
+//! if all of the newest leader epoch say so, for the wire does not tell which ISR of an epoch is the
+//! newer one; what one of them does not know is not told. Source: Raft §5.2 (one leader per term,
+//! named by a majority), KIP-595.
+
+use broker::client::{ClusterDescription, PartitionDescription, TopicDescription};
+use broker::id::BrokerId;
+
+/// What one node tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The node.
+    pub node: BrokerId,
+    /// Controller and registered brokers.
+    pub cluster: ClusterDescription,
+    /// The topics that it knows, of those that it was asked for.
+    pub topics: Vec<TopicDescription>,
+}
+
+/// What a majority says.
+pub type Agreed = (ClusterDescription, Vec<TopicDescription>);
+
+/// Whether the answers of the other nodes may be done without: a majority of the `nodes` names a
+/// controller, and that has answered.
+pub fn is_enough(told: &[Told], nodes: usize) -> bool {
+    controller(told, nodes).is_some_and(|id| told.iter().any(|told| told.node == id))
+}
+
+/// What a majority of the `nodes` says.
+///
+/// # Errors
+/// That there is no such majority, and what the nodes say instead.
+pub fn agree(told: &[Told], nodes: usize) -> Result<Agreed, String> {
+    let Some(controller) = controller(told, nodes) else {
+        return Err(dissent(told, nodes));
+    };
+    let mut agreeing: Vec<&Told> = told
+        .iter()
+        .filter(|told| told.cluster.controller == Some(controller))
+        .collect();
+    // It knows first.
+    agreeing.sort_by_key(|told| told.node != controller);
+    let Some((first, others)) = agreeing.split_first() else {
+        return Err(dissent(told, nodes));
+    };
+    let mut cluster = first.cluster.clone();
+    cluster.brokers.retain(|(id, _, _)| {
+        let has = |told: &&Told| told.cluster.brokers.iter().any(|broker| broker.0 == *id);
+        others.iter().all(has)
+    });
+    let topics = first.topics.iter();
+    let topics = topics.map(|topic| in_all(topic, others)).collect();
+    Ok((cluster, topics))
+}
+
+/// The controller that a majority of the `nodes` names.
+fn controller(told: &[Told], nodes: usize) -> Option<BrokerId> {
+    let named = |id: &BrokerId| {
+        let by = told
+            .iter()
+            .filter(|told| told.cluster.controller == Some(*id));
+        by.count() > nodes / 2
+    };
+    let mut controllers = told.iter().filter_map(|told| told.cluster.controller);
+    controllers.find(named)
+}
+
+/// The partitions of `topic` that all of `others` know, too, each by its newest leader epoch.
+fn in_all(topic: &TopicDescription, others: &[&Told]) -> TopicDescription {
+    let same = |told: &&Told| -> Vec<PartitionDescription> {
+        let mut topics = told.topics.iter();
+        let same = topics.find(|other| other.name == topic.name && other.id == topic.id);
+        same.map_or_else(Vec::new, |same| same.partitions.clone())
+    };
+    let others: Vec<Vec<PartitionDescription>> = others.iter().map(same).collect();
+    let merged = |first: &PartitionDescription| {
+        let mut merged = first.clone();
+        for partitions in &others {
+            let mut partitions = partitions.iter();
+            merge(
+                &mut merged,
+                partitions.find(|other| other.partition == first.partition)?,
+            );
+        }
+        Some(merged)
+    };
+    TopicDescription {
+        partitions: topic.partitions.iter().filter_map(merged).collect(),
+        ..topic.clone()
+    }
+}
+
+fn merge(known: &mut PartitionDescription, other: &PartitionDescription) {
+    match other.leader_epoch.cmp(&known.leader_epoch) {
+        std::cmp::Ordering::Less => {}
+        std::cmp::Ordering::Greater => *known = other.clone(),
+        std::cmp::Ordering::Equal => known.isr.retain(|id| other.isr.contains(id)),
+    }
+}
+
+fn dissent(told: &[Told], nodes: usize) -> String {
+    let word = |told: &Told| match told.cluster.controller {
+        Some(controller) => format!("n{} names n{controller}", told.node),
+        None => format!("n{} names none", told.node),
+    };
+    let words = match told {
+        [] => "none answers".to_owned(),
+        told => told.iter().map(word).collect::<Vec<_>>().join(", "),
+    };
+    format!("no active controller is known to a majority of {nodes} nodes: {words}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broker::id::TopicId;
+
+    /// What `node` tells of a cluster whose partitions have these leader epochs and ISRs.
+    fn told(node: i32, controller: Option<i32>, partitions: &[(i32, &[i32])]) -> Told {
+        let partition = |(index, (leader_epoch, isr)): (usize, &(i32, &[i32]))| {
+            let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
+            PartitionDescription {
+                partition: index as i32,
+                leader: isr.first().copied().map(BrokerId),
+                leader_epoch: *leader_epoch,
+                replicas: ids(&[1, 2, 3]),
+                isr: ids(isr),
+                offline: vec![],
+            }
+        };
+        let broker = |id| (BrokerId(id), String::new(), 0);
+        Told {
+            node: BrokerId(node),
+            cluster: ClusterDescription {
+                cluster_id: String::new(),
+                controller: controller.map(BrokerId),
+                brokers: [1, 2, 3].map(broker).into(),
+            },
+            topics: vec![TopicDescription {
+                name: "t".to_owned(),
+                id: TopicId::ZERO,
+                partitions: partitions.iter().enumerate().map(partition).collect(),
+            }],
+        }
+    }
+
+    /// Leader epoch and ISR of each partition that the three nodes agree on.
+    fn agreed(told: &[Told]) -> Result<Vec<(i32, Vec<i32>)>, String> {
+        let (_, topics) = agree(told, 3)?;
+        let of = |held: &PartitionDescription| {
+            let isr = held.isr.iter().map(|id| id.0).collect();
+            (held.leader_epoch, isr)
+        };
+        Ok(topics[0].partitions.iter().map(of).collect())
+    }
+
+    #[test]
+    fn an_isolated_node_that_tells_an_old_isr_is_not_believed() {
+        // Node 2 controlled until it was cut off, and goes on to think so for a while.
+        let old: &[(i32, &[i32])] = &[(0, &[1, 2, 3])];
+        let new: &[(i32, &[i32])] = &[(0, &[1, 3])];
+        for isolated in [told(2, Some(2), old), told(2, None, old)] {
+            let others = [told(1, Some(3), new), told(3, Some(3), new)];
+            let all = [isolated.clone(), others[0].clone(), others[1].clone()];
+            assert_eq!(agreed(&all), Ok(vec![(0, vec![1, 3])]));
+            let alone = agreed(std::slice::from_ref(&isolated)).unwrap_err();
+            assert!(alone.contains("majority of 3 nodes: n2 names"), "{alone}");
+            let with_one = agreed(&all[..2]).unwrap_err();
+            assert!(with_one.contains("n1 names n3"), "{with_one}");
+        }
+        assert!(agreed(&[]).unwrap_err().contains("none answers"));
+    }
+
+    #[test]
+    fn a_replica_is_in_sync_if_all_of_the_newest_epoch_say_so() {
+        let all = [
+            told(1, Some(3), &[(4, &[1, 2, 3]), (4, &[1, 2, 3])]),
+            told(3, Some(3), &[(4, &[1, 3]), (5, &[1])]),
+        ];
+        assert_eq!(agreed(&all), Ok(vec![(4, vec![1, 3]), (5, vec![1])]));
+        let swapped = [all[1].clone(), all[0].clone()];
+        assert_eq!(agreed(&swapped), agreed(&all));
+    }
+
+    #[test]
+    fn what_one_of_the_majority_does_not_know_is_not_told() {
+        let mut behind = told(1, Some(3), &[(0, &[1, 3])]);
+        behind.cluster.brokers.pop();
+        let all = [behind, told(3, Some(3), &[(0, &[1, 3]), (0, &[1, 3])])];
+        assert_eq!(agreed(&all), Ok(vec![(0, vec![1, 3])]));
+        let (cluster, _) = agree(&all, 3).unwrap();
+        let ids: Vec<i32> = cluster.brokers.iter().map(|broker| broker.0.0).collect();
+        assert_eq!(ids, [1, 2]);
+    }
+
+    #[test]
+    fn answers_are_enough_once_a_majority_names_a_controller_that_has_answered() {
+        let answer = |node, controller| told(node, controller, &[]);
+        let by_controller = [answer(3, Some(3)), answer(1, Some(3))];
+        assert!(!is_enough(&by_controller[..1], 3));
+        assert!(is_enough(&by_controller, 3));
+        assert!(!is_enough(&[answer(1, Some(3)), answer(2, Some(3))], 3));
+        assert!(!is_enough(&[answer(1, None), answer(2, None)], 3));
+        assert!(is_enough(&[answer(1, Some(1))], 1));
+    }
+}
