@@ -98,6 +98,27 @@ fn a_waiting_past_is_fenced_when_the_future_joins() {
     assert!(!desk.is_answered(old_sync));
 }
 
+/// As in Kafka: the client of a name that died with a coordinator has to come back without it.
+#[test]
+fn a_name_that_a_deposed_coordinator_told_is_unknown_to_the_next() {
+    let (mut desk, old) = with_static();
+    // It is cut off: nothing that it writes is stored, and it takes the member for dead.
+    desk.pass(SESSION);
+    assert_eq!((desk.state(), desk.members()), ("Empty", vec![]));
+    let id = desk.send(GroupRequest::Join(join_as("i", "")));
+    let told = desk.joined(id).member_id.clone();
+    let sync = desk.sync(&told, &[&told]);
+    assert!(!desk.is_answered(sync), "that is stored first");
+    desk.move_away();
+    assert_eq!(desk.members(), std::slice::from_ref(&old));
+    let id = desk.send(GroupRequest::Join(join_as("i", &told)));
+    assert_eq!(desk.error(id), Some(ErrorCode::FencedInstanceId));
+    let id = desk.send(GroupRequest::Join(join_as("i", "")));
+    desk.settle(Ok(()));
+    assert_eq!((desk.error(id), desk.joined(id).generation_id), (None, 1));
+    assert_ne!(desk.members(), [old]);
+}
+
 #[test]
 fn it_keeps_its_place_while_it_is_away() {
     let (mut desk, old) = with_static();

@@ -113,10 +113,19 @@ impl Join {
     /// # Errors
     /// `Fenced` or `Invalid`: it can never be a member as it is.
     pub(super) async fn run(self) -> Result<JoinEnd, ClientError> {
+        let stored = self.shared.identity().member_id;
+        let mut losses = self.coordinator.losses();
         loop {
             match self.attempt().await {
                 Ok(Some(end)) => return Ok(end),
                 Ok(None) => {}
+                Err(error)
+                    if error.kind == ErrorKind::Fenced
+                        && self.may_have_fenced_itself(&stored, &mut losses) =>
+                {
+                    tracing::debug!(%error, "joining without the id that it was told");
+                    self.shared.set_member_id(String::new());
+                }
                 Err(error) if error.kind == ErrorKind::Retriable => {
                     tracing::debug!(%error, "joining again");
                     sleep(self.retry_backoff).await;
@@ -124,6 +133,17 @@ impl Join {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Whether a member that was fenced may have been so on account of itself. An id that was told
+    /// in this join is stored with the assignment only: if the coordinator was lost before that,
+    /// the next one knows the earlier id; and a JoinGroup that was thought lost replaces the one
+    /// that came after it. Java's client ends there (KAFKA-20985). Once for each loss, so that
+    /// another instance is not fenced in turn for ever.
+    fn may_have_fenced_itself(&self, stored: &str, losses: &mut u64) -> bool {
+        let is_stored = !stored.is_empty() && self.shared.identity().member_id == stored;
+        let now = self.coordinator.losses();
+        !is_stored && std::mem::replace(losses, now) != now
     }
 
     /// One round; none if it is to be repeated at once.

@@ -167,7 +167,10 @@ async fn a_cooperative_member_keeps_what_does_not_move() {
 async fn a_cooperative_member_that_is_refused_loses_what_it_kept() {
     let (broker, mut consumer) = cooperative().await;
     broker.script().committed.insert(0, 2);
-    broker.script().joins.push_back(ErrorCode::UnknownMemberId);
+    broker
+        .script()
+        .joins
+        .push_back(Some(ErrorCode::UnknownMemberId));
     broker.script().heartbeat = Some(ErrorCode::RebalanceInProgress);
     alarmed(&consumer).await;
     assert_eq!(next(&mut consumer).await.offset, 2);
@@ -188,9 +191,9 @@ async fn a_cooperative_member_that_is_refused_loses_what_it_kept() {
 async fn joins_are_repeated_while_the_coordinator_loads_or_moves() {
     let broker = Scripted::start().await;
     broker.script().joins.extend([
-        ErrorCode::CoordinatorLoadInProgress,
-        ErrorCode::NotCoordinator,
-        ErrorCode::CoordinatorNotAvailable,
+        Some(ErrorCode::CoordinatorLoadInProgress),
+        Some(ErrorCode::NotCoordinator),
+        Some(ErrorCode::CoordinatorNotAvailable),
     ]);
     let mut consumer = broker.member(group()).await;
     assert_eq!(next(&mut consumer).await.offset, 0);

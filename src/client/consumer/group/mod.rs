@@ -34,6 +34,8 @@ mod modes_test;
 #[cfg(test)]
 mod script;
 mod state;
+#[cfg(test)]
+mod static_test;
 mod watch;
 
 use commit::Committer;

@@ -46,8 +46,10 @@ pub(super) const LOG_END: Offset = 3;
 pub(super) struct Script {
     /// The answer to every heartbeat.
     pub(super) heartbeat: Option<ErrorCode>,
-    /// The answers to the next joins; then it lets everybody in.
-    pub(super) joins: VecDeque<ErrorCode>,
+    /// The answers to the next joins, none for one that is lost; then it lets everybody in.
+    pub(super) joins: VecDeque<Option<ErrorCode>>,
+    /// What happens instead of the next sync: its answer, none if it is lost.
+    pub(super) instead_of_sync: Option<fn(&mut Script) -> Option<ErrorCode>>,
     /// The answers to the next commits, none for one that is lost; then it accepts.
     pub(super) commits: VecDeque<Option<ErrorCode>>,
     /// The next requests of these kinds are never answered, nor is what follows on the connection.
@@ -222,20 +224,14 @@ impl Script {
             RequestKind::FindCoordinator(_) => {
                 request.answer(FindCoordinatorResponse::default().with_node_id(1.into()));
             }
-            RequestKind::JoinGroup(body) => {
-                let response = self.join(body);
-                request.answer(response);
-            }
-            RequestKind::SyncGroup(body) => {
-                if let Some(own) = body.assignments.first() {
-                    self.assignment = own.assignment.clone();
-                }
-                if let Some(assigned) = self.assigned.take() {
-                    self.assignment = encode_assignment(&assigned);
-                }
-                let own = self.assignment.clone();
-                request.answer(SyncGroupResponse::default().with_assignment(own));
-            }
+            RequestKind::JoinGroup(body) => match self.join(body) {
+                Some(response) => request.answer(response),
+                None => request.lose(),
+            },
+            RequestKind::SyncGroup(body) => match self.sync(body) {
+                Some(response) => request.answer(response),
+                None => request.lose(),
+            },
             RequestKind::Heartbeat(_) => {
                 let code = self.heartbeat.map_or(0, |code| code.code());
                 request.answer(HeartbeatResponse::default().with_error_code(code));
@@ -268,17 +264,18 @@ impl Script {
         }
     }
 
-    fn join(&mut self, body: &JoinGroupRequest) -> JoinGroupResponse {
+    fn join(&mut self, body: &JoinGroupRequest) -> Option<JoinGroupResponse> {
         self.story.push(format!("join {}", body.member_id));
-        if let Some(code) = self.joins.pop_front() {
-            return JoinGroupResponse::default().with_error_code(code.code());
+        if let Some(reply) = self.joins.pop_front() {
+            return Some(JoinGroupResponse::default().with_error_code(reply?.code()));
         }
         if body.member_id.is_empty() {
             self.members += 1;
             let member = StrBytes::from(format!("m{}", self.members));
-            return JoinGroupResponse::default()
+            let response = JoinGroupResponse::default()
                 .with_error_code(ErrorCode::MemberIdRequired.code())
                 .with_member_id(member);
+            return Some(response);
         }
         self.generation += 1;
         // Whoever has joined may go on.
@@ -287,13 +284,29 @@ impl Script {
         let member = JoinGroupResponseMember::default()
             .with_member_id(body.member_id.clone())
             .with_metadata(protocol.metadata.clone());
-        JoinGroupResponse::default()
+        let response = JoinGroupResponse::default()
             .with_generation_id(self.generation)
             .with_protocol_type(Some(body.protocol_type.clone()))
             .with_protocol_name(Some(protocol.name.clone()))
             .with_leader(body.member_id.clone())
             .with_member_id(body.member_id.clone())
-            .with_members(vec![member])
+            .with_members(vec![member]);
+        Some(response)
+    }
+
+    fn sync(&mut self, body: &SyncGroupRequest) -> Option<SyncGroupResponse> {
+        if let Some(instead) = self.instead_of_sync.take() {
+            let code = instead(self)?.code();
+            return Some(SyncGroupResponse::default().with_error_code(code));
+        }
+        if let Some(own) = body.assignments.first() {
+            self.assignment = own.assignment.clone();
+        }
+        if let Some(assigned) = self.assigned.take() {
+            self.assignment = encode_assignment(&assigned);
+        }
+        let own = self.assignment.clone();
+        Some(SyncGroupResponse::default().with_assignment(own))
     }
 
     fn commit(&mut self, body: &OffsetCommitRequest) -> Option<OffsetCommitResponse> {
