@@ -36,6 +36,10 @@ pub enum Sabotage {
     OffByOneCommittedOffset,
     /// Auto commit covers the records that this poll is about to return.
     AutoCommitOfCurrentPoll,
+    /// The timer of auto commit is never over.
+    AutoCommitNeverDue,
+    /// A consumer keeps what it fetched of partitions that it gave up or lost.
+    BufferKeptAfterRevocation,
     /// A cooperative member that gave something up does not join again, so nobody gets it.
     NoRejoinAfterRevocation,
     /// The sticky assignors let members keep all that they had.
@@ -66,7 +70,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// Every planted bug.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::AckBeforeReplication,
         Self::RefuseBelowFullIsr,
         Self::TruncateToHighWatermarkOnRestart,
@@ -82,6 +86,8 @@ impl Sabotage {
         Self::LoadStopsAtHighWatermark,
         Self::OffByOneCommittedOffset,
         Self::AutoCommitOfCurrentPoll,
+        Self::AutoCommitNeverDue,
+        Self::BufferKeptAfterRevocation,
         Self::NoRejoinAfterRevocation,
         Self::StickyAssignorIgnoresQuota,
         Self::UnansweredOffsetFetchMeansNone,
@@ -115,6 +121,8 @@ impl Sabotage {
             Self::LoadStopsAtHighWatermark => "load-stops-at-high-watermark",
             Self::OffByOneCommittedOffset => "off-by-one-committed-offset",
             Self::AutoCommitOfCurrentPoll => "auto-commit-of-current-poll",
+            Self::AutoCommitNeverDue => "auto-commit-never-due",
+            Self::BufferKeptAfterRevocation => "buffer-kept-after-revocation",
             Self::NoRejoinAfterRevocation => "no-rejoin-after-revocation",
             Self::StickyAssignorIgnoresQuota => "sticky-assignor-ignores-quota",
             Self::UnansweredOffsetFetchMeansNone => "unanswered-offset-fetch-means-none",
@@ -171,6 +179,10 @@ impl Sabotage {
             Self::OffByOneCommittedOffset => "the client commits one offset too far",
             Self::AutoCommitOfCurrentPoll => {
                 "auto commit covers the records that this poll is about to return"
+            }
+            Self::AutoCommitNeverDue => "the timer of auto commit is never over",
+            Self::BufferKeptAfterRevocation => {
+                "a consumer gives out what it fetched of partitions that it gave up or lost"
             }
             Self::NoRejoinAfterRevocation => {
                 "a cooperative member that gave something up does not join again"

@@ -68,7 +68,7 @@ mod tests {
             .map(Iterator::collect)
             .filter(|bugs: &Vec<&str>| bugs.len() > 1)
             .collect();
-        let wanted: [&[&str]; 4] = [
+        let wanted: [&[&str]; 5] = [
             &[
                 "ack-before-replication",
                 "ignore-leader-epoch-in-fetch",
@@ -83,6 +83,7 @@ mod tests {
                 "load-stops-at-high-watermark",
                 "off-by-one-committed-offset",
             ],
+            &["auto-commit-of-current-poll", "auto-commit-never-due"],
             &[
                 "no-rejoin-after-revocation",
                 "sticky-assignor-ignores-quota",

@@ -201,6 +201,9 @@ impl Consumer {
         for name in partitions {
             self.positions.remove(name);
         }
+        if planted(Sabotage::BufferKeptAfterRevocation) {
+            return;
+        }
         let positions = &self.positions;
         self.buffered
             .retain(|record| positions.contains_key(&partition_of(record)));

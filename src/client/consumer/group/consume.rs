@@ -11,6 +11,7 @@ use crate::client::consumer::group::state::NO_GENERATION;
 use crate::client::consumer::group::{GroupMetadata, Membership, Positions, RebalanceListener};
 use crate::client::consumer::position::Wanted;
 use crate::client::error::ClientError;
+use crate::config::sabotage::{Sabotage, planted};
 use crate::id::TopicPartition;
 use crate::offset::Offset;
 
@@ -164,7 +165,8 @@ impl Consumer {
             return;
         };
         let now = Instant::now();
-        if now < group.next_auto_commit || positions.is_empty() {
+        let is_due = now >= group.next_auto_commit && !planted(Sabotage::AutoCommitNeverDue);
+        if !is_due || positions.is_empty() {
             return;
         }
         // What is between two generations commits as soon as it has entered the next.

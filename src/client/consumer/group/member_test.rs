@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::script::{LONG, Scripted, group, grow, next};
 use super::*;
 use crate::client::Consumer;
+use crate::config::sabotage::{Sabotage, plant_in_thread};
 use crate::error::ErrorCode;
 
 const JOINED: [&str; 4] = [
@@ -71,6 +72,20 @@ async fn what_a_heartbeat_is_answered_decides_what_is_owned() {
         };
         assert_eq!(first, 2, "{code}: from the new generation's start");
     }
+}
+
+#[tokio::test]
+async fn the_planted_buffer_outlives_the_ownership() {
+    plant_in_thread(Some(Sabotage::BufferKeptAfterRevocation));
+    let broker = Scripted::start().await;
+    let mut consumer = broker.member(group()).await;
+    assert_eq!(next(&mut consumer).await.offset, 0);
+    broker.script().committed.insert(0, 2);
+    broker.script().heartbeat = Some(ErrorCode::UnknownMemberId);
+    alarmed(&consumer).await;
+    let given_out = next(&mut consumer).await.offset;
+    plant_in_thread(None);
+    assert_eq!(given_out, 1, "it was fetched before the partition was lost");
 }
 
 /// Waits until a heartbeat has raised an alarm.

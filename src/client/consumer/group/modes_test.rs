@@ -59,6 +59,14 @@ async fn the_planted_commit_of_the_current_poll_runs_ahead() {
 }
 
 #[tokio::test]
+async fn the_planted_timer_lets_no_poll_commit() {
+    plant_in_thread(Some(Sabotage::AutoCommitNeverDue));
+    let commits = two_polls().await;
+    plant_in_thread(None);
+    assert_eq!(commits, [Vec::<String>::new(), Vec::new()]);
+}
+
+#[tokio::test]
 async fn the_planted_commit_goes_one_too_far() {
     plant_in_thread(Some(Sabotage::OffByOneCommittedOffset));
     let broker = Scripted::start().await;
