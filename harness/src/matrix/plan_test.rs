@@ -83,6 +83,31 @@ fn a_run_ends_soon_after_its_last_fault() {
 }
 
 #[test]
+fn in_a_group_that_hands_over_the_first_dies_before_it_commits_and_the_last_long_after() {
+    for seed in 1..=20 {
+        let plan = plan("group-churn", Pack::Mode(CommitMode::AutoHandoff), seed).expect("a plan");
+        let interval_ms = plan
+            .workload
+            .group
+            .as_ref()
+            .map(|it| it.auto_commit_interval_ms);
+        let kills = plan
+            .faults
+            .iter()
+            .filter(|fault| fault.what.name() == "client-kill");
+        let kills: Vec<u64> = kills.map(|kill| kill.at_ms).collect();
+        let [first, .., last] = kills[..] else {
+            panic!("seed {seed}: kills at {kills:?} ms")
+        };
+        assert!(Some(first) < interval_ms, "seed {seed}: {first} ms");
+        assert!(
+            Some(last) > interval_ms.map(|ms| 3 * ms),
+            "seed {seed}: {last} ms"
+        );
+    }
+}
+
+#[test]
 fn the_faults_of_a_column_strike_every_row_where_they_can() {
     let of = |column| plan(column, Pack::Durability(Flush::Never), 5).expect("a plan");
     let specs = |plan: &Plan| -> Vec<FaultSpec> {

@@ -260,14 +260,16 @@ impl<'a, R: Rng> Scene<'a, R> {
         self.add(self.at_ms, frozen_ms, FaultSpec::ClientPause { target });
     }
 
-    /// Members come and go all the time, every second one without a word.
+    /// Members come and go all the time, every second one without a word. The first dies before
+    /// work has piled up, so that what it has not committed is done again; the last when much has,
+    /// so that what it has committed is lost where another task was to do it.
     fn churn(&mut self) {
         let mut at_ms = self.at_ms;
-        for turn in 0..4 {
+        for turn in 0..5 {
             let target = self.owner();
             let what = match turn % 2 {
-                0 => FaultSpec::ClientLeave { target },
-                _ => FaultSpec::ClientKill { target },
+                0 => FaultSpec::ClientKill { target },
+                _ => FaultSpec::ClientLeave { target },
             };
             let away_ms = self.rng.random_range(300..700);
             self.add(at_ms, away_ms, what);
