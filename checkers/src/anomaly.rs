@@ -249,9 +249,7 @@ impl Kind {
     /// What it breaks.
     pub fn class(self) -> Class {
         match self {
-            Self::Unseen | Self::Unavailable | Self::StuckGroup | Self::UnownedPartition => {
-                Class::Liveness
-            }
+            Self::Unseen | Self::Unavailable | Self::StuckGroup => Class::Liveness,
             _ => Class::Safety,
         }
     }

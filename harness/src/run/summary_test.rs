@@ -25,9 +25,18 @@ const READ_PHANTOM: &str = concat!(
     r#""value":[["poll",{"t-0":[[0,7],[1,8]]}]]}"#
 );
 
+const UNOWNED: &str = include_str!("../../../checkers/testdata/unowned-partition/minimal.jsonl");
+const STUCK: &str = include_str!("../../../checkers/testdata/stuck-group/minimal.jsonl");
+
 fn verdict(lines: &[&str]) -> Verdict {
     let end = if lines.is_empty() { "" } else { "\n" };
-    let text = format!("{{\"verdict-history\":1}}\n{}{end}", lines.concat());
+    judged(&format!(
+        "{{\"verdict-history\":1}}\n{}{end}",
+        lines.concat()
+    ))
+}
+
+fn judged(text: &str) -> Verdict {
     let history = History::read(text.as_bytes()).expect("a history");
     checkers::check(&history, &Contract::of(&history))
 }
@@ -98,6 +107,8 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
         (bad(), vec![], &recovered, vec![seen()], Exit::Broken),
         (bad(), vec![], &down, vec![vacuous()], Exit::Broken),
         (bad(), vec![], &cut_short, vec![], Exit::Broken),
+        (judged(UNOWNED), vec![], &down, vec![], Exit::Broken),
+        (judged(STUCK), vec![], &down, vec![], Exit::Unavailable),
         (good(), vec![], &broken_harness, vec![], Exit::HarnessFault),
         (
             verdict(&[]),
