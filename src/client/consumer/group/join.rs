@@ -142,8 +142,9 @@ impl Join {
     /// another instance is not fenced in turn for ever.
     fn may_have_fenced_itself(&self, stored: &str, losses: &mut u64) -> bool {
         let is_stored = !stored.is_empty() && self.shared.identity().member_id == stored;
-        let now = self.coordinator.losses();
-        !is_stored && std::mem::replace(losses, now) != now
+        let may = !is_stored && *losses < self.coordinator.losses();
+        *losses += u64::from(may);
+        may
     }
 
     /// One round; none if it is to be repeated at once.
