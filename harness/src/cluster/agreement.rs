@@ -1,11 +1,11 @@
 //! What the nodes of a cluster agree on, each asked by itself.
 //!
-//! In: what each node tells that answers. Out: the controller that a majority of all nodes names, and
-//! the partitions as those nodes tell them; or that there is no such controller.
+//! In: what each node tells that answers. Out: the controller that a majority of all nodes names,
+//! and the partitions as those nodes tell them; or that there is no such controller.
 //! Invariant: a node that is cut off from the majority says nothing here. A replica is in sync only
-//! if all of the newest leader epoch say so, for the wire does not tell which ISR of an epoch is the
-//! newer one; what one of them does not know is not told. Source: Raft §5.2 (one leader per term,
-//! named by a majority), KIP-595.
+//! if all of the newest leader epoch say so, for the wire does not tell which ISR of an epoch is
+//! the newer one; what one of them does not know is not told. Source: Raft §5.2 (one leader per
+//! term, named by a majority), KIP-595.
 
 use broker::client::{ClusterDescription, PartitionDescription, TopicDescription};
 use broker::id::BrokerId;
