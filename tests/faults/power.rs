@@ -152,10 +152,13 @@ async fn all_at_once() -> Outcome {
 
 async fn staggered() -> Outcome {
     let rig = Rig::start().await?;
+    for node in 1..=3 {
+        rig.expect(node, "append d0/log text", "ok 4").await?;
+    }
     let stagger_ms = 80;
     let spec = FaultSpec::PowerLoss {
         target: Target::All,
-        survival: Survival::Prefix,
+        survival: Survival::None,
         stagger_ms,
     };
     let mut ends = tokio::task::JoinSet::new();
@@ -218,7 +221,8 @@ async fn half_open() -> Outcome {
 async fn held_down() -> Outcome {
     let rig = Rig::start().await?;
     let supervisor = &rig.cluster.arena.supervisor;
-    let mut fault = rig.inject(&power_loss(node_2(), Survival::Prefix)).await?;
+    rig.expect(2, "append d0/log text", "ok 4").await?;
+    let mut fault = rig.inject(&power_loss(node_2(), Survival::None)).await?;
     let refused = supervisor.restart(N2);
     ensure(
         matches!(refused, Err(ProcessError::HeldDown(_))),
@@ -234,7 +238,7 @@ async fn all_synced() -> Outcome {
     rig.expect(2, "append d0/log text", "ok 4").await?;
     rig.expect(2, "sync d0/log", "ok").await?;
     let mut fault = rig.inject(&power_loss(node_2(), Survival::None)).await?;
-    let evidence = fault.seen().await?;
+    let evidence = fault.vacuous().await?;
     ensure(evidence.contains("no more than a crash"), &evidence)?;
     let detail = fault.heal().await?;
     ensure(detail["disks"][0]["unsynced"] == 0, detail.to_string())?;

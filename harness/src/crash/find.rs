@@ -109,7 +109,7 @@ pub fn told_losses(history: &History) -> BTreeMap<i32, usize> {
         let Action::Nemesis(event) = &op.action else {
             continue;
         };
-        if (event.class, event.phase) == (FaultClass::PowerLoss, Phase::Prove) {
+        if event.class == FaultClass::PowerLoss && is_over(event.phase) {
             let nodes = event
                 .nodes()
                 .filter_map(|node| node.strip_prefix('n')?.parse().ok());
@@ -134,7 +134,7 @@ pub fn whole_losses(history: &History, nodes: u32) -> Vec<WholeLoss> {
                 let stagger = event.detail.pointer("/spec/stagger_ms");
                 injected = Some(op.index).filter(|_| stagger.is_some_and(|ms| *ms == 0));
             }
-            (FaultClass::PowerLoss, Phase::Prove) => {
+            (FaultClass::PowerLoss, phase) if is_over(phase) => {
                 let names = images(event);
                 if let Some(index) = injected.take().filter(|_| names.len() == nodes as usize) {
                     let proof = op.clone();
@@ -149,6 +149,12 @@ pub fn whole_losses(history: &History, nodes: u32) -> Vec<WholeLoss> {
         }
     }
     found
+}
+
+/// Whether the nodes are down in this phase, and what was saved of them is told. Of a loss that
+/// took nothing there are images, too: other ones of the same moment may take something.
+fn is_over(phase: Phase) -> bool {
+    matches!(phase, Phase::Prove | Phase::Vacuous)
 }
 
 /// Where the images of a loss were saved, as `{"1":"crash-1"}`.

@@ -233,15 +233,29 @@ impl PowerLoss {
         self.silenced.iter().map(heard).sum()
     }
 
-    fn tell(&self) -> String {
+    /// Whether anything is gone, or may be.
+    fn has_taken(&self) -> bool {
+        let took = |lost: &Lost| lost.effect.as_ref().is_none_or(|effect| effect.lost > 0);
+        self.lost.iter().any(took)
+    }
+
+    /// What became of what was not fsynced. Where nothing is gone the machine was lost all the
+    /// same, so that promises have to bear a crash; as a loss of power it had no effect.
+    fn effect(&self, gone: &str) -> Effect {
         let mut told: Vec<String> = self.lost.iter().filter_map(Lost::tell).collect();
-        if told.is_empty() {
-            // The machine was lost all the same, so that promises have to bear it; but of what
-            // becomes of un-synced writes it says nothing, and `detail` lets readers see that.
-            return "everything was fsynced: it was no more than a crash".to_owned();
+        if !self.has_taken() {
+            let what = match told.is_empty() {
+                true => "everything was fsynced",
+                false => "nothing of it is gone",
+            };
+            told.push(format!("{what}: it was no more than a crash"));
+            return Effect::Vacuous(format!("{gone}; {}", told.join("; ")));
         }
         told.push(self.atlas.words.clone());
-        told.join("; ")
+        Effect::Seen(format!(
+            "{gone}; no peer heard a goodbye; {}",
+            told.join("; ")
+        ))
     }
 }
 
@@ -289,7 +303,7 @@ impl Fault for PowerLoss {
                 vacuous @ Effect::Vacuous(_) => return vacuous,
             };
             match self.goodbyes(arena) {
-                0 => Effect::Seen(format!("{gone}; no peer heard a goodbye; {}", self.tell())),
+                0 => self.effect(&gone),
                 heard => Effect::Vacuous(format!(
                     "{heard} ends of connections of {} were reset: peers heard a goodbye",
                     names(&self.killed)
@@ -389,6 +403,36 @@ mod tests {
         let history = History::from_ops(header, ops).expect("a history");
         let promise = Contract::of(&history).promise(checkers::anomaly::Kind::LostWrite);
         !promise.forbidden
+    }
+
+    #[test]
+    fn a_loss_of_power_that_took_nothing_had_no_effect() {
+        let effect = |losses: &[Result<(u64, u64), &str>]| {
+            let mut fault = PowerLoss::new(Survival::None, Duration::ZERO, 1);
+            let lost = |(directory, lost): (usize, &Result<(u64, u64), &str>)| {
+                let effect = |&(unsynced, lost)| PowerLossEffect {
+                    unsynced,
+                    lost,
+                    ..PowerLossEffect::default()
+                };
+                let directory = directory as u32;
+                let lost = lost.as_ref().map(effect);
+                Lost::of(
+                    DiskId { node: 1, directory },
+                    lost.map_err(ToString::to_string),
+                )
+            };
+            fault.lost = losses.iter().enumerate().map(lost).collect();
+            fault.effect("node 1 is gone")
+        };
+        let is_vacuous = |losses: &[_]| match effect(losses) {
+            Effect::Vacuous(reason) => reason.contains("no more than a crash"),
+            Effect::Seen(_) => false,
+        };
+        assert!(is_vacuous(&[Ok((0, 0)), Ok((0, 0))]));
+        assert!(is_vacuous(&[Ok((3, 0)), Ok((0, 0))]), "all survived");
+        assert!(!is_vacuous(&[Ok((0, 0)), Ok((1, 1))]), "a name counts");
+        assert!(!is_vacuous(&[Ok((0, 0)), Err("the mount hangs")]));
     }
 
     #[test]

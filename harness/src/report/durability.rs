@@ -146,7 +146,7 @@ fn nodes(events: &[Event]) -> Vec<Node> {
                     *sum.faults.entry(fault_name(fault)).or_default() += 1;
                 }
             }
-            Phase::Prove => add_disks(&mut sums, &fault.detail),
+            Phase::Prove | Phase::Vacuous => add_disks(&mut sums, &fault.detail),
             _ => {}
         }
     }

@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::Exit;
 use crate::matrix::RowOutcome;
-use crate::nemesis::{Effect, FaultReport};
-use crate::plan::Plan;
+use crate::nemesis::{Effect, FaultReport, FaultSpec};
+use crate::plan::when::Condition;
+use crate::plan::{Plan, ScheduledFault};
 use crate::workload::stats::Counts;
 
 /// The version of the format of `verdict.json`.
@@ -238,7 +239,8 @@ fn conclusion(parts: &Parts<'_>) -> (Exit, String) {
     (Exit::Kept, verdict.sentence.clone())
 }
 
-/// What the plan is about did not come: a fault that waits for it was never injected.
+/// What the plan is about did not come: a fault that waits for it was never injected, or it was to
+/// take data and took none.
 fn missed(parts: &Parts<'_>) -> Option<String> {
     let planned = |fault: &FaultSummary| parts.plan.faults.get(fault.number);
     let is_needed = |fault: &&FaultSummary| {
@@ -247,11 +249,23 @@ fn missed(parts: &Parts<'_>) -> Option<String> {
     };
     let mut needed = parts.faults.iter().filter(is_needed);
     needed.find_map(|fault| {
-        let report = fault.report.as_ref().filter(|it| it.targets.is_empty())?;
+        let is_empty = planned(fault).is_some_and(is_about_data) && !fault.was_seen();
+        let report = fault.report.as_ref();
+        let report = report.filter(|it| is_empty || it.targets.is_empty())?;
         let (Effect::Vacuous(reason) | Effect::Seen(reason)) = &report.effect;
         let (number, name) = (fault.number + 1, &fault.name);
         Some(format!("Vacuous: fault {number}, {name}: {reason}."))
     })
+}
+
+/// Whether the plan is about what this fault takes; that a node recovers shows it anyway.
+fn is_about_data(planned: &ScheduledFault) -> bool {
+    let takes = matches!(
+        planned.what,
+        FaultSpec::PowerLoss { .. } | FaultSpec::Damage { .. }
+    );
+    let when = planned.when.as_ref();
+    takes && when.is_some_and(|when| !matches!(when.holds, Condition::Recovers { .. }))
 }
 
 impl FaultSummary {

@@ -175,3 +175,39 @@ fn a_run_in_which_the_incident_did_not_come_is_vacuous() {
         assert_eq!(summary.exit(), wanted, "{}", summary.sentence);
     }
 }
+
+#[test]
+fn a_script_whose_loss_of_power_took_nothing_is_vacuous() {
+    let named = crate::plan::script::named::find("last-replica-standing").expect("a script");
+    let plan = Plan::play(1, named);
+    let is_power =
+        |fault: &crate::plan::ScheduledFault| matches!(fault.what, FaultSpec::PowerLoss { .. });
+    let power = plan.faults.iter().position(is_power).expect("a loss");
+    let vacuous = Effect::Vacuous("it was no more than a crash".to_owned());
+    let seen = Effect::Seen("3 operations are gone".to_owned());
+    for (effect, wanted) in [(vacuous, Exit::Vacuous), (seen, Exit::Kept)] {
+        let mut lost = FaultSummary {
+            number: power,
+            ..fault(Some(effect))
+        };
+        lost.report.as_mut().expect("a report").targets = vec!["n1".to_owned()];
+        let hung = FaultSummary {
+            number: plan.faults.len(),
+            ..fault(Some(Effect::Seen("held".to_owned())))
+        };
+        let summary = Summary::conclude(Parts {
+            plan: &plan,
+            client: "test".to_owned(),
+            duration_ms: 1,
+            counts: Counts::default(),
+            liveness: Liveness::Recovered { after_ms: 5 },
+            rows: vec![],
+            is_harness_fault: false,
+            deaths: vec![],
+            faults: vec![hung, lost],
+            verdict: verdict(&[SEND, READ]),
+            reproduce: String::new(),
+        });
+        assert_eq!(summary.exit(), wanted, "{}", summary.sentence);
+    }
+}

@@ -171,7 +171,7 @@ fn truncate(path: &Path, bytes: u64) -> io::Result<Option<String>> {
     OpenOptions::new().write(true).open(path)?.set_len(after)?;
     let found = fs::metadata(path)?.len();
     check(found == after, path)?;
-    Ok(Some(format!("cut from {before} to {after} bytes")))
+    Ok((after < before).then(|| format!("cut from {before} to {after} bytes")))
 }
 
 fn zero_tail(path: &Path, bytes: u64) -> io::Result<Option<String>> {
