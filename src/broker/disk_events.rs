@@ -85,6 +85,9 @@ impl Broker {
         {
             self.fail_directory(now, directory, &error.to_string());
         }
+        if matches!(result, Ok(DiskReply::Flushed { .. })) {
+            self.plan_note(now, directory);
+        }
         self.dispatch_operation(now, operation, result);
         self.release_produces(now, directory);
         self.settle(now);

@@ -1,9 +1,10 @@
-//! The broker's periodic work: checkpoints of high watermarks, retention, flushes by age.
+//! The broker's periodic work: checkpoints of high watermarks, notes of what was flushed,
+//! retention, flushes by age.
 //!
 //! In: time. Out: disk requests. Invariant: a timer that is late fires once, not once for each
 //! period that it missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::directories::Directory;
@@ -21,6 +22,8 @@ use crate::time::{Now, Time};
 
 /// The shortest time between two complaints about a full disk.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(2);
+/// The time from a flush to the note of it: what is damaged before is taken for a torn tail.
+const NOTE_PAUSE: Duration = Duration::from_millis(100);
 /// The shortest time between two flushes by age.
 const FLUSH_PAUSE_MIN: Duration = Duration::from_millis(1);
 
@@ -36,6 +39,9 @@ pub(super) struct Timers {
     /// When it may next be said that a disk is full, and what is old be removed for that.
     full_disk_not_before: Time,
     flush_at: Option<Time>,
+    /// When it is noted how far the logs were flushed, and in which directories.
+    note_at: Option<Time>,
+    flushed: BTreeSet<DirectoryIndex>,
 }
 
 impl Timers {
@@ -50,12 +56,16 @@ impl Timers {
             retention_interval,
             full_disk_not_before: now,
             flush_at: None,
+            note_at: None,
+            flushed: BTreeSet::new(),
         }
     }
 
     pub(super) fn next_timeout(&self) -> Time {
         let flush_at = self.flush_at.unwrap_or(self.retention_at);
-        self.checkpoint_at.min(self.retention_at).min(flush_at)
+        let note_at = self.note_at.unwrap_or(self.retention_at);
+        let rare = self.checkpoint_at.min(self.retention_at);
+        rare.min(flush_at).min(note_at)
     }
 }
 
@@ -69,10 +79,32 @@ impl Broker {
             self.timers.retention_at = now.time + self.timers.retention_interval;
             self.retain(now);
         }
+        if is_due(self.timers.note_at, now) {
+            self.timers.note_at = None;
+            self.note_flushed();
+        }
         if is_due(self.timers.flush_at, now) {
             self.timers.flush_at = None;
             self.flush_old_records();
             self.plan_flush(now);
+        }
+    }
+
+    /// A log of `directory` was flushed: soon that is noted.
+    pub(super) fn plan_note(&mut self, now: Now, directory: DirectoryIndex) {
+        self.timers.flushed.insert(directory);
+        self.timers.note_at.get_or_insert(now.time + NOTE_PAUSE);
+    }
+
+    fn note_flushed(&mut self) {
+        for directory in std::mem::take(&mut self.timers.flushed) {
+            let is_online = self
+                .directories
+                .get(directory)
+                .is_some_and(Directory::is_online);
+            if is_online {
+                self.disk(directory, DiskRequest::NoteFlushed, DiskPurpose::Checkpoint);
+            }
         }
     }
 

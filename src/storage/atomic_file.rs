@@ -45,16 +45,25 @@ fn write_aside(disk: &impl Disk, aside: &Path, content: &[u8]) -> Result<(), Dis
     file.sync().during(Operation::Sync, aside)
 }
 
-/// What planted bugs do instead: the name is there sooner than the content.
+/// Replaces the file for all but a loss of power, after which the name may be there sooner than the
+/// content: enough for a note with a checksum, and what planted bugs do to other files.
 pub(super) fn replace_without_any_sync(
     disk: &impl Disk,
     path: &Path,
     content: &[u8],
 ) -> Result<(), DiskError> {
     let aside = aside(path);
-    let mut file = disk.create(&aside).during(Operation::Open, &aside)?;
-    file.write_at(content, 0).during(Operation::Write, &aside)?;
-    disk.rename(&aside, path).during(Operation::Rename, path)
+    let written = || {
+        let mut file = disk.create(&aside).during(Operation::Open, &aside)?;
+        file.write_at(content, 0).during(Operation::Write, &aside)?;
+        disk.rename(&aside, path).during(Operation::Rename, path)
+    };
+    let replaced = written();
+    if replaced.as_ref().is_err_and(DiskError::is_no_space) {
+        // What was written of it would only take more space.
+        let _ = disk.remove_file(&aside);
+    }
+    replaced
 }
 
 /// The content of the file at `path`, if there is one.

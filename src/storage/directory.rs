@@ -1,9 +1,9 @@
 //! One log directory: its identity, its logs, its checkpoints.
 //!
 //! In: an opened [`Disk`] and [`DiskRequest`]s in order. Out: what recovery found, and one result
-//! for each request. Invariants: the stored recovery points and high watermarks are lowered,
-//! durably, before a log is cut or removed, except under the name of a deleted one; after the first
-//! I/O error nothing is touched any more.
+//! for each request. Invariants: the stored recovery points, the note of later ones and the high
+//! watermarks are lowered, durably, before a log is cut or removed, except under the name of a
+//! deleted one; after the first I/O error nothing is touched any more.
 //! Source: Kafka's `LogManager`, `LogDirFailureChannel`.
 
 mod execute;
@@ -28,6 +28,7 @@ use super::checkpoint::{HIGH_WATERMARKS, LOG_STARTS, Offsets, RECOVERY_POINTS, f
 use super::damage::LogDamage;
 use super::disk::Disk;
 use super::error::DiskError;
+use super::flushed_note::FlushedNote;
 use super::partition_store::PartitionStore;
 use super::quorum_state::{QuorumElection, SnapshotId};
 
@@ -38,6 +39,7 @@ pub struct LogDirectory<D: Disk> {
     path: PathBuf,
     logs: BTreeMap<TopicPartition, PartitionStore<D>>,
     checkpoints: Checkpoints,
+    flushed: FlushedNote,
     /// Logs that had durable records and have no usable files any more.
     missing: BTreeMap<TopicPartition, LogDamage>,
     ballast: Ballast,
@@ -158,6 +160,14 @@ impl<D: Disk> LogDirectory<D> {
         self.write_log_starts(starts.collect())
     }
 
+    /// Notes how far each log is durable, if a crash may find that note.
+    fn note_flushed(&mut self) -> Result<(), DiskError> {
+        let points = self.logs.iter();
+        let points = points.map(|(log, store)| (log.clone(), store.recovery_point));
+        let points = points.filter(|(_, point)| *point > 0).collect();
+        self.flushed.write(&self.disk, &self.path, points)
+    }
+
     /// Stores that `log` begins at `start`.
     fn checkpoint_log_start(
         &mut self,
@@ -171,6 +181,7 @@ impl<D: Disk> LogDirectory<D> {
 
     /// Lowers the stored offsets of `log` to `to`, before its records above are touched.
     fn lower_checkpoints(&mut self, log: &TopicPartition, to: Offset) -> Result<(), DiskError> {
+        self.flushed.lower(&self.disk, &self.path, log, to)?;
         let lowered = |offsets: &Offsets| {
             let mut offsets = offsets.clone();
             if let Some(offset) = offsets.get_mut(log) {
@@ -188,6 +199,7 @@ impl<D: Disk> LogDirectory<D> {
 
     /// Removes `log` from the stored offsets, before its files go.
     fn forget_checkpoints(&mut self, log: &TopicPartition) -> Result<(), DiskError> {
+        self.flushed.lower(&self.disk, &self.path, log, 0)?;
         let mut recovery_points = self.checkpoints.recovery_points.clone();
         recovery_points.remove(log);
         self.write_recovery_points(recovery_points)?;
@@ -211,6 +223,10 @@ mod sabotage_tests;
 #[cfg(test)]
 #[path = "directory_damage_test.rs"]
 mod damage_tests;
+
+#[cfg(test)]
+#[path = "directory_note_test.rs"]
+mod note_tests;
 
 #[cfg(test)]
 #[path = "directory_loss_test.rs"]

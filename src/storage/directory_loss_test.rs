@@ -16,6 +16,7 @@ use crate::id::{BrokerId, TopicPartition};
 use crate::offset::Offset;
 use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::error::OpenError;
+use crate::storage::flushed_note::FLUSHED;
 use crate::storage::memory_disk::MemoryDisk;
 use crate::storage::request::{DiskReply, DiskRequest, LogOptions};
 use crate::storage::{METADATA_TOPIC_ID, QuorumElection, SnapshotId, metadata_partition};
@@ -116,6 +117,11 @@ fn grown(is_clean: bool) -> (MemoryDisk, MemoryDisk, Whole) {
     );
     flush(&mut directory);
     checkpoint(&mut directory, 60);
+    ask(&mut directory, DiskRequest::NoteFlushed);
+    // Nothing syncs it; here it is to be there after the crash.
+    let note = disk.open(&Path::new("data").join(FLUSHED));
+    note.unwrap().sync().unwrap();
+    disk.sync_dir(Path::new("data")).unwrap();
     if is_clean {
         close(&mut directory);
     }
@@ -311,6 +317,11 @@ fn lost_recovery_points_cost_a_scan() {
 }
 
 #[test]
+fn a_lost_note_of_what_was_flushed_leaves_the_recovery_points() {
+    check("flushed-offset-note", [Harmless; 4], [Harmless; 4]);
+}
+
+#[test]
 fn lost_log_starts_show_records_that_were_to_go() {
     check("log-start-offset-checkpoint", [Harmless; 4], [Harmless; 4]);
 }
@@ -395,6 +406,7 @@ fn every_file_of_a_directory_has_a_test_of_its_loss() {
         "leader-epoch-checkpoint",
         "replication-offset-checkpoint",
         "recovery-point-offset-checkpoint",
+        "flushed-offset-note",
         "log-start-offset-checkpoint",
         "metadata",
         "properties",

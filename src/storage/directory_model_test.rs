@@ -31,6 +31,7 @@ enum Step {
         new_epoch: bool,
     },
     Flush,
+    Note,
     Checkpoint,
     Truncate {
         back: i64,
@@ -65,6 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
             |(batches, records, new_epoch)| Step::Append { batches, records, new_epoch }
         ),
         3 => Just(Step::Flush),
+        3 => Just(Step::Note),
         2 => Just(Step::Checkpoint),
         2 => (0..20_i64).prop_map(|back| Step::Truncate { back }),
         1 => (0..20_i64).prop_map(|ahead| Step::RestartAt { ahead }),
@@ -187,6 +189,7 @@ impl Model {
                 let high_watermarks = BTreeMap::from([(log(), self.flushed)]);
                 self.execute(DiskRequest::CheckpointHighWatermarks { high_watermarks });
             }
+            Step::Note => _ = self.execute(DiskRequest::NoteFlushed),
             Step::Truncate { back } => self.truncate(self.end - back),
             Step::RestartAt { ahead } => self.restart_at(self.end + ahead),
             Step::AdvanceLogStart { ahead } => {

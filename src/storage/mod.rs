@@ -13,6 +13,7 @@ mod damage;
 mod directory;
 mod disk;
 mod error;
+mod flushed_note;
 mod identity;
 mod memory_disk;
 mod names;

@@ -134,6 +134,9 @@ pub enum DiskRequest {
         /// The high watermark of each log.
         high_watermarks: BTreeMap<TopicPartition, Offset>,
     },
+    /// Note how far the logs were flushed, for a next start after a crash; it syncs nothing.
+    /// Answered by `Done`.
+    NoteFlushed,
     /// Replace the quorum's election state, durably. Answered by `Done`.
     WriteElection {
         /// The new state.
@@ -176,6 +179,7 @@ impl DiskRequest {
             | Self::LookupTimestamp { log, .. }
             | Self::DeleteLog { log } => Some(log),
             Self::CheckpointHighWatermarks { .. }
+            | Self::NoteFlushed
             | Self::WriteElection { .. }
             | Self::WriteSnapshot { .. }
             | Self::ReadSnapshot { .. }

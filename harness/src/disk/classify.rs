@@ -14,9 +14,10 @@ const METADATA_LOG: &str = "__cluster_metadata-0";
 /// What is appended to names of files that are not yet, or no longer, what they will be or were.
 const SUFFIXES: [&str; 4] = [".tmp", ".swap", ".cleaned", ".deleted"];
 /// The checkpoints of a log directory.
-const CHECKPOINTS: [&str; 4] = [
+const CHECKPOINTS: [&str; 5] = [
     "replication-offset-checkpoint",
     "recovery-point-offset-checkpoint",
+    "flushed-offset-note",
     "log-start-offset-checkpoint",
     "cleaner-offset-checkpoint",
 ];

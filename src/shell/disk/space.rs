@@ -24,6 +24,7 @@ pub(super) fn subject(request: &DiskRequest) -> Subject {
         | DiskRequest::LookupTimestamp { .. }
         | DiskRequest::ReadSnapshot { .. }
         | DiskRequest::CheckpointHighWatermarks { .. }
+        | DiskRequest::NoteFlushed
         | DiskRequest::Close { .. } => Subject::Nothing,
         DiskRequest::WriteElection { .. } | DiskRequest::WriteSnapshot { .. } => {
             Subject::Log(metadata_partition())

@@ -457,6 +457,7 @@ fn may_overlap(request: &DiskRequest) -> bool {
         DiskRequest::Append { .. }
             | DiskRequest::Read { .. }
             | DiskRequest::ReadSnapshot { .. }
+            | DiskRequest::NoteFlushed
             | DiskRequest::LookupTimestamp { .. }
     )
 }

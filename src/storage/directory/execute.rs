@@ -89,6 +89,10 @@ impl<D: Disk> LogDirectory<D> {
             DiskRequest::CheckpointHighWatermarks { high_watermarks } => {
                 self.checkpoint(high_watermarks)
             }
+            DiskRequest::NoteFlushed => {
+                self.note_flushed()?;
+                Ok(DiskReply::Done)
+            }
             DiskRequest::WriteElection { election } => {
                 quorum_state::write_election(&self.disk, &self.path, election)?;
                 Ok(DiskReply::Done)

@@ -19,6 +19,7 @@ use crate::storage::checkpoint::{
 use crate::storage::damage::LogDamage;
 use crate::storage::disk::{Disk, Operation};
 use crate::storage::error::{DiskError, IoContext, OpenError};
+use crate::storage::flushed_note::FlushedNote;
 use crate::storage::identity::{self, DirectoryIdentity, LastShutdown};
 use crate::storage::names::{
     DELETED_SUFFIX, METADATA_TOPIC, PARTITION_METADATA, STRAY_SUFFIX, TEMPORARY_SUFFIX, aside_name,
@@ -52,6 +53,7 @@ impl<D: Disk> LogDirectory<D> {
             ballast,
             logs: BTreeMap::new(),
             checkpoints: Checkpoints::default(),
+            flushed: FlushedNote::default(),
             missing: BTreeMap::new(),
             offline: None,
         };
@@ -68,7 +70,10 @@ impl<D: Disk> LogDirectory<D> {
         match directory.checkpoint_recovery() {
             // What is stored is lower, which costs only time at the next start.
             Err(error) if error.is_no_space() => {}
-            stored => stored?,
+            stored => {
+                stored?;
+                directory.flushed.remove(&directory.disk, &directory.path)?;
+            }
         }
         directory.ballast.fill(&directory.disk)?;
         let recovered = RecoveredDirectory {
@@ -99,6 +104,7 @@ impl<D: Disk> LogDirectory<D> {
             recovery_points: read(RECOVERY_POINTS)?,
             log_starts: read(LOG_STARTS)?,
         };
+        self.flushed = FlushedNote::read(&self.disk, &self.path)?;
         Ok(())
     }
 
@@ -154,7 +160,8 @@ impl<D: Disk> LogDirectory<D> {
         let known = Known {
             topic_id,
             is_clean,
-            recovery_point: offset_of(&self.checkpoints.recovery_points, &log),
+            recovery_point: offset_of(&self.checkpoints.recovery_points, &log)
+                .max(self.flushed.of(&log)),
             log_start_offset: self.checkpoints.log_starts.get(&log).copied(),
         };
         let store = recover(&self.disk, directory, known)?;
@@ -181,7 +188,8 @@ impl<D: Disk> LogDirectory<D> {
     /// took them: deleting a log forgets its recovery point first, or leaves a directory until
     /// then.
     fn miss_logs(&mut self) {
-        for (log, &lost_to) in &self.checkpoints.recovery_points {
+        let noted = self.flushed.offsets().iter();
+        for (log, &lost_to) in noted.chain(&self.checkpoints.recovery_points) {
             let deleted = self.path.join(aside_name(&log.to_string(), DELETED_SUFFIX));
             if lost_to > 0 && !self.logs.contains_key(log) && !self.disk.is_dir(&deleted) {
                 let directory = self.path.join(log.to_string());
@@ -191,7 +199,8 @@ impl<D: Disk> LogDirectory<D> {
                     lost_to,
                     reason,
                 };
-                self.missing.insert(log.clone(), damage);
+                let known = self.missing.entry(log.clone()).or_insert(damage);
+                known.lost_to = known.lost_to.max(lost_to);
             }
         }
     }
