@@ -31,8 +31,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 /// The setting that the fault `min-isr` changes.
 const MIN_ISR: &str = "min.insync.replicas";
 
-/// How long whoever looks for a leader or controller waits for an election to end.
+/// How long whoever looks for a leader waits for an election to end, and how long one who looks for
+/// a controller that a majority names.
 const ELECTION_PATIENCE: Duration = Duration::from_secs(1);
+const QUORUM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The harness's client. Clones share connections and view.
 #[derive(Clone, Debug)]
@@ -212,11 +214,15 @@ fn only(
 impl ClusterView for Observer {
     fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>> {
         Box::pin(async {
-            let patience = Instant::now() + ELECTION_PATIENCE;
+            let begin = Instant::now();
             loop {
                 let look = self.look().await;
                 let is_settled = look.as_ref().is_ok_and(View::has_all_leaders);
-                if is_settled || Instant::now() >= patience {
+                let patience = match &look {
+                    Ok(_) => ELECTION_PATIENCE,
+                    Err(_) => QUORUM_PATIENCE,
+                };
+                if is_settled || begin.elapsed() >= patience {
                     let mut state = look?.state(self.own_topic(), self.shared.nodes.clone());
                     state.partitions.extend(self.look_at_offsets().await);
                     return Ok(state);
