@@ -3,12 +3,12 @@
 //! In: settings. Out: a running node. Invariant: the core decides, the shell performs.
 
 mod clock;
+mod connections;
 mod core;
 mod directory;
 mod disk;
 mod event;
 mod limits;
-mod net;
 mod node;
 mod open;
 mod opener;

@@ -17,11 +17,11 @@ use tracing::info;
 use uuid::Uuid;
 
 use super::clock::Clock;
+use super::connections;
 use super::core::Core;
 use super::directory::Directory;
 use super::disk::{DirectoryStartError, RealDisk};
 use super::limits;
-use super::net;
 use super::open::{open_directories, startup};
 use super::opener::Opener;
 use super::peers::Peers;
@@ -153,7 +153,7 @@ impl Node {
             .collect();
         let runtime = network_runtime().map_err(NodeError::Thread)?;
         let (events, requests) = mpsc::channel(settings.int("queued.max.requests") as usize);
-        let context = net::Context {
+        let context = connections::Context {
             events: events.clone(),
             request_bytes_max: settings.int("socket.request.max.bytes") as usize,
             idle_max: settings.millis("connections.max.idle.ms"),
@@ -270,11 +270,11 @@ fn network_runtime() -> io::Result<Runtime> {
 fn spawn_listener(
     runtime: &Runtime,
     listener: TcpListener,
-    context: net::Context,
+    context: connections::Context,
 ) -> io::Result<()> {
     let _entered = runtime.enter();
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    runtime.spawn(net::serve(listener, context));
+    runtime.spawn(connections::serve(listener, context));
     Ok(())
 }
 
