@@ -4,6 +4,7 @@
 //! leave in the order of their requests; a malformed frame closes its connection with a logged
 //! reason and never reaches the core; a full queue stops the reading of sockets.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::event::{Answer, Event};
+use super::network::Spawner;
 use crate::protocol::{CodecError, FrameError, codec, frame, versions};
 
 /// Requests of one connection that may wait for their answers.
@@ -47,7 +49,7 @@ enum Ended {
     #[error("idle for {0:?}")]
     Idle(Duration),
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     #[error("{0}")]
     Frame(#[from] FrameError),
     #[error("{0}")]
@@ -66,12 +68,18 @@ struct Pending {
     answer: oneshot::Receiver<Answer>,
 }
 
-/// Accepts connections until the runtime ends.
-pub(super) async fn serve(listener: TcpListener, context: Context) {
+/// Accepts connections until the network ends; `network` serves them.
+pub(super) async fn serve(listener: TcpListener, context: Context, network: Spawner) {
     loop {
-        match listener.accept().await {
+        match listener.accept().await.and_then(unregistered) {
             Ok((stream, peer)) => {
-                tokio::spawn(connection(stream, peer, context.clone()));
+                let context = context.clone();
+                network.spawn(async move {
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => connection(stream, peer, context).await,
+                        Err(error) => warn!(%peer, %error, "cannot serve a connection"),
+                    }
+                });
             }
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
@@ -79,6 +87,13 @@ pub(super) async fn serve(listener: TcpListener, context: Context) {
             }
         }
     }
+}
+
+/// A connection that any thread's event loop can take.
+fn unregistered(
+    (stream, peer): (TcpStream, SocketAddr),
+) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    Ok((stream.into_std()?, peer))
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, context: Context) {

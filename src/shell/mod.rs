@@ -9,6 +9,7 @@ mod directory;
 mod disk;
 mod event;
 mod limits;
+mod network;
 mod node;
 mod open;
 mod opener;

@@ -9,9 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 use uuid::Uuid;
@@ -22,6 +20,7 @@ use super::core::Core;
 use super::directory::Directory;
 use super::disk::{DirectoryStartError, RealDisk};
 use super::limits;
+use super::network::{Network, Spawner};
 use super::open::{open_directories, startup};
 use super::opener::Opener;
 use super::peers::Peers;
@@ -29,9 +28,6 @@ use super::signal::{Shutdown, Stop, Stopper};
 use crate::broker::{Broker, StartError};
 use crate::config::{Endpoint, Settings};
 use crate::storage::Disk;
-
-/// How long connections may take to be dropped when a node ends.
-const NETWORK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far a node has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,14 +147,15 @@ impl Node {
             .into_iter()
             .map(|(_, in_use)| Directory::new(in_use.map(|(thread, _)| thread)))
             .collect();
-        let runtime = network_runtime().map_err(NodeError::Thread)?;
+        let network = Network::start().map_err(NodeError::Thread)?;
+        let spawner = network.spawner();
         let (events, requests) = mpsc::channel(settings.int("queued.max.requests") as usize);
         let context = connections::Context {
             events: events.clone(),
             request_bytes_max: settings.int("socket.request.max.bytes") as usize,
             idle_max: settings.millis("connections.max.idle.ms"),
         };
-        let peers = Peers::new(runtime.handle().clone(), events, settings.node_id);
+        let peers = Peers::new(spawner.clone(), events, settings.node_id);
         let (status_sender, status) = watch::channel(Status::Starting);
         let (stopper, shutdown) = Shutdown::new();
         let stall_timeout = settings.millis("log.dir.stall.timeout.ms");
@@ -170,13 +167,13 @@ impl Node {
             status_sender,
             stall_timeout,
         );
-        spawn_listener(&runtime, listener, context).map_err(NodeError::Thread)?;
+        listen(&network, listener, context, spawner).map_err(NodeError::Thread)?;
         let thread = std::thread::Builder::new()
             .name(format!("core-{}", settings.node_id))
             .spawn(move || {
                 let ended = core.run(requests, disk_events, shutdown);
                 // The listener must be gone when the node is: its successor needs the port.
-                runtime.shutdown_timeout(NETWORK_PATIENCE);
+                network.end();
                 ended
             })
             .map_err(NodeError::Thread)?;
@@ -259,22 +256,16 @@ pub fn run_until_signal(settings: Settings) -> Result<(), NodeError> {
     run(settings, shutdown)
 }
 
-fn network_runtime() -> io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("network")
-        .enable_all()
-        .build()
-}
-
-fn spawn_listener(
-    runtime: &Runtime,
+fn listen(
+    network: &Network,
     listener: TcpListener,
     context: connections::Context,
+    spawner: Spawner,
 ) -> io::Result<()> {
-    let _entered = runtime.enter();
+    let first = network.first();
+    let _entered = first.enter();
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    runtime.spawn(connections::serve(listener, context));
+    first.spawn(connections::serve(listener, context, spawner));
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use super::event::Event;
+use super::network::Spawner;
 use crate::broker::effects::{BROKER_CLIENT_PREFIX, Channel, Correlation, PeerError, PeerRequest};
 use crate::config::Endpoint;
 use crate::id::BrokerId;
@@ -31,7 +32,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// The connections of one node to its peers.
 #[derive(Debug)]
 pub(super) struct Peers {
-    runtime: tokio::runtime::Handle,
+    network: Spawner,
     events: mpsc::Sender<Event>,
     client_id: StrBytes,
     queues: FxHashMap<(BrokerId, Channel), mpsc::Sender<Command>>,
@@ -45,14 +46,10 @@ struct Command {
 
 impl Peers {
     /// No connections yet; answers go to `events`.
-    pub(super) fn new(
-        runtime: tokio::runtime::Handle,
-        events: mpsc::Sender<Event>,
-        node_id: BrokerId,
-    ) -> Self {
+    pub(super) fn new(network: Spawner, events: mpsc::Sender<Event>, node_id: BrokerId) -> Self {
         let client_id = StrBytes::from_string(format!("{BROKER_CLIENT_PREFIX}{node_id}"));
         Self {
-            runtime,
+            network,
             events,
             client_id,
             queues: FxHashMap::default(),
@@ -73,7 +70,7 @@ impl Peers {
                     link: None,
                     waiting: VecDeque::new(),
                 };
-                self.runtime.spawn(peer.run(commands));
+                self.network.spawn(peer.run(commands));
                 sender
             });
         if let Err(refused) = queue.try_send(Command { request, deadline }) {
@@ -85,7 +82,7 @@ impl Peers {
             let error = PeerError(format!("{QUEUE_MAX} requests wait for this connection"));
             let events = self.events.clone();
             // The core must never wait for its own queue.
-            self.runtime.spawn(async move {
+            self.network.spawn(async move {
                 let _ = events
                     .send(Event::Peer {
                         correlation,
