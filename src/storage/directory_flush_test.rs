@@ -11,6 +11,15 @@ fn sync(disk: &MemoryDisk, flush: &PlainFlush) -> Result<(), DiskError> {
     flush.perform(&mut disk.open(&flush.path).unwrap())
 }
 
+/// A log of two batches, the second of which is not durable yet.
+fn half_flushed() -> (MemoryDisk, Directory) {
+    let (disk, mut directory) = fresh();
+    append(&mut directory, &batch(0, 1));
+    flush(&mut directory);
+    append(&mut directory, &batch(2, 1));
+    (disk, directory)
+}
+
 #[test]
 fn only_a_flush_that_has_one_file_to_sync_is_plain() {
     let (_disk, mut directory) = fresh();
@@ -33,10 +42,7 @@ fn only_a_flush_that_has_one_file_to_sync_is_plain() {
 
 #[test]
 fn a_plain_flush_makes_durable_what_was_there_when_it_began() {
-    let (disk, mut directory) = fresh();
-    append(&mut directory, &batch(0, 1));
-    flush(&mut directory);
-    append(&mut directory, &batch(2, 1));
+    let (disk, mut directory) = half_flushed();
     let plain = directory.plain_flush(&log()).unwrap();
     let synced = sync(&disk, &plain);
     append(&mut directory, &batch(4, 1));
@@ -60,10 +66,7 @@ fn a_plain_flush_makes_durable_what_was_there_when_it_began() {
 
 #[test]
 fn a_segment_that_grew_before_it_was_closed_is_synced_by_the_next_flush() {
-    let (disk, mut directory) = fresh();
-    append(&mut directory, &batch(0, 1));
-    flush(&mut directory);
-    append(&mut directory, &batch(2, 1));
+    let (disk, mut directory) = half_flushed();
     let plain = directory.plain_flush(&log()).unwrap();
     let synced = sync(&disk, &plain);
     fill(&mut directory, 4, 40, 1);
@@ -77,10 +80,7 @@ fn a_segment_that_grew_before_it_was_closed_is_synced_by_the_next_flush() {
 
 #[test]
 fn a_plain_flush_that_fails_takes_the_directory_offline() {
-    let (disk, mut directory) = fresh();
-    append(&mut directory, &batch(0, 1));
-    flush(&mut directory);
-    append(&mut directory, &batch(2, 1));
+    let (disk, mut directory) = half_flushed();
     let plain = directory.plain_flush(&log()).unwrap();
     disk.set_fault(|operation, _| {
         (operation == Operation::Sync).then_some(std::io::ErrorKind::Other)

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use broker::client::{Admin, PartitionDescription, Producer};
 use broker::id::BrokerId;
+use harness::disk::Disks;
 use harness::disk::rule::{
     DiskAction, DiskErrno, DiskId, DiskPick, DiskRule, FileClass, OperationClass,
 };
-use harness::sandbox::Endpoint;
+use harness::sandbox::{Endpoint, Supervisor};
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::clients::{TOPIC, expect_end, producer, send, with_topic};
@@ -47,9 +48,15 @@ struct Chosen {
     epoch: i32,
 }
 
-async fn stalled() -> Outcome {
+/// Plays `scenario` as a client of three brokers with two disks each, once they have records.
+async fn play<F>(
+    scenario: impl FnOnce((Disks, Supervisor), (Admin, Producer), Chosen) -> F + Send + 'static,
+) -> Outcome
+where
+    F: Future<Output = Outcome>,
+{
     let cluster = Cluster::start_brokers_on_disks(SETTINGS).await?;
-    let (disks, supervisor) = (
+    let nodes = (
         cluster.arena.disks.clone(),
         cluster.arena.supervisor.clone(),
     );
@@ -57,6 +64,14 @@ async fn stalled() -> Outcome {
     cluster
         .as_client(move || async move {
             let (admin, producer, chosen) = prepare(&folder).await?;
+            scenario(nodes, (admin, producer), chosen).await
+        })
+        .await
+}
+
+async fn stalled() -> Outcome {
+    play(
+        |(disks, supervisor), (admin, producer), chosen| async move {
             let node = Endpoint::of(chosen.leader);
             let process = supervisor.pid(node)?;
             let disk = second_disk(chosen.leader);
@@ -73,20 +88,14 @@ async fn stalled() -> Outcome {
             )?;
             send(&producer, chosen.hurt, 5).await?;
             expect_end(&admin, chosen.hurt, 11).await
-        })
-        .await
+        },
+    )
+    .await
 }
 
 async fn failed() -> Outcome {
-    let cluster = Cluster::start_brokers_on_disks(SETTINGS).await?;
-    let (disks, supervisor) = (
-        cluster.arena.disks.clone(),
-        cluster.arena.supervisor.clone(),
-    );
-    let folder = cluster.folder()?;
-    cluster
-        .as_client(move || async move {
-            let (admin, producer, chosen) = prepare(&folder).await?;
+    play(
+        |(disks, supervisor), (admin, producer), chosen| async move {
             let disk = second_disk(chosen.leader);
             let errno = DiskErrno::Eio;
             let rule = disks.impose(disk, on_segments(DiskAction::Error { errno }))?;
@@ -100,20 +109,14 @@ async fn failed() -> Outcome {
             rejoined(&admin, &chosen).await?;
             send(&producer, chosen.hurt, 5).await?;
             expect_end(&admin, chosen.hurt, 11).await
-        })
-        .await
+        },
+    )
+    .await
 }
 
 async fn started_over_a_stall() -> Outcome {
-    let cluster = Cluster::start_brokers_on_disks(SETTINGS).await?;
-    let (disks, supervisor) = (
-        cluster.arena.disks.clone(),
-        cluster.arena.supervisor.clone(),
-    );
-    let folder = cluster.folder()?;
-    cluster
-        .as_client(move || async move {
-            let (admin, producer, chosen) = prepare(&folder).await?;
+    play(
+        |(disks, supervisor), (admin, producer), chosen| async move {
             let (node, disk) = (Endpoint::of(chosen.leader), second_disk(chosen.leader));
             supervisor.kill(node).await?;
             let stall_all = DiskRule {
@@ -131,8 +134,9 @@ async fn started_over_a_stall() -> Outcome {
             rejoined(&admin, &chosen).await?;
             send(&producer, chosen.hurt, 5).await?;
             expect_end(&admin, chosen.hurt, 10).await
-        })
-        .await
+        },
+    )
+    .await
 }
 
 /// The node is back with its first directory, and the second one counts as offline.

@@ -117,23 +117,27 @@ async fn a_fenced_instance_says_so_and_stays_fenced() {
     assert_eq!(broker.story(), ["lost m1 1 t-0"]);
 }
 
+/// A session that a test can freeze through.
+const SHORT: Duration = Duration::from_millis(60);
+
+fn short_session() -> GroupConfig {
+    GroupConfig {
+        session_timeout: SHORT,
+        heartbeat_interval: SHORT / 2,
+        ..group()
+    }
+}
+
 /// A freeze of the whole process: the heartbeat task does not run either.
 #[tokio::test]
 async fn a_zombie_asks_before_it_gives_anything_out() {
     let broker = Scripted::start().await;
-    let session_timeout = Duration::from_millis(60);
-    let mut consumer = broker
-        .member(GroupConfig {
-            session_timeout,
-            heartbeat_interval: session_timeout / 2,
-            ..group()
-        })
-        .await;
+    let mut consumer = broker.member(short_session()).await;
     assert_eq!(next(&mut consumer).await.offset, 0);
     broker.story();
     broker.script().committed.insert(0, 2);
     broker.script().heartbeat = Some(ErrorCode::UnknownMemberId);
-    std::thread::sleep(session_timeout * 2);
+    std::thread::sleep(SHORT * 2);
     assert_eq!(
         next(&mut consumer).await.offset,
         2,
@@ -309,19 +313,16 @@ async fn a_commit_before_the_poll_that_adopts_a_rebalance_costs_nothing() {
 #[tokio::test]
 async fn a_zombie_that_froze_within_a_poll_gives_nothing_out_either() {
     let broker = Scripted::start().await;
-    let session_timeout = Duration::from_millis(60);
     let mut consumer = broker
         .member(GroupConfig {
-            session_timeout,
-            heartbeat_interval: session_timeout / 2,
             assignors: vec![AssignorKind::CooperativeSticky],
-            ..group()
+            ..short_session()
         })
         .await;
     assert_eq!(next(&mut consumer).await.offset, 0);
     broker.story();
     broker.script().before_offset_fetch = Some(|script| {
-        std::thread::sleep(Duration::from_millis(120));
+        std::thread::sleep(SHORT * 2);
         script.committed.insert(0, 2);
         script.heartbeat = Some(ErrorCode::UnknownMemberId);
     });
