@@ -3,7 +3,8 @@
 //!
 //! In: a seed. Out: plans, each with the canaries that plant their bugs in it. Invariant: every
 //! canary is in exactly one control, and differs from it by its bug alone, and by how long a group
-//! is waited for after the run; so one run of a control speaks for all its canaries.
+//! and its cluster are waited for after the run; so one run of a control speaks for all its
+//! canaries.
 
 use super::{CANARIES, Canary};
 use crate::plan::Plan;
@@ -36,7 +37,8 @@ pub fn controls(seed: u64) -> Vec<Control> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::canary::TRIES;
+    use crate::campaign::canary::{Part, TRIES};
+    use crate::plan::profile;
 
     #[test]
     fn every_canary_has_one_control_and_differs_from_it_by_its_bug_alone() {
@@ -54,9 +56,21 @@ mod tests {
                 assert_eq!(control.plan.cluster.sabotage, None, "{bug}");
                 let mut planted = control.plan.clone();
                 planted.cluster.sabotage = Some(bug.to_owned());
-                planted.time.final_deadline_ms = canary.plan(seed).time.final_deadline_ms;
+                let time = canary.plan(seed).time;
+                planted.time.recovery_deadline_ms = time.recovery_deadline_ms;
+                planted.time.final_deadline_ms = time.final_deadline_ms;
                 assert_eq!(planted, canary.plan(seed), "{bug}");
             }
+        }
+    }
+
+    #[test]
+    fn without_its_bug_a_group_is_waited_for_as_in_any_run() {
+        for canary in CANARIES.iter().filter(|one| one.part() == Part::Groups) {
+            let control = canary.control(1);
+            let profile = profile::find("group-none").expect("a profile");
+            let any = Plan::draw_with(1, profile, control.time.workload_ms);
+            assert_eq!(control.time, any.time, "{}", canary.bug.name());
         }
     }
 
