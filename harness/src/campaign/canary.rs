@@ -139,7 +139,8 @@ const AUTO: Members = Members {
 const RETURN_TO_LEAD: &str = "a leader cut off from its followers comes back and leads again";
 const ALL_DOWN: &str = "all nodes are killed at once";
 const ALONE: &str = "a coordinator cut off from its followers, then the members are killed";
-const RETURNS: &str = "a coordinator freezes, is back, and its successor and all members die";
+const RETURNS: &str =
+    "a coordinator freezes while members ask another, is back, and that one and all members die";
 const ZOMBIE: &str = "a member freezes until others own what it had, and wakes";
 const QUICK_RETURN: &str = "a member dies and is back unnoticed, then the coordinator dies";
 const EVERYBODY_DOWN: &str = "all members and the coordinator are killed";
@@ -166,8 +167,9 @@ pub const CANARIES: &[Canary] = &[
         Scene::Group(Script::CoordinatorAlone, 5_000, SYNC_AFTER),
         FORGOTTEN),
     row(Sabotage::StaleCacheKeptOnLoad, RETURNS,
-        Scene::Group(Script::CoordinatorReturns, 7_500, SYNC_AFTER),
-        FORGOTTEN),
+        Scene::Group(Script::CoordinatorReturns, 8_500, SYNC_AFTER),
+        FORGOTTEN)
+        .and(&[Kind::CommitRegressed]),
     row(Sabotage::GenerationNotCheckedOnCommit, ZOMBIE,
         Scene::Group(Script::Zombie, 6_500, SYNC_AFTER),
         &[Kind::ZombieCommit]),
@@ -386,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn the_anomalies_of_groups_that_no_canary_is_for_are_known() {
+    fn every_anomaly_of_groups_is_what_some_canary_is_for() {
         let aims: Vec<Kind> = CANARIES
             .iter()
             .flat_map(|canary| canary.anomalies.iter().chain(canary.also))
@@ -394,7 +396,7 @@ mod tests {
             .collect();
         let without = Kind::ALL.iter().filter(|kind| kind.is_of_groups());
         let without: Vec<&Kind> = without.filter(|kind| !aims.contains(kind)).collect();
-        assert_eq!(without, [&Kind::CommitRegressed]);
+        assert_eq!(without, Vec::<&Kind>::new());
     }
 
     #[test]

@@ -32,9 +32,9 @@ pub enum Script {
     /// The owner of a partition freezes until others own what it had, and wakes with what it had
     /// polled: what it commits then is of the past.
     Zombie,
-    /// The coordinator freezes until another coordinates; it is back, and its successor is killed
-    /// together with all members: who coordinates then has been away while others committed, and
-    /// every member has to ask it where to go on.
+    /// The coordinator freezes until another coordinates, whom members that were killed ask where to
+    /// go on; it is back, and its successor is killed together with all members: who coordinates
+    /// then has been away while others committed, and every member has to ask it again.
     CoordinatorReturns,
     /// The coordinator is cut off from its followers while the members still reach it; then the
     /// members are killed, and ask its successor where to go on.
@@ -180,13 +180,16 @@ fn coordinator_returns(
 ) -> Vec<ScheduledFault> {
     let target = schedule::coordinator();
     let frozen_ms = session_ms(cluster) + rng.random_range(800..1_400);
-    let kill_at_ms = at_ms + frozen_ms + rng.random_range(700..1_200);
+    let ask_at_ms = at_ms + session_ms(cluster) + rng.random_range(400..700);
+    // By then the dead have expired, and those that came after them work.
+    let kill_at_ms = ask_at_ms + rng.random_range(2_300..2_700);
     let down_ms = rng.random_range(600..1_000);
     let freeze = FaultSpec::Pause {
         target: target.clone(),
     };
     vec![
         fault(rng, at_ms, frozen_ms, freeze),
+        fault(rng, ask_at_ms, 300, kill_members()),
         fault(rng, kill_at_ms, 300, kill_members()),
         fault(rng, kill_at_ms, down_ms, FaultSpec::Kill { target }),
     ]
