@@ -1,6 +1,6 @@
 //! Flushes that are done while records are appended.
 
-use super::tests::{append, batch, fill, flush, fresh, log, open};
+use super::tests::{Directory, append, batch, fill, flush, fresh, log, open};
 use super::*;
 use crate::storage::disk::Operation;
 use crate::storage::error::DiskError;
