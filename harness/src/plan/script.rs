@@ -32,9 +32,9 @@ pub enum Script {
     /// The owner of a partition freezes until others own what it had, and wakes with what it had
     /// polled: what it commits then is of the past.
     Zombie,
-    /// The coordinator freezes until another coordinates, whom members that were killed ask where to
-    /// go on; it is back, and its successor is killed together with all members: who coordinates
-    /// then has been away while others committed, and every member has to ask it again.
+    /// The coordinator freezes until another coordinates, whom members that were killed ask where
+    /// to go on; it is back, and its successor is killed together with all members: who
+    /// coordinates then has been away while others committed, and every member has to ask it again.
     CoordinatorReturns,
     /// The coordinator is cut off from its followers while the members still reach it; then the
     /// members are killed, and ask its successor where to go on.
