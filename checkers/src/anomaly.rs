@@ -246,10 +246,12 @@ impl Kind {
         )
     }
 
-    /// What it breaks.
+    /// What it breaks, unless what was found proves more.
     pub fn class(self) -> Class {
         match self {
-            Self::Unseen | Self::Unavailable | Self::StuckGroup => Class::Liveness,
+            Self::Unseen | Self::Unavailable | Self::UnownedPartition | Self::StuckGroup => {
+                Class::Liveness
+            }
             _ => Class::Safety,
         }
     }

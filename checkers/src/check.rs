@@ -5,7 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::anomaly::Kind;
+use crate::anomaly::{Class, Kind};
 use crate::availability::availability;
 use crate::below_min_isr;
 use crate::contract::Contract;
@@ -81,6 +81,10 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
     let check = |(kind, findings): (Kind, Findings)| {
         let problem = findings.problem.clone();
         let count = findings.count;
+        let class = match findings.is_final {
+            true => Class::Safety,
+            false => kind.class(),
+        };
         let kept = findings.into_kept().filter_map(|(number, finding)| {
             let key = keys.get(number)?;
             Some(anomaly(history, kind, key, finding))
@@ -92,7 +96,7 @@ pub fn check_prepared(history: &History, prepared: &Prepared, contract: &Contrac
         };
         Check {
             anomaly: kind,
-            class: kind.class(),
+            class,
             promise,
             count,
             problem,

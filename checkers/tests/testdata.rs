@@ -2,7 +2,8 @@
 //!
 //! `testdata/<anomaly>/legal*.jsonl` must be silent. Any other file must show exactly one anomaly
 //! of that kind, with exactly the witness that its header names: `"witness":[[invocation index,
-//! completion index], …]`. `minimal` is required, and so is `legal`, the near miss.
+//! completion index], …]`, and breaks what its kind does unless the header names another `"class"`.
+//! `minimal` is required, and so is `legal`, the near miss.
 
 #![allow(
     clippy::indexing_slicing,
@@ -101,10 +102,14 @@ fn assert_found(file: &Path, kind: Kind, history: &History, verdict: &Verdict, f
         file.display(),
         check.promise
     );
-    let exit_code = match kind {
+    let class = match &history.header.run["class"] {
+        serde_json::Value::Null => kind.class(),
+        named => serde_json::from_value(named.clone()).expect("a class"),
+    };
+    let exit_code = match class {
         _ if !forbidden => 0,
-        _ if kind.class() == Class::Liveness => 11,
-        _ => 10,
+        Class::Liveness => 11,
+        Class::Safety => 10,
     };
     assert_eq!(
         verdict.exit_code(),

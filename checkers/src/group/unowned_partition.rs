@@ -4,6 +4,11 @@
 //! generation, and since the last change (of membership, ownership, or a fault) as much time has
 //! passed as a dead member needs to expire and a rebalance may take. Only then does nobody being
 //! told mean that nobody owns: a rebalance leaves partitions without an owner for a while.
+//!
+//! Mostly a matter of liveness: without a coordinator the rebalance that is due cannot come. The
+//! assignment itself is known to be wrong if everybody who can be in the generation was told it,
+//! and no second rebalance was due: a cooperative leader gives to nobody what somebody else still
+//! claims, and who gives it up then joins again (KIP-429). An eager one has no such excuse.
 
 use crate::group::Share;
 use crate::group::rows::Consumer;
@@ -39,6 +44,7 @@ pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
     if quiet < needed.saturating_mul(1_000_000) {
         return;
     }
+    findings.is_final |= is_wrong_by_itself(share, (&living, end), generation, needed);
     findings.report(end, || {
         let explanation = format!(
             "nobody in group {} owned {} although all {} member(s) were in generation {generation} \
@@ -88,4 +94,59 @@ fn last_change(share: &Share<'_>, end: u32) -> u32 {
     });
     let last = changes.filter(|at| *at < end).max().unwrap_or(0);
     last.max(share.log.rules.ends_strict_from)
+}
+
+/// Whether the assignment of a generation was wrong, whatever could come later.
+fn is_wrong_by_itself(
+    share: &Share<'_>,
+    (living, end): (&[&Consumer], u32),
+    generation: i32,
+    needed_ms: u64,
+) -> bool {
+    // Who assigns may not have heard of a partition that nobody ever owned.
+    let is_known = !share.rows.stints.is_empty();
+    let assignors = &share.settings.assignors;
+    let is_cooperative = assignors.iter().any(|name| name == "cooperative-sticky");
+    let gave_up = living
+        .iter()
+        .any(|consumer| gave_up(consumer, end, generation, is_cooperative));
+    let mut dead = (share.members()).map(|(_, consumer)| consumer);
+    let may_be_in_it = dead.any(|consumer| {
+        let is_dead = consumer.subscribed < end && consumer.ended < end;
+        is_dead
+            && !is_replaced(consumer, living)
+            && !had_expired(share, consumer, generation, needed_ms)
+    });
+    is_known && !gave_up && !may_be_in_it
+}
+
+/// Whether a member may have had to join again for what it gave up on entering a generation.
+fn gave_up(consumer: &Consumer, end: u32, generation: i32, is_cooperative: bool) -> bool {
+    let told = consumer.events.iter().filter(|told| told.at < end);
+    let (mut gave_up, mut before) = (false, true);
+    for told in told {
+        if told.generation == generation {
+            gave_up |= !told.assigned || (is_cooperative && !before);
+        }
+        before = told.assigned;
+    }
+    gave_up
+}
+
+/// Whether a later life holds the place of a dead static member.
+fn is_replaced(dead: &Consumer, living: &[&Consumer]) -> bool {
+    let instance = dead.instance.as_ref();
+    instance.is_some() && living.iter().any(|next| next.instance.as_ref() == instance)
+}
+
+/// Whether a dead member was none any more when a generation began.
+fn had_expired(share: &Share<'_>, dead: &Consumer, generation: i32, needed_ms: u64) -> bool {
+    let mut generations = share.group.generations.iter();
+    let began = generations.find(|known| known.number == generation);
+    began.is_some_and(|began| {
+        let passed = share
+            .time(began.first)
+            .saturating_sub(share.time(dead.ended));
+        dead.ended < began.first && passed >= needed_ms.saturating_mul(1_000_000)
+    })
 }

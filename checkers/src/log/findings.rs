@@ -39,6 +39,9 @@ pub(crate) struct Findings {
     pub(crate) count: u64,
     /// Why the checker could not decide, if so.
     pub(crate) problem: Option<String>,
+    /// Whether something is wrong that no later event can mend, although it may be late only with
+    /// most anomalies of this kind.
+    pub(crate) is_final: bool,
     kept: Vec<(u32, usize, Finding)>,
     kept_max: usize,
     partition: usize,
@@ -50,6 +53,7 @@ impl Findings {
         Self {
             count: 0,
             problem: None,
+            is_final: false,
             kept: Vec::new(),
             kept_max,
             partition: 0,

@@ -26,6 +26,8 @@ const READ_PHANTOM: &str = concat!(
 );
 
 const UNOWNED: &str = include_str!("../../../checkers/testdata/unowned-partition/minimal.jsonl");
+const WAITING: &str =
+    include_str!("../../../checkers/testdata/unowned-partition/second-rebalance-cannot-come.jsonl");
 const STUCK: &str = include_str!("../../../checkers/testdata/stuck-group/minimal.jsonl");
 
 fn verdict(lines: &[&str]) -> Verdict {
@@ -108,6 +110,7 @@ fn the_worst_part_decides_and_a_violation_outranks_everything() {
         (bad(), vec![], &down, vec![vacuous()], Exit::Broken),
         (bad(), vec![], &cut_short, vec![], Exit::Broken),
         (judged(UNOWNED), vec![], &down, vec![], Exit::Broken),
+        (judged(WAITING), vec![], &down, vec![], Exit::Unavailable),
         (judged(STUCK), vec![], &down, vec![], Exit::Unavailable),
         (good(), vec![], &broken_harness, vec![], Exit::HarnessFault),
         (

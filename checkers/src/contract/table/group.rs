@@ -209,11 +209,18 @@ pub(super) const PROMISES: &[Promised] = &[
     Promised {
         words: "Every partition has an owner",
         kinds: &[Kind::UnownedPartition],
-        clauses: &[kept(
-            OTHERWISE,
-            "an assignment gives every partition to somebody",
-            PROTOCOL,
-        )],
+        clauses: &[
+            free(
+                SILENCED,
+                "{damaged}, and a damaged replica must not lead",
+                "KIP-966",
+            ),
+            kept(
+                OTHERWISE,
+                "an assignment gives every partition to somebody",
+                PROTOCOL,
+            ),
+        ],
     },
     Promised {
         words: "A member owns what it should",
