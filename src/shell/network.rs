@@ -9,15 +9,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// How long what a thread's tasks wait for outside of it may take when it ends.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The running threads. Without [`Self::end`] they end by themselves, later.
+/// The running threads. Dropped, they drop all tasks and end.
 #[derive(Debug)]
 pub(super) struct Network {
     threads: [NetworkThread; 2],
@@ -27,8 +23,8 @@ pub(super) struct Network {
 struct NetworkThread {
     handle: Handle,
     /// Dropped, it ends the thread.
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 /// Gives tasks to the threads in turn.
@@ -56,14 +52,12 @@ impl Network {
             spawned: Arc::default(),
         }
     }
+}
 
-    /// Drops all tasks and ends the threads.
-    pub(super) fn end(self) {
-        let ending = self.threads.map(|each| {
-            drop(each.stop);
-            each.thread
-        });
-        for thread in ending {
+impl Drop for NetworkThread {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
             // A task's panic is the runtime's to catch: the thread has none.
             let _ = thread.join();
         }
@@ -90,12 +84,13 @@ impl NetworkThread {
             .name(format!("network-{index}"))
             .spawn(move || {
                 let _ = runtime.block_on(stopped);
-                runtime.shutdown_timeout(PATIENCE);
+                // A name that is still looked up must not keep the sockets open.
+                runtime.shutdown_background();
             })?;
         Ok(Self {
             handle,
-            stop,
-            thread,
+            stop: Some(stop),
+            thread: Some(thread),
         })
     }
 }
@@ -104,6 +99,7 @@ impl NetworkThread {
 mod tests {
     use std::sync::mpsc::{RecvTimeoutError, channel};
     use std::thread::ThreadId;
+    use std::time::Duration;
 
     use super::*;
 
@@ -125,7 +121,7 @@ mod tests {
         let [first, second, third] = [(); 3].map(|()| next_thread(&spawner));
         assert_ne!(first, second);
         assert_eq!(first, third);
-        network.end();
+        drop(network);
     }
 
     #[test]
@@ -144,7 +140,7 @@ mod tests {
         assert_ne!(next_thread(&spawner), next_thread(&spawner));
         let both_run = dropped.recv_timeout(Duration::ZERO);
         assert_eq!(both_run, Err(RecvTimeoutError::Timeout));
-        network.end();
+        drop(network);
         let ended = dropped.recv_timeout(Duration::ZERO);
         assert_eq!(ended, Err(RecvTimeoutError::Disconnected));
     }

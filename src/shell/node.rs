@@ -173,7 +173,7 @@ impl Node {
             .spawn(move || {
                 let ended = core.run(requests, disk_events, shutdown);
                 // The listener must be gone when the node is: its successor needs the port.
-                network.end();
+                drop(network);
                 ended
             })
             .map_err(NodeError::Thread)?;
