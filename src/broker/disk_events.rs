@@ -24,6 +24,7 @@ pub(super) struct Operation {
     /// The replica whose log it is about.
     replica: Option<PartitionKey>,
     bytes: usize,
+    changes_note: bool,
 }
 
 /// Why an operation was asked for.
@@ -85,7 +86,7 @@ impl Broker {
         {
             self.fail_directory(now, directory, &error.to_string());
         }
-        if matches!(result, Ok(DiskReply::Flushed { .. })) {
+        if operation.changes_note {
             self.plan_note(now, directory);
         }
         self.dispatch_operation(now, operation, result);
@@ -171,6 +172,7 @@ impl Broker {
             DiskRequest::Append { batches, .. } => batches.len(),
             _ => 0,
         };
+        let changes_note = changes_note(&request);
         let replica = request.log().and_then(|name| {
             let partition = self.partitions.get(name)?;
             Some(partition.key(name))
@@ -180,6 +182,7 @@ impl Broker {
             purpose,
             replica,
             bytes,
+            changes_note,
         };
         let Some(place) = self.directories.get_mut(directory) else {
             return;
@@ -264,11 +267,93 @@ impl Broker {
     }
 }
 
+/// Whether it may flush a log, or take away what is noted of all logs of its directory.
+const fn changes_note(request: &DiskRequest) -> bool {
+    matches!(
+        request,
+        DiskRequest::Flush { .. }
+            | DiskRequest::Truncate { .. }
+            | DiskRequest::RestartAt { .. }
+            | DiskRequest::DeleteLog { .. }
+            | DiskRequest::Compact { .. }
+    )
+}
+
 /// The answer to a reader whose read failed.
 pub(super) fn read_error(error: &DiskError) -> ErrorCode {
     match error {
         DiskError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
         DiskError::UnknownLog(_) | DiskError::OtherTopicId { .. } => ErrorCode::NotLeaderOrFollower,
         _ => ErrorCode::KafkaStorageError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use uuid::Uuid;
+
+    use super::super::broker_test::{NOW, Rig};
+    use super::*;
+    use crate::id::{TopicId, TopicPartition};
+    use crate::record::{BatchBuilder, Compression};
+    use crate::storage::{Disk, LogOptions};
+
+    fn ask(rig: &mut Rig, request: DiskRequest) {
+        rig.broker.disk(0, request, DiskPurpose::Step);
+        rig.perform();
+    }
+
+    fn pass(rig: &mut Rig, millis: u64) {
+        let time = NOW.time + Duration::from_millis(millis);
+        rig.broker.handle_timeout(Now { time, ..NOW });
+        rig.perform();
+    }
+
+    fn is_noted(rig: &Rig) -> bool {
+        let path = Path::new("/d/flushed-offset-note");
+        rig.disks[0].open(path).is_ok()
+    }
+
+    #[test]
+    fn what_a_cut_of_one_log_takes_from_the_note_of_the_others_is_soon_noted_again() {
+        let mut rig = Rig::start();
+        let logs = [0, 1, 2, 3].map(|partition| TopicPartition::new("t", partition));
+        for log in &logs {
+            let mut builder = BatchBuilder::new(Compression::None);
+            builder.append(0, None, Some(b"v"), &[]);
+            for request in [
+                DiskRequest::CreateLog {
+                    log: log.clone(),
+                    topic_id: TopicId(Uuid::from_u128(7)),
+                    options: LogOptions::default(),
+                },
+                DiskRequest::Append {
+                    log: log.clone(),
+                    batches: builder.build(),
+                },
+                DiskRequest::Flush { log: log.clone() },
+            ] {
+                ask(&mut rig, request);
+            }
+        }
+        pass(&mut rig, 200);
+        let [cut, restarted, deleted, _] = logs;
+        for (nth, request) in (1..).zip([
+            DiskRequest::Truncate { log: cut, to: 0 },
+            DiskRequest::RestartAt {
+                log: restarted,
+                offset: 3,
+            },
+            DiskRequest::DeleteLog { log: deleted },
+        ]) {
+            let name = format!("{request:?}");
+            ask(&mut rig, request);
+            assert!(!is_noted(&rig), "{name}");
+            pass(&mut rig, 200 + 200 * nth);
+            assert!(is_noted(&rig), "{name}");
+        }
     }
 }
