@@ -164,7 +164,10 @@ impl<D: Disk> LogDirectory<D> {
     fn note_flushed(&mut self) -> Result<(), DiskError> {
         let points = self.logs.iter();
         let points = points.map(|(log, store)| (log.clone(), store.recovery_point));
-        let points = points.filter(|(_, point)| *point > 0).collect();
+        let mut points: Offsets = points.filter(|(_, point)| *point > 0).collect();
+        // The note may be all that knows of a missing log: a full disk has no place for it.
+        let missing = self.missing.iter();
+        points.extend(missing.map(|(log, damage)| (log.clone(), damage.lost_to)));
         self.flushed.write(&self.disk, &self.path, points)
     }
 

@@ -9,7 +9,7 @@ use super::tests::{
 };
 use crate::offset::Offset;
 use crate::storage::checkpoint::{Offsets, format_offsets};
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, DiskFile};
 use crate::storage::flushed_note::FLUSHED;
 use crate::storage::memory_disk::{MemoryDisk, Survival};
 use crate::storage::request::{DiskReply, DiskRequest};
@@ -119,6 +119,45 @@ fn what_is_appended_after_a_cut_below_the_note_is_a_tail_and_no_damage() {
             "{survival:?}: {end}"
         );
     }
+}
+
+/// The same, where a loss of power leaves the note.
+fn durably_noted() -> (MemoryDisk, Directory) {
+    let (disk, mut directory) = flushed();
+    note(&mut directory);
+    disk.open(&path()).unwrap().sync().unwrap();
+    disk.sync_dir(Path::new("data")).unwrap();
+    (disk, directory)
+}
+
+/// Cuts the log below the note and lets it grow to 50, durably.
+fn cut_and_grow(directory: &mut Directory) {
+    let cut = DiskRequest::Truncate { log: log(), to: 30 };
+    directory.execute(cut).unwrap();
+    fill(directory, 30, 50, 2);
+    assert_eq!(flush(directory), 50);
+}
+
+#[test]
+fn a_loss_of_power_after_a_cut_brings_no_note_back() {
+    let (disk, mut directory) = durably_noted();
+    cut_and_grow(&mut directory);
+    disk.crash();
+    assert_eq!(found(&disk), (false, 50));
+}
+
+#[test]
+fn a_missing_log_that_only_the_note_knows_is_noted_again() {
+    let (disk, mut directory) = flushed();
+    note(&mut directory);
+    disk.remove_dir(Path::new("data/t-0")).unwrap();
+    disk.set_space(Some(disk.used() + 3));
+    let (mut directory, _) = open(&disk);
+    disk.set_space(None);
+    note(&mut directory);
+    let (_, recovered) = open(&disk);
+    let damage = only_log(&recovered).damage.clone().expect("it is missed");
+    assert_eq!(damage.lost_to, 60);
 }
 
 #[test]

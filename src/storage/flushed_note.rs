@@ -34,15 +34,18 @@ impl FlushedNote {
     /// The note that the last life left. One that is not whole says nothing, and goes at once:
     /// nobody would know which older one may come back in its place.
     pub(super) fn read(disk: &impl Disk, directory: &Path) -> Result<Self, DiskError> {
-        let content = atomic_file::read(disk, &directory.join(FLUSHED))?;
+        let Some(content) = atomic_file::read(disk, &directory.join(FLUSHED))? else {
+            // The last life may have been killed before it synced that it removed the note.
+            sync_dir(disk, directory)?;
+            return Ok(Self::default());
+        };
         let mut note = Self {
-            is_there: content.is_some(),
+            is_there: true,
             ..Self::default()
         };
-        match content.map(|content| parse_offsets(&content)) {
-            Some(Ok(offsets)) => note.offsets = offsets,
-            Some(Err(_)) => note.remove(disk, directory)?,
-            None => {}
+        match parse_offsets(&content) {
+            Ok(offsets) => note.offsets = offsets,
+            Err(_) => note.remove(disk, directory)?,
         }
         Ok(note)
     }
