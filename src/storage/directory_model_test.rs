@@ -1,8 +1,10 @@
 //! Random operations with crashes against a model: the fold of what was appended.
 //!
-//! The disk also fills up, and the power goes again during recovery. After every restart the log is
-//! a prefix of what was appended that contains all that was flushed, every batch in it is whole,
-//! epochs and producers are the fold of just that prefix, and no crash passes for damage.
+//! The disk also fills up, and the power goes again during recovery, or the process is killed and
+//! the power goes in a later life. After every restart the log is a prefix of what was appended that
+//! contains all that was flushed, every batch in it is whole, epochs and producers are the fold of
+//! just that prefix, and no crash passes for damage. Beside it a second log is compacted, deleted
+//! and made again; of that only the end and that it is undamaged are held.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -58,6 +60,21 @@ enum Step {
         seed: u64,
         again: usize,
     },
+    /// The same with the process instead of the power: the page cache stays.
+    Kill {
+        after: usize,
+        again: usize,
+    },
+    Second(Second),
+}
+
+/// What befalls the second log.
+#[derive(Clone, Copy, Debug)]
+enum Second {
+    Append,
+    Flush,
+    Compact,
+    Delete,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -77,11 +94,20 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..40_usize, any::<u64>(), 0..4_usize).prop_map(
             |(after, seed, again)| Step::Crash { after, seed, again }
         ),
+        3 => (0..40_usize, 0..4_usize).prop_map(|(after, again)| Step::Kill { after, again }),
+        4 => Just(Step::Second(Second::Append)),
+        2 => Just(Step::Second(Second::Flush)),
+        1 => Just(Step::Second(Second::Compact)),
+        1 => Just(Step::Second(Second::Delete)),
     ]
 }
 
 fn log() -> TopicPartition {
     TopicPartition::new("t", 0)
+}
+
+fn second_log() -> TopicPartition {
+    TopicPartition::new("u", 0)
 }
 
 struct Model {
@@ -96,6 +122,8 @@ struct Model {
     flushed: Offset,
     epoch: i32,
     sequence: i32,
+    second_end: Offset,
+    second_flushed: Offset,
 }
 
 impl Model {
@@ -112,6 +140,8 @@ impl Model {
             flushed: 0,
             epoch: 0,
             sequence: 0,
+            second_end: 0,
+            second_flushed: 0,
         };
         model.create();
         model.execute(DiskRequest::Flush { log: log() }).unwrap();
@@ -134,9 +164,14 @@ impl Model {
         LogDirectory::open(disk.clone(), PathBuf::from("data"), &identity).ok()
     }
 
-    /// No crash leaves anything that looks like damage.
+    /// No crash leaves anything that looks like damage. A disk that is still full may have to be
+    /// freed.
     fn open_undamaged(&self) -> LogDirectory<MemoryDisk> {
-        let (directory, recovered) = Self::recover(&self.disk).unwrap();
+        let opened = Self::recover(&self.disk).or_else(|| {
+            self.disk.set_space(None);
+            Self::recover(&self.disk)
+        });
+        let (directory, recovered) = opened.unwrap();
         self.disk.sync_dir(Path::new("")).unwrap();
         let damage = recovered.logs.into_iter().find_map(|log| log.damage);
         assert_eq!(damage, None);
@@ -144,8 +179,15 @@ impl Model {
     }
 
     fn create(&mut self) -> LogState {
-        let request = DiskRequest::CreateLog {
-            log: log(),
+        match self.try_create(log()) {
+            Some(DiskReply::Created { state }) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn try_create(&mut self, log: TopicPartition) -> Option<DiskReply> {
+        self.execute(DiskRequest::CreateLog {
+            log,
             topic_id: TopicId(Uuid::from_u128(7)),
             options: LogOptions {
                 segment_bytes: 600,
@@ -153,11 +195,7 @@ impl Model {
                 index_interval_bytes: 100,
                 index_bytes: 1000,
             },
-        };
-        match self.execute(request) {
-            Some(DiskReply::Created { state }) => state,
-            other => panic!("{other:?}"),
-        }
+        })
     }
 
     /// `None` if the power went. Without space a request must be refused without harm, so that it
@@ -215,6 +253,7 @@ impl Model {
                     .is_some()
                 {
                     self.flushed = self.end;
+                    self.second_flushed = self.second_end;
                     if let Some(directory) = Self::open(&self.disk) {
                         self.directory = directory;
                         let state = self.create();
@@ -223,7 +262,8 @@ impl Model {
                 }
             }
             Step::Fill { free } => self.disk.set_space(Some(self.disk.used() + free)),
-            Step::Crash { .. } => {}
+            Step::Second(second) => self.step_second(second),
+            Step::Crash { .. } | Step::Kill { .. } => {}
         }
     }
 
@@ -252,6 +292,54 @@ impl Model {
             log: log(),
             batches: Bytes::from(all),
         });
+    }
+
+    fn step_second(&mut self, step: Second) {
+        let log = second_log();
+        if !matches!(step, Second::Delete) && self.try_create(log.clone()).is_none() {
+            return;
+        }
+        match step {
+            Second::Append => {
+                let mut builder =
+                    BatchBuilder::new(Compression::None).with_position(self.second_end, 0);
+                builder.append(0, Some(b"key"), Some(&[7; 30]), &[]);
+                self.second_end += 1;
+                let batches = builder.build();
+                self.execute(DiskRequest::Append { log, batches });
+            }
+            Second::Flush => {
+                if self.execute(DiskRequest::Flush { log }).is_some() {
+                    self.second_flushed = self.second_end;
+                }
+            }
+            Second::Compact => {
+                self.execute(DiskRequest::Compact {
+                    log,
+                    delete_retention: Duration::ZERO,
+                    high_watermark: self.second_flushed,
+                    wall_millis: 0,
+                });
+            }
+            Second::Delete => {
+                self.second_flushed = 0;
+                if self.execute(DiskRequest::DeleteLog { log }).is_some() {
+                    self.second_end = 0;
+                }
+            }
+        }
+    }
+
+    fn check_second(&mut self) {
+        let Some(DiskReply::Created { state }) = self.try_create(second_log()) else {
+            panic!("it cannot be made");
+        };
+        let end = state.log_end_offset;
+        assert!(
+            (self.second_flushed..=self.second_end).contains(&end),
+            "{end} is not within {self:?}"
+        );
+        (self.second_end, self.second_flushed) = (end, end);
     }
 
     fn truncate(&mut self, to: Offset) {
@@ -320,10 +408,14 @@ impl Model {
         assert_eq!(state, expected);
     }
 
-    fn crash(&mut self, seed: u64, again: usize) {
-        let mut random = seed;
-        let mut lose_power = || {
+    /// Without a seed the process was killed.
+    fn crash(&mut self, seed: Option<u64>, again: usize) {
+        let mut random = seed.unwrap_or_default();
+        let mut end_life = || {
             self.disk.clear_fault();
+            if seed.is_none() {
+                return;
+            }
             self.disk.crash_with(|bytes| {
                 random = random
                     .wrapping_mul(6_364_136_223_846_793_005)
@@ -335,17 +427,17 @@ impl Model {
                 }
             });
         };
-        lose_power();
+        end_life();
         for time in 0..again {
             cut_power(&self.disk, 5 + 9 * time);
             if Self::open(&self.disk).is_some() {
                 break;
             }
-            lose_power();
+            end_life();
         }
         self.disk.clear_fault();
-        self.disk.set_space(None);
         self.directory = self.open_undamaged();
+        self.check_second();
         let state = self.create();
         let (start, end) = (state.log_start_offset, state.log_end_offset);
         if start == end && start == self.origin && self.flushed <= self.origin {
@@ -414,11 +506,14 @@ impl std::fmt::Debug for Model {
             start,
             flushed,
             end,
+            second_flushed,
+            second_end,
             ..
         } = self;
         write!(
             f,
-            "origin {origin} start {start} flushed {flushed} end {end}"
+            "origin {origin} start {start} flushed {flushed} end {end} \
+             second {second_flushed}..={second_end}"
         )
     }
 }
@@ -442,15 +537,20 @@ proptest! {
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut model = Model::new();
-        let mut power: Option<(u64, usize)> = None;
+        let mut last: Option<(Option<u64>, usize)> = None;
         for step in &steps {
-            if let Step::Crash { after, seed, again } = *step {
+            let crash = match *step {
+                Step::Crash { after, seed, again } => Some((after, Some(seed), again)),
+                Step::Kill { after, again } => Some((after, None, again)),
+                _ => None,
+            };
+            if let Some((after, seed, again)) = crash {
                 cut_power(&model.disk, after);
-                power = Some((seed, again));
+                last = Some((seed, again));
                 continue;
             }
             model.step(step);
-            if let Some((seed, again)) = power.take() {
+            if let Some((seed, again)) = last.take() {
                 model.crash(seed, again);
             }
             model.check_reads();
