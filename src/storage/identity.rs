@@ -16,6 +16,7 @@ use super::atomic_file;
 use super::checkpoint::{HIGH_WATERMARKS, LOG_STARTS, RECOVERY_POINTS};
 use super::disk::{Disk, Operation};
 use super::error::{DiskError, IoContext, OpenError};
+use super::flushed_note::FLUSHED;
 use super::names::parse_partition_dir;
 use super::quorum_state::QUORUM_STATE;
 use super::sealed_text::{seal, unseal};
@@ -70,6 +71,7 @@ fn is_ours(name: &str) -> bool {
         HIGH_WATERMARKS,
         RECOVERY_POINTS,
         LOG_STARTS,
+        FLUSHED,
     ];
     small.contains(&name) || parse_partition_dir(name).is_some()
 }
@@ -195,6 +197,24 @@ mod tests {
         assert_eq!(other.to_string(), text);
         let other = claim(&disk, directory, &identity("a", 2)).unwrap_err();
         assert!(matches!(other, OpenError::OtherNode { .. }), "{other}");
+    }
+
+    #[test]
+    fn a_directory_that_was_used_and_has_no_identity_is_refused() {
+        for name in [
+            HIGH_WATERMARKS,
+            RECOVERY_POINTS,
+            LOG_STARTS,
+            QUORUM_STATE,
+            FLUSHED,
+        ] {
+            let disk = MemoryDisk::default();
+            let directory = Path::new("data");
+            disk.create_dir(directory).unwrap();
+            disk.create(&directory.join(name)).unwrap();
+            let refused = claim(&disk, directory, &identity("a", 1)).unwrap_err();
+            assert!(refused.to_string().contains(name), "{refused}");
+        }
     }
 
     #[test]

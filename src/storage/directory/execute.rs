@@ -341,6 +341,8 @@ impl<D: Disk> LogDirectory<D> {
         }
         closed?;
         self.checkpoint_recovery()?;
+        // A release that knows no note may be the next to cut these logs.
+        self.flushed.remove(&self.disk, &self.path)?;
         identity::leave_shutdown_marker(&self.disk, &self.path, broker_epoch)?;
         self.offline = Some("it was closed".to_owned());
         Ok(DiskReply::Done)
