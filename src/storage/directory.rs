@@ -162,6 +162,9 @@ impl<D: Disk> LogDirectory<D> {
 
     /// Notes how far each log is durable, if a crash may find that note.
     fn note_flushed(&mut self) -> Result<(), DiskError> {
+        if !self.flushed.is_due(self.logs.len()) {
+            return Ok(());
+        }
         let points = self.logs.iter();
         let points = points.map(|(log, store)| (log.clone(), store.recovery_point));
         let mut points: Offsets = points.filter(|(_, point)| *point > 0).collect();

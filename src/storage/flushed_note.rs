@@ -23,11 +23,17 @@ use super::segment::remove_if_there;
 /// The name of the file.
 pub(super) const FLUSHED: &str = "flushed-offset-note";
 
+/// How many logs are noted each time, on average, at most: ten times a second that is less than 1 %
+/// of a processor.
+const LOGS_EACH_TIME: usize = 1000;
+
 /// What the note of a directory says, or said when the directory was opened.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FlushedNote {
     offsets: Offsets,
     is_there: bool,
+    /// How often it was to be written since it was.
+    put_off: usize,
 }
 
 impl FlushedNote {
@@ -58,6 +64,14 @@ impl FlushedNote {
     /// The logs that it names, with what it says of them.
     pub(super) fn offsets(&self) -> &Offsets {
         &self.offsets
+    }
+
+    /// Whether it is its turn to be written: a note of many logs only every so many-th time, so that
+    /// what it costs does not grow with their number.
+    pub(super) const fn is_due(&mut self, logs: usize) -> bool {
+        let is_due = self.put_off >= logs / LOGS_EACH_TIME;
+        self.put_off = if is_due { 0 } else { self.put_off + 1 };
+        is_due
     }
 
     /// Notes the recovery points of all logs. Without space the note stays as it was.
@@ -111,5 +125,26 @@ impl FlushedNote {
             self.is_there = false;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logs_noted_each_time_do_not_grow_with_the_logs_of_the_directory() {
+        for (logs, written) in [
+            (0, 1000),
+            (999, 1000),
+            (1000, 500),
+            (2500, 333),
+            (50_000, 19),
+        ] {
+            let mut note = FlushedNote::default();
+            let count = (0..1000).filter(|_| note.is_due(logs)).count();
+            assert_eq!(count, written, "{logs} logs");
+            assert!(count * logs <= 1000 * LOGS_EACH_TIME);
+        }
     }
 }
