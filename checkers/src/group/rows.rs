@@ -50,8 +50,18 @@ pub(crate) struct Consumer {
     pub(crate) due: Vec<Due>,
     /// The completion of its last acknowledged commit so far.
     pub(crate) acked: Option<u32>,
-    /// When it was first told that it is fenced, and its last acknowledged commit before.
-    pub(crate) fenced: Option<(u32, Option<u32>)>,
+    /// When it was first told that it is fenced.
+    pub(crate) fenced: Option<Fenced>,
+}
+
+/// A member is told that it is fenced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fenced {
+    pub(crate) at: u32,
+    /// If a poll told it: its invocation.
+    pub(crate) poll: Option<u32>,
+    /// Its last acknowledged commit before.
+    pub(crate) acked: Option<u32>,
 }
 
 /// When something began and ended.
@@ -79,6 +89,8 @@ pub(crate) struct Told {
     pub(crate) member: u32,
     /// Whether partitions came; else some went.
     pub(crate) assigned: bool,
+    /// Whether they went without being given up.
+    pub(crate) lost: bool,
     /// How many partitions it holds afterwards.
     pub(crate) holds: u32,
 }

@@ -4,10 +4,12 @@
 //! earlier life had ended before it subscribed, and no later one has subscribed. It must either
 //! never have been told that it is one, or have been one: that shows in a commit that was
 //! acknowledged after its last assignment. Who has lost its partitions joins again under a new id
-//! and so fences what it sent before. Reported at the group's first partition.
+//! and so fences what it sent before; what a poll tells the listener because it has found the fence
+//! is no such loss, nor is what an eager member gives up before the join that finds it. Reported at
+//! the group's first partition.
 
 use crate::group::Share;
-use crate::group::rows::Consumer;
+use crate::group::rows::{Consumer, Fenced, Told};
 use crate::log::{Finding, Findings, Seen};
 
 pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
@@ -24,10 +26,11 @@ pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
 
 /// The commit that shows the member, if it was one before, and the event that fences it.
 fn wrongly(share: &Share<'_>, member: &Consumer) -> Option<(Option<u32>, u32)> {
-    let (fenced, acked) = member.fenced?;
+    let found = member.fenced?;
+    let (fenced, acked) = (found.at, found.acked);
     let instance = member.instance.as_ref()?;
     let mut told = member.events.iter().rev().filter(|told| told.at < fenced);
-    let acked = match told.next() {
+    let acked = match told.find(|told| !is_of_fence(told, found)) {
         Some(told) if told.assigned => Some(acked.filter(|acked| *acked > told.at)?),
         Some(_) => return None,
         None => None,
@@ -38,6 +41,12 @@ fn wrongly(share: &Share<'_>, member: &Consumer) -> Option<(Option<u32>, u32)> {
         .filter(|other| other.instance.as_ref() == Some(instance) && !std::ptr::eq(*other, member));
     let alone = others.all(|other| has_gone(other, member.subscribed) || other.subscribed > fenced);
     alone.then_some((acked, fenced))
+}
+
+/// Whether the listener was told of it by the poll that was fenced, or before the join that was.
+fn is_of_fence(told: &Told, fenced: Fenced) -> bool {
+    let by_poll = fenced.poll.is_some_and(|poll| !told.lost || told.at > poll);
+    by_poll && !told.assigned
 }
 
 /// Whether a life had ended by then, as a member: a join without an id that is still on its way

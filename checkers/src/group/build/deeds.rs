@@ -152,7 +152,12 @@ impl<'a> Builder<'a> {
         };
         let code = op.error.as_ref().map(|error| &*error.code);
         if code == Some("FENCED_INSTANCE_ID") {
-            row.fenced.get_or_insert((span.completed, row.acked));
+            let is_poll = matches!(op.action, Action::Poll(_));
+            row.fenced.get_or_insert(rows::Fenced {
+                at: span.completed,
+                poll: is_poll.then_some(span.invoked),
+                acked: row.acked,
+            });
         } else if op.kind == OpType::Ok && matches!(op.action, Action::Commit(_)) {
             row.acked = row.acked.max(Some(span.completed));
         }

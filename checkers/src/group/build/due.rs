@@ -71,6 +71,7 @@ mod tests {
                 generation: 1,
                 member: 0,
                 assigned: true,
+                lost: false,
                 holds: 1,
             }],
             polls: (1..7).map(|n| span((10 * n, 10 * n + 1))).collect(),

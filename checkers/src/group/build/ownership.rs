@@ -83,6 +83,7 @@ impl<'a> Builder<'a> {
             generation: event.generation,
             member,
             assigned,
+            lost: event.event == RebalanceEvent::Lost,
             holds: held.len() as u32,
         };
         if let Some(place) = self.held.get_mut(number as usize) {
