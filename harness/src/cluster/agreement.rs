@@ -1,7 +1,7 @@
 //! What the nodes of a cluster agree on, each asked by itself.
 //!
 //! In: what each node tells that answers. Out: the controller that a majority of all nodes names,
-//! and the partitions as those nodes tell them; or that there is no such controller.
+//! itself among them, and the partitions as those nodes tell them; or that there is none.
 //! Invariant: a node that is cut off from the majority says nothing here. A replica is in sync only
 //! if all of the newest leader epoch say so, for the wire does not tell which ISR of an epoch is
 //! the newer one; what one of them does not know is not told. Source: Raft §5.2 (one leader per
@@ -27,7 +27,7 @@ pub type Agreed = (ClusterDescription, Vec<TopicDescription>);
 /// Whether the answers of the other nodes may be done without: a majority of the `nodes` names a
 /// controller, and that has answered.
 pub fn is_enough(told: &[Told], nodes: usize) -> bool {
-    controller(told, nodes).is_some_and(|id| told.iter().any(|told| told.node == id))
+    controller(told, nodes).is_some()
 }
 
 /// What a majority of the `nodes` says.
@@ -57,7 +57,8 @@ pub fn agree(told: &[Told], nodes: usize) -> Result<Agreed, String> {
     Ok((cluster, topics))
 }
 
-/// The controller that a majority of the `nodes` names.
+/// The controller that a majority of the `nodes` names, itself among them: one that does not
+/// answer may be dead, and an election is to come.
 fn controller(told: &[Told], nodes: usize) -> Option<BrokerId> {
     let named = |id: &BrokerId| {
         let by = told
@@ -65,7 +66,8 @@ fn controller(told: &[Told], nodes: usize) -> Option<BrokerId> {
             .filter(|told| told.cluster.controller == Some(*id));
         by.count() > nodes / 2
     };
-    let mut controllers = told.iter().filter_map(|told| told.cluster.controller);
+    let is_own = |told: &&Told| told.cluster.controller == Some(told.node);
+    let mut controllers = told.iter().filter(is_own).map(|told| told.node);
     controllers.find(named)
 }
 
@@ -195,6 +197,17 @@ mod tests {
         let (cluster, _) = agree(&all, 3).unwrap();
         let ids: Vec<i32> = cluster.brokers.iter().map(|broker| broker.0.0).collect();
         assert_eq!(ids, [1, 2]);
+    }
+
+    #[test]
+    fn a_controller_that_does_not_answer_is_not_believed_to_control() {
+        let followers = [told(1, Some(3), &[]), told(2, Some(3), &[])];
+        let dead = agreed(&followers).unwrap_err();
+        assert!(dead.contains("n1 names n3, n2 names n3"), "{dead}");
+        let [first, second] = followers;
+        let resigned = agreed(&[first.clone(), second.clone(), told(3, None, &[])]);
+        assert!(resigned.is_err(), "{resigned:?}");
+        assert!(agreed(&[first, second, told(3, Some(3), &[])]).is_ok());
     }
 
     #[test]
