@@ -5,7 +5,7 @@
 //! Invariant: a loss counts as one of all nodes only if the history says that one fault took them
 //! at the same moment; images of different moments are never put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -102,7 +102,7 @@ fn folders(parent: &Path, prefix: &str) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// How many losses of each node the history tells of, by the node's number.
+/// How many losses of each node the history tells of, by its number.
 pub fn told_losses(history: &History) -> BTreeMap<i32, usize> {
     let mut told = BTreeMap::new();
     for op in &history.ops {
@@ -110,10 +110,7 @@ pub fn told_losses(history: &History) -> BTreeMap<i32, usize> {
             continue;
         };
         if event.class == FaultClass::PowerLoss && is_over(event.phase) {
-            let nodes = event
-                .nodes()
-                .filter_map(|node| node.strip_prefix('n')?.parse().ok());
-            for node in nodes {
+            for node in struck(event) {
                 *told.entry(node).or_default() += 1;
             }
         }
@@ -155,6 +152,13 @@ pub fn whole_losses(history: &History, nodes: u32) -> Vec<WholeLoss> {
 /// took nothing there are images, too: other ones of the same moment may take something.
 fn is_over(phase: Phase) -> bool {
     matches!(phase, Phase::Prove | Phase::Vacuous)
+}
+
+/// The nodes that a loss struck: their disks tell; those that it spared have none.
+fn struck(event: &NemesisEvent) -> BTreeSet<i32> {
+    let disks = event.detail.get("disks").and_then(|disks| disks.as_array());
+    let node = |disk: &serde_json::Value| i32::try_from(disk.get("node")?.as_i64()?).ok();
+    disks.into_iter().flatten().filter_map(node).collect()
 }
 
 /// Where the images of a loss were saved, as `{"1":"crash-1"}`.
