@@ -174,6 +174,11 @@ fn a_loss_of_power_that_took_nothing_is_a_crash() {
     };
     assert!(!promise(vec![disk(1, 4), disk(1, 0), disk(2, 0), disk(2, 1)]).forbidden);
     assert!(promise(vec![disk(1, 0), disk(2, 0)]).forbidden);
+    let noted = json!({ "node": 1, "directory": 0, "lost": 3, "missed": 0 });
+    assert!(
+        promise(vec![noted, disk(2, 0)]).forbidden,
+        "of a note alone"
+    );
     let one = promise(vec![disk(1, 7), disk(2, 0)]);
     assert!(!one.forbidden, "the other stopped uncleanly: {one:?}");
     assert!(one.because.contains("n2 stopped uncleanly"), "{one:?}");
@@ -328,6 +333,7 @@ fn damage_to_files_that_are_made_anew_takes_no_copy() {
         "t-0/leader-epoch-checkpoint",
         "replication-offset-checkpoint",
         "recovery-point-offset-checkpoint",
+        "flushed-offset-note",
         "log-start-offset-checkpoint",
         ".kafka_cleanshutdown",
     ] {

@@ -11,13 +11,14 @@ use crate::history::{FaultClass, NemesisEvent, Phase};
 
 /// How the names end of files that a broker makes anew from its records, or whose loss it notices:
 /// damage to them takes no copy of a record.
-const REBUILT_FILES: [&str; 8] = [
+const REBUILT_FILES: [&str; 9] = [
     ".index",
     ".timeindex",
     ".snapshot",
     "leader-epoch-checkpoint",
     "replication-offset-checkpoint",
     "recovery-point-offset-checkpoint",
+    "flushed-offset-note",
     "log-start-offset-checkpoint",
     ".kafka_cleanshutdown",
 ];
@@ -149,5 +150,8 @@ fn was_hit(node: &str, told: &[&NemesisEvent]) -> bool {
     parts
         .flatten()
         .filter(|part| is_of_node(part, node) && !is_rebuilt(part))
-        .any(|part| !is_none(&part, "lost") && !is_none(&part, "hits"))
+        .any(|part| {
+            let is_spared = is_none(&part, "lost") || is_none(&part, "missed");
+            !is_spared && !is_none(&part, "hits")
+        })
 }

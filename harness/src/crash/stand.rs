@@ -111,6 +111,7 @@ pub(super) fn total(missing: &Missing) -> PowerLossEffect {
     for effect in missing.values() {
         total.unsynced += effect.unsynced;
         total.lost += effect.lost;
+        total.missed += effect.missed;
         total.lost_bytes += effect.lost_bytes;
     }
     total

@@ -164,6 +164,7 @@ fn proof(whole: &WholeLoss, missing: &Missing) -> Op {
             "directory": disk.directory,
             "unsynced": effect.unsynced,
             "lost": effect.lost,
+            "missed": effect.missed,
             "lost_bytes": effect.lost_bytes,
         })
     });

@@ -5,6 +5,7 @@
 use checkers::history::{FINAL_READS, Header, Key, Poll, Record, RecordValue, Send, Settings};
 
 use super::*;
+use crate::crash::find::told_losses;
 use crate::disk::rule::{DiskId, PowerLossEffect};
 
 fn op(index: u64, process: u64, kind: OpType, action: Action) -> Op {
@@ -120,6 +121,7 @@ fn missing(lost: u64) -> Missing {
     let effect = PowerLossEffect {
         unsynced: 4,
         lost,
+        missed: lost,
         ..PowerLossEffect::default()
     };
     let disk = |node| DiskId { node, directory: 0 };
@@ -204,4 +206,14 @@ fn a_silent_partition_is_excused_only_by_damage_to_enough_copies() {
     assert_eq!(allowed.get("unavailable"), Some(&1));
     let (findings, _) = silence(&spliced, lack(["n4", "n5", "n6"]));
     assert_eq!(findings, not_recovered, "none of its copies is damaged");
+}
+
+#[test]
+fn a_loss_that_struck_no_node_left_nothing_to_save() {
+    let told = |phase, lost| {
+        let ops = vec![power_loss(0, "inject", lost), power_loss(1, phase, lost)];
+        told_losses(&History::from_ops(Header::new(Settings::default(), Value::Null), ops).unwrap())
+    };
+    assert_eq!(told("prove", 1), [(1, 1), (2, 1), (3, 1)].into());
+    assert_eq!(told("vacuous", 0), [].into(), "it was refused");
 }

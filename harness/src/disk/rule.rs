@@ -198,6 +198,9 @@ pub struct PowerLossEffect {
     pub unsynced: u64,
     /// Those of them that are gone.
     pub lost: u64,
+    /// Those of these that a broker misses: not those of files that it makes anew or does without.
+    #[serde(default)]
+    pub missed: u64,
     /// Bytes of writes that are gone.
     pub lost_bytes: u64,
     /// Files and directories whose last state is gone, as paths within the log directory; at most

@@ -201,10 +201,10 @@ impl PowerLoss {
         Ok(())
     }
 
-    /// Whether every disk of `node` came back with all that it had.
+    /// Whether every disk of `node` came back with all that a broker misses.
     fn has_kept_all(&self, node: BrokerId) -> bool {
         let mut of_node = self.lost.iter().filter(|lost| lost.disk.node == node.0);
-        of_node.all(|lost| matches!(&lost.effect, Some(effect) if effect.lost == 0))
+        of_node.all(|lost| matches!(&lost.effect, Some(effect) if effect.missed == 0))
     }
 
     fn silence(&mut self, arena: &Arena, node: BrokerId) {
@@ -233,9 +233,9 @@ impl PowerLoss {
         self.silenced.iter().map(heard).sum()
     }
 
-    /// Whether anything is gone, or may be.
+    /// Whether anything is gone that a broker misses, or may be.
     fn has_taken(&self) -> bool {
-        let took = |lost: &Lost| lost.effect.as_ref().is_none_or(|effect| effect.lost > 0);
+        let took = |lost: &Lost| lost.effect.as_ref().is_none_or(|effect| effect.missed > 0);
         self.lost.iter().any(took)
     }
 
@@ -246,7 +246,7 @@ impl PowerLoss {
         if !self.has_taken() {
             let what = match told.is_empty() {
                 true => "everything was fsynced",
-                false => "nothing of it is gone",
+                false => "nothing is gone that a broker misses",
             };
             told.push(format!("{what}: it was no more than a crash"));
             return Effect::Vacuous(format!("{gone}; {}", told.join("; ")));
@@ -410,9 +410,10 @@ mod tests {
         let effect = |losses: &[Result<(u64, u64), &str>]| {
             let mut fault = PowerLoss::new(Survival::None, Duration::ZERO, 1);
             let lost = |(directory, lost): (usize, &Result<(u64, u64), &str>)| {
-                let effect = |&(unsynced, lost)| PowerLossEffect {
-                    unsynced,
+                let effect = |&(lost, missed)| PowerLossEffect {
+                    unsynced: 3,
                     lost,
+                    missed,
                     ..PowerLossEffect::default()
                 };
                 let directory = directory as u32;
@@ -430,7 +431,7 @@ mod tests {
             Effect::Seen(_) => false,
         };
         assert!(is_vacuous(&[Ok((0, 0)), Ok((0, 0))]));
-        assert!(is_vacuous(&[Ok((3, 0)), Ok((0, 0))]), "all survived");
+        assert!(is_vacuous(&[Ok((3, 0)), Ok((0, 0))]), "only a note went");
         assert!(!is_vacuous(&[Ok((0, 0)), Ok((1, 1))]), "a name counts");
         assert!(!is_vacuous(&[Ok((0, 0)), Err("the mount hangs")]));
     }

@@ -35,6 +35,7 @@ mod bound;
 mod image;
 #[cfg(test)]
 mod image_test;
+mod missed;
 #[cfg(test)]
 mod model_test;
 mod operation;

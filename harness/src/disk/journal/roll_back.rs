@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use crate::disk::rule::{PowerLossEffect, Survival};
 
 use super::Journal;
+use super::missed::are_missed;
 use super::operation::{Data, DataChange, NameChange, Step};
 use super::replay::replay;
 use super::spill::{Span, Spill};
@@ -115,9 +116,12 @@ impl Undone {
             ..PowerLossEffect::default()
         };
         let mut paths = BTreeSet::new();
-        for ((step, path), fate) in self.steps.iter().zip(&self.paths).zip(fates) {
+        let missed = are_missed(&self.steps, &self.paths);
+        let steps = self.steps.iter().zip(&self.paths).zip(fates).zip(missed);
+        for (((step, path), fate), is_missed) in steps {
             if *fate != Fate::Kept {
                 effect.lost += 1;
+                effect.missed += u64::from(is_missed);
                 effect.lost_bytes += step.bytes();
                 paths.extend(path.iter().map(|path| path.display().to_string()));
             }

@@ -490,3 +490,34 @@ fn what_is_synced_is_durable_if_the_power_stayed() {
     rig.sync("log");
     assert_eq!(rig.journal.unsynced(), Unsynced::default());
 }
+
+#[test]
+fn only_files_that_a_broker_does_without_are_not_missed() {
+    let lose = |act: &dyn Fn(&mut Rig)| {
+        let mut rig = Rig::with(filled);
+        act(&mut rig);
+        let effect = rig.journal.roll_back(Survival::None, 1).unwrap();
+        (effect.lost > 0, effect.missed)
+    };
+    let note = |rig: &mut Rig| {
+        rig.create("flushed-offset-note.tmp");
+        rig.write("flushed-offset-note.tmp", 0, b"t 0 7");
+        rig.rename("flushed-offset-note.tmp", "flushed-offset-note");
+    };
+    assert_eq!(lose(&note), (true, 0));
+    let twice = |rig: &mut Rig| {
+        note(rig);
+        note(rig);
+    };
+    assert_eq!(lose(&twice), (true, 0), "the first one has no name left");
+    let index = |rig: &mut Rig| {
+        rig.create("d/0.index");
+        rig.write("d/0.index", 0, b"01234567");
+    };
+    assert_eq!(lose(&index), (true, 0));
+    let record = |rig: &mut Rig| {
+        twice(rig);
+        rig.write("log", 10, b"more");
+    };
+    assert_eq!(lose(&record), (true, 1));
+}
