@@ -36,17 +36,7 @@ impl Consumer {
             return Err(fenced());
         }
         group.shared().note_poll();
-        match group.shared().alarm() {
-            Some(Alarm::Fenced) => {
-                self.lose(true).await;
-                self.stay_fenced();
-                return Err(fenced());
-            }
-            Some(alarm @ (Alarm::Lost | Alarm::Forgotten)) => {
-                self.lose(alarm == Alarm::Forgotten).await;
-            }
-            Some(Alarm::Rejoin) | None => {}
-        }
+        self.heed_alarm().await?;
         if !planted(Sabotage::AutoCommitOfCurrentPoll) {
             self.auto_commit_if_due();
         }
@@ -71,7 +61,7 @@ impl Consumer {
                 if is_member && group.shared().alarm().is_none() {
                     return Ok(());
                 }
-                self.prepare().await;
+                self.prepare().await?;
                 let owned = self.positions.keys().cloned().collect();
                 let Some(group) = &mut self.group else {
                     return Ok(());
@@ -85,13 +75,13 @@ impl Consumer {
             };
             let joined = joined.expect("invariant: a join neither panics nor is aborted");
             match joined {
-                Ok(JoinEnd::Joined(joined)) => self.adopt(joined).await,
+                Ok(JoinEnd::Joined(joined)) => self.adopt(joined).await?,
                 Ok(JoinEnd::Over { forget_member }) => self.lose(forget_member).await,
                 Err(error) => {
-                    let is_fenced = error.kind == ErrorKind::Fenced;
-                    self.lose(is_fenced).await;
-                    if is_fenced {
-                        self.stay_fenced();
+                    if error.kind == ErrorKind::Fenced {
+                        self.stay_fenced().await;
+                    } else {
+                        self.lose(false).await;
                     }
                     return Err(error);
                 }
@@ -100,24 +90,22 @@ impl Consumer {
     }
 
     /// Before a join: an eager member gives up everything, and what it has done is committed.
-    async fn prepare(&mut self) {
+    async fn prepare(&mut self) -> Result<(), ClientError> {
         self.auto_commit_now().await;
         // The commit may have found out that the membership is over.
-        let alarm = self.group.as_ref().and_then(|group| group.shared().alarm());
-        if let Some(alarm @ (Alarm::Lost | Alarm::Forgotten | Alarm::Fenced)) = alarm {
-            self.lose(alarm != Alarm::Lost).await;
-        }
+        self.heed_alarm().await?;
         let is_cooperative = self.group.as_ref().is_some_and(Membership::is_cooperative);
         if !is_cooperative && !self.positions.is_empty() {
             let all = self.positions.keys().cloned().collect();
             self.give_up(all).await;
         }
+        Ok(())
     }
 
     /// The coordinator has given this member its partitions.
-    async fn adopt(&mut self, joined: Joined) {
+    async fn adopt(&mut self, joined: Joined) -> Result<(), ClientError> {
         let Some(group) = &mut self.group else {
-            return;
+            return Ok(());
         };
         let must_join_again = joined.must_join_again();
         group.last = Some((joined.own.clone(), joined.identity.generation_id));
@@ -127,10 +115,9 @@ impl Consumer {
         group.compared = 0;
         group.next_refresh = Instant::now() + self.config.metadata_max_age;
         self.session_holds().await;
-        let alarm = self.group.as_ref().and_then(|group| group.shared().alarm());
-        if let Some(alarm @ (Alarm::Lost | Alarm::Forgotten | Alarm::Fenced)) = alarm {
+        if self.heed_alarm().await? {
             // Over before it was known: others own by now what it would be told of.
-            return self.lose(alarm != Alarm::Lost).await;
+            return Ok(());
         }
         let (own, unwanted): (BTreeSet<_>, BTreeSet<_>) = joined
             .own
@@ -164,6 +151,7 @@ impl Consumer {
             self.positions.insert(name.clone(), position);
         }
         self.tell(Change::Assigned, new).await;
+        Ok(())
     }
 
     fn reads(&self, topic: &str) -> bool {
@@ -190,11 +178,30 @@ impl Consumer {
         }
     }
 
-    /// Until the application subscribes anew: joining by itself would fence the other in turn.
-    fn stay_fenced(&mut self) {
+    /// Acts on what the membership was told last; whether it is over.
+    async fn heed_alarm(&mut self) -> Result<bool, ClientError> {
+        let alarm = self.group.as_ref().and_then(|group| group.shared().alarm());
+        match alarm {
+            Some(Alarm::Fenced) => {
+                self.stay_fenced().await;
+                Err(fenced())
+            }
+            Some(alarm @ (Alarm::Lost | Alarm::Forgotten)) => {
+                self.lose(alarm == Alarm::Forgotten).await;
+                Ok(true)
+            }
+            Some(Alarm::Rejoin) | None => Ok(false),
+        }
+    }
+
+    /// Until the application subscribes anew: joining by itself would fence the other in turn, and
+    /// so would a join that is under way.
+    async fn stay_fenced(&mut self) {
         if let Some(group) = &mut self.group {
             group.is_fenced = true;
+            std::mem::take(&mut group.joining).shutdown().await;
         }
+        self.lose(true).await;
     }
 
     fn drop_partitions(&mut self, partitions: &[TopicPartition]) {

@@ -4,7 +4,6 @@
 //! It has connections of its own, because a join that waits for others would hold up every fetch
 //! behind it. Source: the Java client's `AbstractCoordinator`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +25,6 @@ pub(super) struct Coordinator {
     cluster: Cluster,
     group_id: String,
     known: Mutex<Option<BrokerId>>,
-    losses: AtomicU64,
 }
 
 impl Coordinator {
@@ -35,18 +33,12 @@ impl Coordinator {
             cluster,
             group_id: group_id.to_owned(),
             known: Mutex::default(),
-            losses: AtomicU64::new(0),
         }
     }
 
     /// How long a request may take that waits for nobody.
     pub(super) fn request_timeout(&self) -> Duration {
         self.cluster.request_timeout()
-    }
-
-    /// How often it was lost from sight: it did not answer, does not coordinate, or just began to.
-    pub(super) fn losses(&self) -> u64 {
-        self.losses.load(Ordering::Relaxed)
     }
 
     /// Calls the coordinator, finding it first if it is not known.
@@ -70,17 +62,12 @@ impl Coordinator {
             ErrorCode::NotCoordinator,
             ErrorCode::CoordinatorNotAvailable,
         ];
-        let has_moved = code.is_some_and(|code| moved.contains(&code));
-        if has_moved {
+        if code.is_some_and(|code| moved.contains(&code)) {
             *self.known() = None;
-        }
-        if has_moved || code == Some(ErrorCode::CoordinatorLoadInProgress) {
-            self.losses.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     fn forget(&self, id: BrokerId) {
-        self.losses.fetch_add(1, Ordering::Relaxed);
         self.known().take_if(|known| *known == id);
     }
 

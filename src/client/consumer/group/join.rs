@@ -26,6 +26,7 @@ use crate::client::cluster::{Cluster, error_code};
 use crate::client::connection::CallError;
 use crate::client::consumer::group::GroupConfig;
 use crate::client::consumer::group::coordinator::Coordinator;
+use crate::client::consumer::group::member_id::MemberId;
 use crate::client::consumer::group::state::{Alarm, Identity, Shared, alarm_of};
 use crate::client::error::{ClientError, ErrorKind};
 use crate::config::sabotage::{Sabotage, planted};
@@ -89,6 +90,8 @@ pub(super) struct Join {
     pub(super) cluster: Arc<Cluster>,
     pub(super) shared: Arc<Shared>,
     pub(super) config: GroupConfig,
+    /// Its own: what becomes of the consumer meanwhile changes nothing in what was sent.
+    pub(super) member_id: MemberId,
     pub(super) topics: Vec<String>,
     /// What it owns while it joins, and since which generation: nothing if it is eager.
     pub(super) owned: Vec<TopicPartition>,
@@ -112,62 +115,55 @@ impl Join {
     ///
     /// # Errors
     /// `Fenced` or `Invalid`: it can never be a member as it is.
-    pub(super) async fn run(self) -> Result<JoinEnd, ClientError> {
-        let stored = self.shared.identity().member_id;
-        let mut losses = self.coordinator.losses();
+    pub(super) async fn run(mut self) -> Result<JoinEnd, ClientError> {
         loop {
             match self.attempt().await {
                 Ok(Some(end)) => return Ok(end),
-                Ok(None) => {}
+                Ok(None) => continue,
                 Err(error)
                     if error.kind == ErrorKind::Fenced
-                        && self.may_have_fenced_itself(&stored, &mut losses) =>
+                        && self.member_id.may_have_fenced_itself() =>
                 {
                     tracing::debug!(%error, "joining without the id that it was told");
                     self.shared.set_member_id(String::new());
                 }
                 Err(error) if error.kind == ErrorKind::Retriable => {
                     tracing::debug!(%error, "joining again");
-                    sleep(self.retry_backoff).await;
                 }
                 Err(error) => return Err(error),
             }
+            sleep(self.retry_backoff).await;
         }
     }
 
-    /// Whether a member that was fenced may have been so on account of itself. An id that was told
-    /// in this join is stored with the assignment only: if the coordinator was lost before that,
-    /// the next one knows the earlier id; and a JoinGroup that was thought lost replaces the one
-    /// that came after it. Java's client ends there (KAFKA-20985). Once for each loss, so that
-    /// another instance is not fenced in turn for ever.
-    fn may_have_fenced_itself(&self, stored: &str, losses: &mut u64) -> bool {
-        let is_stored = !stored.is_empty() && self.shared.identity().member_id == stored;
-        let may = !is_stored && *losses < self.coordinator.losses();
-        *losses += u64::from(may);
-        may
-    }
-
     /// One round; none if it is to be repeated at once.
-    async fn attempt(&self) -> Result<Option<JoinEnd>, ClientError> {
+    async fn attempt(&mut self) -> Result<Option<JoinEnd>, ClientError> {
         let limit = self.config.max_poll_interval + JOIN_GRACE;
+        let request = self.join_request();
         let response = self
             .coordinator
-            .call(&self.join_request(), JOIN_GROUP_VERSION_MAX, limit)
-            .await
-            .map_err(|error| again("joining", &error))?;
+            .call(&request, JOIN_GROUP_VERSION_MAX, limit)
+            .await;
+        let response = response.map_err(|error| self.unanswered("joining", &error))?;
         match error_code(response.error_code) {
             None => {}
             Some(ErrorCode::MemberIdRequired) => {
-                self.shared.set_member_id(response.member_id.to_string());
+                self.tell(&response.member_id);
                 return Ok(None);
             }
             Some(code) => return self.refused("joining", code),
         }
-        self.shared.set_member_id(response.member_id.to_string());
+        self.tell(&response.member_id);
         self.sync(response).await
     }
 
-    async fn sync(&self, joined: JoinGroupResponse) -> Result<Option<JoinEnd>, ClientError> {
+    /// The coordinator has chosen a member id. Others know it, too: the consumer may leave.
+    fn tell(&mut self, member_id: &str) {
+        self.member_id.tell(member_id);
+        self.shared.set_member_id(member_id.to_owned());
+    }
+
+    async fn sync(&mut self, joined: JoinGroupResponse) -> Result<Option<JoinEnd>, ClientError> {
         let identity = Identity {
             member_id: joined.member_id.to_string(),
             generation_id: joined.generation_id,
@@ -195,8 +191,8 @@ impl Join {
         let response = self
             .coordinator
             .call(&request, SYNC_GROUP_VERSION_MAX, limit)
-            .await
-            .map_err(|error| again("syncing", &error))?;
+            .await;
+        let response = response.map_err(|error| self.unanswered("syncing", &error))?;
         if let Some(code) = error_code(response.error_code) {
             return self.refused("syncing", code);
         }
@@ -213,9 +209,15 @@ impl Join {
         })))
     }
 
+    fn unanswered(&mut self, what: &str, error: &CallError) -> ClientError {
+        self.member_id.note_unanswered(error);
+        again(what, error)
+    }
+
     /// What an error means for the next round.
-    fn refused(&self, what: &str, code: ErrorCode) -> Result<Option<JoinEnd>, ClientError> {
+    fn refused(&mut self, what: &str, code: ErrorCode) -> Result<Option<JoinEnd>, ClientError> {
         self.coordinator.heed(Some(code));
+        self.member_id.note_refused(code);
         match alarm_of(code) {
             Some(alarm @ (Alarm::Lost | Alarm::Forgotten)) if !self.owned.is_empty() => {
                 let forget_member = alarm == Alarm::Forgotten;
@@ -223,6 +225,7 @@ impl Join {
             }
             Some(Alarm::Rejoin | Alarm::Lost) => Ok(None),
             Some(Alarm::Forgotten) => {
+                self.member_id.forget();
                 self.shared.set_member_id(String::new());
                 Ok(None)
             }
@@ -279,7 +282,7 @@ impl Join {
             .with_group_id(self.group_id())
             .with_session_timeout_ms(millis(self.config.session_timeout))
             .with_rebalance_timeout_ms(millis(self.config.max_poll_interval))
-            .with_member_id(StrBytes::from(self.shared.identity().member_id))
+            .with_member_id(StrBytes::from(self.member_id.as_str().to_owned()))
             .with_group_instance_id(self.instance())
             .with_protocol_type(StrBytes::from_static_str(PROTOCOL_TYPE))
             .with_protocols(self.config.assignors.iter().map(protocol).collect())

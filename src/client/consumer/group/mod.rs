@@ -27,6 +27,7 @@ mod coordinator;
 mod heartbeat;
 mod join;
 mod listener;
+mod member_id;
 #[cfg(test)]
 mod member_test;
 #[cfg(test)]
@@ -41,6 +42,7 @@ mod watch;
 use commit::Committer;
 use coordinator::Coordinator;
 use join::{Join, JoinEnd, Watched};
+use member_id::MemberId;
 use state::{Identity, Shared};
 
 pub(in crate::client) use consume::refuse_negative;
@@ -207,11 +209,13 @@ impl Membership {
             Some((owned.clone(), identity.generation_id))
         };
         self.shared().begin_join();
+        let is_stored = self.shared().is_stored(&identity.member_id);
         let join = Join {
             coordinator: Arc::clone(&self.committer.coordinator),
             cluster: Arc::clone(cluster),
             shared: Arc::clone(&self.committer.shared),
             config: self.config.clone(),
+            member_id: MemberId::new(identity.member_id, is_stored),
             topics: self.topics.clone(),
             owned,
             last,

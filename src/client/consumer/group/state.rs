@@ -50,6 +50,8 @@ pub(super) struct Identity {
 #[derive(Debug)]
 struct State {
     identity: Identity,
+    /// The last id under which it was given an assignment: every coordinator knows that one.
+    stored: Option<String>,
     alarm: Option<Alarm>,
     joining: Joining,
     /// It reads as a member, or will at its next poll; else it may commit without being one.
@@ -80,6 +82,7 @@ impl Shared {
                 member_id: String::new(),
                 generation_id: NO_GENERATION,
             },
+            stored: None,
             alarm: None,
             joining: Joining::No,
             is_subscribed: false,
@@ -152,7 +155,14 @@ impl Shared {
 
     /// The coordinator has made it a member: its heart beats, whenever the next poll is.
     pub(super) fn end_join(&self, identity: Identity) {
-        self.state().joining = Joining::Done(identity, None);
+        let mut state = self.state();
+        state.stored = Some(identity.member_id.clone());
+        state.joining = Joining::Done(identity, None);
+    }
+
+    /// Whether `member_id` was given an assignment; else it was told, and may be stored nowhere.
+    pub(super) fn is_stored(&self, member_id: &str) -> bool {
+        self.state().stored.as_deref() == Some(member_id)
     }
 
     pub(super) fn is_subscribed(&self) -> bool {
