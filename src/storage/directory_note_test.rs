@@ -8,8 +8,8 @@ use super::tests::{
     Directory, checkpoint, close, fill, flush, fresh, log, only_log, open, segments, try_open,
 };
 use crate::offset::Offset;
-use crate::storage::checkpoint::{Offsets, format_offsets};
-use crate::storage::disk::{Disk, DiskFile};
+use crate::storage::checkpoint::{Offsets, RECOVERY_POINTS, format_offsets};
+use crate::storage::disk::{Disk, DiskFile, Operation};
 use crate::storage::flushed_note::FLUSHED;
 use crate::storage::memory_disk::{MemoryDisk, Survival};
 use crate::storage::request::{DiskReply, DiskRequest};
@@ -141,6 +141,29 @@ fn cut_and_grow(directory: &mut Directory) {
 #[test]
 fn a_loss_of_power_after_a_cut_brings_no_note_back() {
     let (disk, mut directory) = durably_noted();
+    cut_and_grow(&mut directory);
+    disk.crash();
+    assert_eq!(found(&disk), (false, 50));
+}
+
+#[test]
+fn a_note_whose_removal_was_cut_short_by_a_kill_does_not_come_back() {
+    let (disk, mut directory) = durably_noted();
+    disk.set_fault(|operation, _| {
+        (operation == Operation::SyncDirectory).then_some(std::io::ErrorKind::Other)
+    });
+    let cut = DiskRequest::Truncate { log: log(), to: 30 };
+    directory.execute(cut).unwrap_err();
+    disk.clear_fault();
+    assert!(disk.open(&path()).is_err(), "it is removed, not durably");
+    // Without space nothing else of the next start syncs the directory.
+    disk.set_fault(|operation, path| {
+        let is_full =
+            operation == Operation::Write && path.to_string_lossy().contains(RECOVERY_POINTS);
+        is_full.then_some(std::io::ErrorKind::StorageFull)
+    });
+    let (mut directory, _) = open(&disk);
+    disk.clear_fault();
     cut_and_grow(&mut directory);
     disk.crash();
     assert_eq!(found(&disk), (false, 50));
