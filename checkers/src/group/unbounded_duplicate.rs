@@ -15,11 +15,14 @@
 //! may take the place of an auto commit (that of an earlier generation is dropped), so the interval
 //! begins anew with what the listener is told; while a commit is open the next one waits for it.
 //! By the end of the next poll a commit that was begun is in the history.
+//!
+//! All this holds while the member keeps the partition. A task that was handed records may process
+//! them after their partition went and came back: the positions have then gone back, too.
 
 use rustc_hash::FxHashMap;
 
 use crate::group::Share;
-use crate::group::rows::{Due, NEVER, ProcessRow};
+use crate::group::rows::{Due, NEVER, ProcessRow, Stint};
 use crate::history::CommitMode;
 use crate::log::{Finding, Findings, Seen};
 
@@ -69,10 +72,21 @@ fn overdue(
     let was_sent = furthest
         .get(place)
         .is_some_and(|(invoked, _)| *invoked < due.by);
+    let is_overdue = !was_sent && due.by < again && due.by < kept_until(share, first)?;
+    is_overdue.then_some(due)
+}
+
+/// How long its member kept the partition from the poll on that gave the record out.
+fn kept_until(share: &Share<'_>, processed: &ProcessRow) -> Option<u32> {
+    let mut polls = share.rows.polls.iter().rev();
+    let given = polls.find(|poll| {
+        poll.consumer == processed.consumer
+            && poll.completed < processed.invoked
+            && (poll.first..=poll.last).contains(&processed.offset)
+    })?;
     let mut stints = share.rows.stints.iter().rev();
-    let stint =
-        stints.find(|stint| stint.consumer == first.consumer && stint.from < first.completed)?;
-    (!was_sent && due.by < stint.to && due.by < again).then_some(due)
+    let held = |stint: &&Stint| stint.consumer == given.consumer && stint.from < given.completed;
+    stints.find(held).map(|stint| stint.to)
 }
 
 fn finding(share: &Share<'_>, first: &ProcessRow, due: Due, again: &ProcessRow) -> Finding {
