@@ -15,8 +15,12 @@ use crate::nemesis::resources::{Lowered, running};
 use crate::nemesis::{Arena, BoxFuture, Effect, Fault, brokers};
 use crate::sandbox::{Endpoint, Excused, Status};
 
-/// What Rust's runtime prints before it aborts for want of memory.
-const LAST_WORDS: &str = "memory allocation of ";
+/// What Rust's runtime prints before it aborts for want of memory: in an allocation, or as it
+/// starts a thread.
+const LAST_WORDS: [&str; 2] = [
+    "memory allocation of ",
+    "failed to allocate an alternative stack: ",
+];
 /// Closer to the limit than this, nothing of use can be mapped any more.
 const NEAR_BYTES: u64 = 1 << 20;
 
@@ -47,7 +51,7 @@ impl AddressSpace {
         let node = lowered.node;
         if let Some(Status::Exited(exit)) = arena.supervisor.status(Endpoint::of(node)) {
             let words = arena.files.printed_since(node, printed);
-            let last = words.lines().rev().find(|line| line.contains(LAST_WORDS));
+            let last = last_words(&words);
             let told = last.filter(|_| exit.signal == Some(SIGABRT));
             let why = || format!("node {node} ended otherwise: {exit:?}");
             return told
@@ -78,7 +82,7 @@ impl Fault for AddressSpace {
                 let files = arena.files.clone();
                 let excuse = Box::new(move |exit: &crate::sandbox::Exit| {
                     let words = || files.printed_since(node, printed);
-                    exit.signal == Some(SIGABRT) && words().contains(LAST_WORDS)
+                    exit.signal == Some(SIGABRT) && last_words(&words()).is_some()
                 });
                 let excused = arena.supervisor.excuse(Endpoint::of(node), excuse);
                 let excused = excused.map_err(|error| error.to_string())?;
@@ -138,4 +142,26 @@ fn mapped(pid: i32) -> Option<u64> {
         .find_map(|line| line.strip_prefix("VmSize:"))?;
     let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kibibytes << 10)
+}
+
+/// The line that says that memory was wanted.
+fn last_words(printed: &str) -> Option<&str> {
+    let is_last = |line: &&str| LAST_WORDS.iter().any(|words| line.contains(words));
+    printed.lines().rev().find(is_last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_cannot_start_wants_memory_too() {
+        let stack = "failed to allocate an alternative stack: Cannot allocate memory (os error 12)";
+        let printed = format!("thread 'log-directory-sync' (36) panicked at std:\n{stack}\nfatal");
+        assert_eq!(last_words(&printed), Some(stack));
+        let allocation = "memory allocation of 1 bytes failed";
+        assert_eq!(last_words(allocation), Some(allocation));
+        let otherwise = "thread 'core-1' panicked at src/broker/mod.rs:\ninvariant: isr\nfatal";
+        assert_eq!(last_words(otherwise), None);
+    }
 }
