@@ -66,8 +66,8 @@ impl FlushedNote {
         &self.offsets
     }
 
-    /// Whether it is its turn to be written: a note of many logs only every so many-th time, so that
-    /// what it costs does not grow with their number.
+    /// Whether it is its turn to be written: a note of many logs only every so many-th time, so
+    /// that what it costs does not grow with their number.
     pub(super) const fn is_due(&mut self, logs: usize) -> bool {
         let is_due = self.put_off >= logs / LOGS_EACH_TIME;
         self.put_off = if is_due { 0 } else { self.put_off + 1 };
