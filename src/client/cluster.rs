@@ -254,7 +254,8 @@ impl Cluster {
             .await
     }
 
-    /// What the broker at `address` alone tells of itself, the cluster and `topics`.
+    /// What the broker at `address` alone tells of itself, the cluster and `topics`. The cache does
+    /// not learn it: who asks one broker by itself weighs by himself whether it is out of date.
     pub(crate) async fn told_by(
         &self,
         address: SocketAddr,
@@ -264,9 +265,7 @@ impl Cluster {
         let response = self.ask(address, &request).await;
         let response =
             response.map_err(|error| ClientError::retriable(format!("{address}: {error}")))?;
-        let told = Told::from(response);
-        self.learn(told.clone());
-        Ok(told)
+        Ok(response.into())
     }
 
     fn learn(&self, told: Told) {

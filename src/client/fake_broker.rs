@@ -235,6 +235,7 @@ fn api_versions() -> ApiVersionsResponse {
         api(ApiKey::DescribeGroups, 5),
         api(ApiKey::DeleteGroups, 2),
         api(ApiKey::OffsetDelete, 0),
+        api(ApiKey::DescribeConfigs, 2),
     ])
 }
 

@@ -37,7 +37,8 @@ impl Admin {
         configs(topic, &response)
     }
 
-    /// The effective configuration of a broker, by Kafka's names, asked of that broker.
+    /// The effective configuration of a broker, by Kafka's names, asked of that broker. One that
+    /// is not known yet may have registered since the cluster was last asked.
     ///
     /// # Errors
     /// `Retriable` if the broker does not answer.
@@ -47,6 +48,10 @@ impl Admin {
     ) -> Result<BTreeMap<String, String>, ClientError> {
         let name = broker.to_string();
         let request = describe(BROKER, &name);
+        let seen = self.cluster.generation();
+        if self.cluster.brokers().iter().all(|known| known.0 != broker) {
+            self.cluster.refresh(Some(&[]), seen, false).await?;
+        }
         let limit = self.cluster.request_timeout();
         let response = self
             .cluster

@@ -3,6 +3,8 @@
 //! In: wishes. Out: descriptions, or errors that tell a refusal from an unknown outcome: a change
 //! whose answer is lost may have been made.
 
+#[cfg(test)]
+mod brokers_test;
 mod configs;
 mod group_offsets;
 mod groups;
