@@ -1,11 +1,14 @@
 //! What the nodes of a cluster agree on, each asked by itself.
 //!
 //! In: what each node tells that answers. Out: the controller that a majority of all nodes names,
-//! itself among them, and the partitions as those nodes tell them; or that there is none.
-//! Invariant: a node that is cut off from the majority says nothing here. A replica is in sync only
-//! if all of the newest leader epoch say so, for the wire does not tell which ISR of an epoch is
-//! the newer one; what one of them does not know is not told. Source: Raft §5.2 (one leader per
-//! term, named by a majority), KIP-595.
+//! itself among them, and the partitions as it and those nodes tell them; or that there is none.
+//! Invariant: a node that is cut off from the majority says nothing here. Who is in sync at this
+//! moment the active controller says, which decides it; a replica surely has what was acknowledged
+//! only if all of the newest leader epoch have it in sync, for the wire does not tell which ISR of
+//! an epoch is the newer one. Source: Raft §5.2 (one leader per term, named by a majority),
+//! KIP-595.
+
+use std::cmp::Ordering;
 
 use broker::client::{ClusterDescription, PartitionDescription, TopicDescription};
 use broker::id::BrokerId;
@@ -22,7 +25,32 @@ pub struct Told {
 }
 
 /// What a majority says.
-pub type Agreed = (ClusterDescription, Vec<TopicDescription>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The controller, and the brokers that all of the majority have registered.
+    pub cluster: ClusterDescription,
+    /// The topics that the controller knows.
+    pub topics: Vec<AgreedTopic>,
+}
+
+/// A topic as a majority tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgreedTopic {
+    /// The topic's name.
+    pub name: String,
+    /// Its partitions, in order.
+    pub partitions: Vec<AgreedPartition>,
+}
+
+/// A partition as a majority tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgreedPartition {
+    /// As it is now: by its newest leader epoch, and within that by the active controller.
+    pub now: PartitionDescription,
+    /// Those in sync by all of the majority that know the newest epoch; none if one of it does not
+    /// know the partition.
+    pub sure: Vec<BrokerId>,
+}
 
 /// Whether the answers of the other nodes may be done without: a majority of the `nodes` names a
 /// controller, and that has answered.
@@ -53,8 +81,8 @@ pub fn agree(told: &[Told], nodes: usize) -> Result<Agreed, String> {
         others.iter().all(has)
     });
     let topics = first.topics.iter();
-    let topics = topics.map(|topic| in_all(topic, others)).collect();
-    Ok((cluster, topics))
+    let topics = topics.map(|topic| with_others(topic, others)).collect();
+    Ok(Agreed { cluster, topics })
 }
 
 /// The controller that a majority of the `nodes` names, itself among them: one that does not
@@ -71,8 +99,8 @@ fn controller(told: &[Told], nodes: usize) -> Option<BrokerId> {
     controllers.find(named)
 }
 
-/// The partitions of `topic` that all of `others` know, too, each by its newest leader epoch.
-fn in_all(topic: &TopicDescription, others: &[&Told]) -> TopicDescription {
+/// `topic`, which the controller tells, with what the others of its majority tell of it.
+fn with_others(topic: &TopicDescription, others: &[&Told]) -> AgreedTopic {
     let same = |told: &&Told| -> Vec<PartitionDescription> {
         let mut topics = told.topics.iter();
         let same = topics.find(|other| other.name == topic.name && other.id == topic.id);
@@ -80,27 +108,46 @@ fn in_all(topic: &TopicDescription, others: &[&Told]) -> TopicDescription {
     };
     let others: Vec<Vec<PartitionDescription>> = others.iter().map(same).collect();
     let merged = |first: &PartitionDescription| {
-        let mut merged = first.clone();
-        for partitions in &others {
+        let told = |partitions: &Vec<PartitionDescription>| {
             let mut partitions = partitions.iter();
-            merge(
-                &mut merged,
-                partitions.find(|other| other.partition == first.partition)?,
-            );
-        }
-        Some(merged)
+            let same = partitions.find(|other| other.partition == first.partition);
+            same.cloned()
+        };
+        merge(first, others.iter().map(told))
     };
-    TopicDescription {
-        partitions: topic.partitions.iter().filter_map(merged).collect(),
-        ..topic.clone()
+    AgreedTopic {
+        name: topic.name.clone(),
+        partitions: topic.partitions.iter().map(merged).collect(),
     }
 }
 
-fn merge(known: &mut PartitionDescription, other: &PartitionDescription) {
-    match other.leader_epoch.cmp(&known.leader_epoch) {
-        std::cmp::Ordering::Less => {}
-        std::cmp::Ordering::Greater => *known = other.clone(),
-        std::cmp::Ordering::Equal => known.isr.retain(|id| other.isr.contains(id)),
+fn merge(
+    first: &PartitionDescription,
+    others: impl Iterator<Item = Option<PartitionDescription>>,
+) -> AgreedPartition {
+    let mut agreed = AgreedPartition::from(first.clone());
+    let mut is_known_to_all = true;
+    for other in others {
+        let Some(other) = other else {
+            is_known_to_all = false;
+            continue;
+        };
+        match other.leader_epoch.cmp(&agreed.now.leader_epoch) {
+            Ordering::Less => {}
+            Ordering::Greater => agreed = other.into(),
+            Ordering::Equal => agreed.sure.retain(|id| other.isr.contains(id)),
+        }
+    }
+    if !is_known_to_all {
+        agreed.sure.clear();
+    }
+    agreed
+}
+
+impl From<PartitionDescription> for AgreedPartition {
+    fn from(now: PartitionDescription) -> Self {
+        let sure = now.isr.clone();
+        Self { now, sure }
     }
 }
 
@@ -150,14 +197,21 @@ mod tests {
         }
     }
 
-    /// Leader epoch and ISR of each partition that the three nodes agree on.
+    /// Leader epoch of each partition that the three nodes agree on, and who surely has a copy.
     fn agreed(told: &[Told]) -> Result<Vec<(i32, Vec<i32>)>, String> {
-        let (_, topics) = agree(told, 3)?;
-        let of = |held: &PartitionDescription| {
-            let isr = held.isr.iter().map(|id| id.0).collect();
-            (held.leader_epoch, isr)
+        let of = |held: &AgreedPartition| {
+            let sure = held.sure.iter().map(|id| id.0).collect();
+            (held.now.leader_epoch, sure)
         };
-        Ok(topics[0].partitions.iter().map(of).collect())
+        let agreed = agree(told, 3)?;
+        Ok(agreed.topics[0].partitions.iter().map(of).collect())
+    }
+
+    /// The ISR of each partition at this moment.
+    fn isrs(told: &[Told]) -> Vec<Vec<i32>> {
+        let of = |held: &AgreedPartition| held.now.isr.iter().map(|id| id.0).collect();
+        let agreed = agree(told, 3).unwrap();
+        agreed.topics[0].partitions.iter().map(of).collect()
     }
 
     #[test]
@@ -178,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_is_in_sync_if_all_of_the_newest_epoch_say_so() {
+    fn a_replica_surely_has_a_copy_if_all_of_the_newest_epoch_have_it_in_sync() {
         let all = [
             told(1, Some(3), &[(4, &[1, 2, 3]), (4, &[1, 2, 3])]),
             told(3, Some(3), &[(4, &[1, 3]), (5, &[1])]),
@@ -189,13 +243,26 @@ mod tests {
     }
 
     #[test]
-    fn what_one_of_the_majority_does_not_know_is_not_told() {
+    fn who_is_in_sync_now_is_what_the_active_controller_says() {
+        // Node 1 has not heard yet that node 2 came back and node 1 fell behind; the ISR was never
+        // node 3 alone.
+        let late = told(1, Some(3), &[(4, &[1, 3]), (5, &[2])]);
+        let controls = told(3, Some(3), &[(4, &[2, 3]), (4, &[1, 2])]);
+        for all in [[late.clone(), controls.clone()], [controls, late]] {
+            assert_eq!(agreed(&all), Ok(vec![(4, vec![3]), (5, vec![2])]));
+            assert_eq!(isrs(&all), [vec![2, 3], vec![2]]);
+        }
+    }
+
+    #[test]
+    fn nobody_surely_has_a_copy_of_what_one_of_the_majority_does_not_know() {
         let mut behind = told(1, Some(3), &[(0, &[1, 3])]);
         behind.cluster.brokers.pop();
         let all = [behind, told(3, Some(3), &[(0, &[1, 3]), (0, &[1, 3])])];
-        assert_eq!(agreed(&all), Ok(vec![(0, vec![1, 3])]));
-        let (cluster, _) = agree(&all, 3).unwrap();
-        let ids: Vec<i32> = cluster.brokers.iter().map(|broker| broker.0.0).collect();
+        assert_eq!(agreed(&all), Ok(vec![(0, vec![1, 3]), (0, vec![])]));
+        assert_eq!(isrs(&all), [[1, 3], [1, 3]]);
+        let brokers = agree(&all, 3).unwrap().cluster.brokers;
+        let ids: Vec<i32> = brokers.iter().map(|broker| broker.0.0).collect();
         assert_eq!(ids, [1, 2]);
     }
 

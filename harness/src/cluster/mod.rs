@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::client::{NewTopic, PartitionDescription};
+use broker::client::NewTopic;
 use checkers::history::Key;
 use tokio::time::Instant;
 
+use crate::cluster::agreement::AgreedPartition;
 use crate::cluster::observer::Observer;
 use crate::plan::Plan;
 use crate::run::events::{NodeSample, PartitionSample, ProcessState};
@@ -142,11 +143,11 @@ impl Cluster {
     /// Who holds the partitions of the plan's further topics, by the last view.
     pub fn sample_further(&self) -> BTreeMap<String, Vec<PartitionSample>> {
         let view = self.observer.last_view();
-        let sample = |held: PartitionDescription| PartitionSample {
-            partition: held.partition,
-            leader: held.leader.map(|id| id.0),
-            leader_epoch: held.leader_epoch,
-            isr: held.isr.iter().map(|id| id.0).collect(),
+        let sample = |AgreedPartition { now, .. }: AgreedPartition| PartitionSample {
+            partition: now.partition,
+            leader: now.leader.map(|id| id.0),
+            leader_epoch: now.leader_epoch,
+            isr: now.isr.iter().map(|id| id.0).collect(),
         };
         let further = view.further.into_iter();
         further

@@ -86,17 +86,13 @@ impl Observer {
     /// # Errors
     /// That no majority of the nodes names one controller; then nothing is known of this moment.
     pub async fn look(&self) -> Result<View, String> {
-        let (cluster, topics) = self.ask_all(&self.shared.topics).await?;
-        let (own, further): (Vec<_>, Vec<_>) = topics
-            .into_iter()
-            .partition(|topic| topic.name == self.own_topic());
+        let agreed = self.ask_all(&self.shared.topics).await?;
         let mut view = self
             .shared
             .view
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        view.update(cluster, own.into_iter().next());
-        view.update_further(further.into_iter());
+        view.update(agreed.cluster, agreed.topics, self.own_topic());
         Ok(view.clone())
     }
 
@@ -143,8 +139,8 @@ impl Observer {
         let asked = self.ask_all(&[OFFSETS_TOPIC.to_owned()]).await;
         let offsets = &self.shared.offsets;
         let mut view = offsets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok((cluster, topics)) = asked {
-            view.update(cluster, topics.into_iter().next());
+        if let Ok(agreed) = asked {
+            view.update(agreed.cluster, agreed.topics, OFFSETS_TOPIC);
         }
         view.state(OFFSETS_TOPIC, Vec::new()).partitions
     }

@@ -1,13 +1,15 @@
 //! What is known of the cluster: controller, live brokers, and each partition's leader and ISR.
 //!
-//! In: answers of any broker, which may be out of date. Out: questions that targets and waits ask.
-//! Invariant: a view never goes back: for each partition the newest leader epoch stands.
+//! In: what a majority of the nodes says. Out: questions that targets and waits ask.
+//! Invariant: a view never goes back: for each partition the newest leader epoch stands. Nobody
+//! surely has a copy of what the last answer does not tell of.
 
 use std::collections::BTreeMap;
 
-use broker::client::{ClusterDescription, PartitionDescription, TopicDescription};
+use broker::client::{ClusterDescription, PartitionDescription};
 use broker::id::BrokerId;
 
+use crate::cluster::agreement::{AgreedPartition, AgreedTopic};
 use crate::nemesis::{ClusterState, PartitionState};
 use crate::plan::{Plan, TopicPlan};
 
@@ -19,9 +21,9 @@ pub struct View {
     /// The registered brokers that are not fenced.
     pub brokers: Vec<BrokerId>,
     /// The partitions of the plan's own topic; empty before it exists.
-    pub partitions: Vec<PartitionDescription>,
+    pub partitions: Vec<AgreedPartition>,
     /// Those of its further topics.
-    pub further: BTreeMap<String, Vec<PartitionDescription>>,
+    pub further: BTreeMap<String, Vec<AgreedPartition>>,
 }
 
 /// What keeps a cluster from being whole.
@@ -93,43 +95,42 @@ impl From<String> for Lack {
 }
 
 impl View {
-    /// Takes in an answer; an answer about a partition with an older epoch is dropped.
-    pub fn update(&mut self, cluster: ClusterDescription, topic: Option<TopicDescription>) {
+    /// Takes in an answer, whose topics are the plan's `own` and further ones; an answer about a
+    /// partition with an older epoch is dropped.
+    pub fn update(&mut self, cluster: ClusterDescription, topics: Vec<AgreedTopic>, own: &str) {
         self.controller = cluster.controller;
         self.brokers = cluster.brokers.into_iter().map(|(id, _, _)| id).collect();
-        if let Some(topic) = topic {
-            take_in(&mut self.partitions, topic.partitions);
+        let further = self.further.values_mut().flatten();
+        for partition in self.partitions.iter_mut().chain(further) {
+            partition.sure.clear();
         }
-    }
-
-    /// Takes in an answer about further topics.
-    pub fn update_further(&mut self, topics: impl Iterator<Item = TopicDescription>) {
         for topic in topics {
-            take_in(
-                self.further.entry(topic.name).or_default(),
-                topic.partitions,
-            );
+            let known = match topic.name == own {
+                true => &mut self.partitions,
+                false => self.further.entry(topic.name).or_default(),
+            };
+            take_in(known, topic.partitions);
         }
     }
 
     /// The indexes of the partitions that fit.
     pub fn partitions_where(&self, fits: impl Fn(&PartitionDescription) -> bool) -> Vec<i32> {
-        let fitting = self.partitions.iter().filter(|partition| fits(partition));
+        let partitions = self.partitions.iter().map(|held| &held.now);
+        let fitting = partitions.filter(|partition| fits(partition));
         fitting.map(|partition| partition.partition).collect()
     }
 
     /// The partition with index `index`.
     pub fn partition(&self, index: i32) -> Option<&PartitionDescription> {
-        self.partitions
-            .iter()
-            .find(|partition| partition.partition == index)
+        let mut partitions = self.partitions.iter().map(|held| &held.now);
+        partitions.find(|partition| partition.partition == index)
     }
 
     /// Whether the controller and the leader of every partition are known.
     pub fn has_all_leaders(&self) -> bool {
         let further = self.further.values().flatten();
         let mut partitions = self.partitions.iter().chain(further);
-        self.controller.is_some() && partitions.all(|p| p.leader.is_some())
+        self.controller.is_some() && partitions.all(|held| held.now.leader.is_some())
     }
 
     /// The same as the nemesis wants it.
@@ -181,19 +182,20 @@ impl View {
 }
 
 /// What a topic lacks of which these partitions are known.
-fn lack_of(topic: &TopicPlan, partitions: &[PartitionDescription]) -> Option<Lack> {
+fn lack_of(topic: &TopicPlan, partitions: &[AgreedPartition]) -> Option<Lack> {
     let (known, of) = (partitions.len(), topic.partitions);
     if known != of as usize {
         return Some(format!("{known} of {of} partitions exist").into());
     }
     let wanted = topic.replication_factor as usize;
-    let is_short = |p: &&PartitionDescription| p.leader.is_some() && p.isr.len() != wanted;
+    let is_short = |p: &&AgreedPartition| p.now.leader.is_some() && p.sure.len() != wanted;
     if let Some(short) = partitions.iter().find(is_short) {
-        let (index, found) = (short.partition, short.isr.len());
+        let (index, found) = (short.now.partition, short.sure.len());
         let reason = format!("partition {index} has {found} of {wanted} replicas in sync");
         return Some(reason.into());
     }
-    let leaderless = partitions.iter().filter(|p| p.leader.is_none());
+    let partitions = partitions.iter().map(|held| &held.now);
+    let leaderless = partitions.filter(|partition| partition.leader.is_none());
     let silent = leaderless.map(|partition| Silent {
         topic: topic.name.clone(),
         partition: partition.partition,
@@ -209,36 +211,33 @@ fn lack_of(topic: &TopicPlan, partitions: &[PartitionDescription]) -> Option<Lac
     Some(Lack { reason, silent })
 }
 
-fn take_in(partitions: &mut Vec<PartitionDescription>, answer: Vec<PartitionDescription>) {
+fn take_in(partitions: &mut Vec<AgreedPartition>, answer: Vec<AgreedPartition>) {
     for fresh in answer {
         let mut all = partitions.iter_mut();
-        match all.find(|known| known.partition == fresh.partition) {
-            Some(known) if known.leader_epoch > fresh.leader_epoch => {}
+        match all.find(|known| known.now.partition == fresh.now.partition) {
+            Some(known) if known.now.leader_epoch > fresh.now.leader_epoch => {}
             Some(known) => *known = fresh,
             None => partitions.push(fresh),
         }
     }
-    partitions.sort_by_key(|partition| partition.partition);
+    partitions.sort_by_key(|partition| partition.now.partition);
 }
 
-fn states(
-    topic: &str,
-    partitions: &[PartitionDescription],
-) -> impl Iterator<Item = PartitionState> {
-    partitions.iter().map(move |partition| PartitionState {
+fn states(topic: &str, partitions: &[AgreedPartition]) -> impl Iterator<Item = PartitionState> {
+    partitions.iter().map(move |held| PartitionState {
         topic: topic.to_owned(),
-        partition: partition.partition,
-        leader: partition.leader,
-        replicas: partition.replicas.clone(),
-        isr: partition.isr.clone(),
-        offline: partition.offline.clone(),
+        partition: held.now.partition,
+        leader: held.now.leader,
+        replicas: held.now.replicas.clone(),
+        isr: held.now.isr.clone(),
+        sure: held.sure.clone(),
+        offline: held.now.offline.clone(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use broker::id::TopicId;
 
     fn cluster(ids: &[i32]) -> ClusterDescription {
         let broker = |&id| (BrokerId(id), "127.0.1.1".to_owned(), 9092);
@@ -249,7 +248,7 @@ mod tests {
         }
     }
 
-    fn topic(leader_epoch: i32, leader: i32, isr: &[i32]) -> TopicDescription {
+    fn topic(leader_epoch: i32, leader: i32, isr: &[i32]) -> AgreedTopic {
         let partition = |partition| PartitionDescription {
             partition,
             leader: Some(BrokerId(leader)),
@@ -258,22 +257,43 @@ mod tests {
             isr: isr.iter().map(|&id| BrokerId(id)).collect(),
             offline: vec![],
         };
-        let partitions = (0..6).map(partition).collect();
-        TopicDescription {
+        AgreedTopic {
             name: "t".to_owned(),
-            id: TopicId::ZERO,
-            partitions,
+            partitions: (0..6).map(partition).map(AgreedPartition::from).collect(),
         }
+    }
+
+    fn update(view: &mut View, ids: &[i32], topic: Option<AgreedTopic>) {
+        view.update(cluster(ids), topic.into_iter().collect(), "t");
     }
 
     #[test]
     fn an_older_leader_epoch_never_replaces_a_newer_one() {
         let mut view = View::default();
-        view.update(cluster(&[1, 2, 3]), Some(topic(4, 2, &[2, 3])));
-        view.update(cluster(&[1, 2, 3]), Some(topic(3, 1, &[1, 2, 3])));
-        assert_eq!(view.partition(5).and_then(|p| p.leader), Some(BrokerId(2)));
-        view.update(cluster(&[1, 2, 3]), Some(topic(4, 2, &[1, 2, 3])));
+        let leader = |view: &View| view.partition(5).and_then(|p| p.leader);
+        update(&mut view, &[1, 2, 3], Some(topic(4, 2, &[2, 3])));
+        update(&mut view, &[1, 2, 3], Some(topic(3, 1, &[1, 2, 3])));
+        assert_eq!(leader(&view), Some(BrokerId(2)));
+        update(&mut view, &[1, 2, 3], Some(topic(4, 2, &[1, 2, 3])));
         assert_eq!(view.partition(5).map(|p| p.isr.len()), Some(3));
+    }
+
+    #[test]
+    fn nobody_surely_has_a_copy_of_what_the_last_answer_does_not_tell_of() {
+        let sure = |view: &View| -> Vec<usize> {
+            let state = view.state("t", vec![]);
+            let partitions = state.partitions.iter().map(|held| held.sure.len());
+            partitions.collect()
+        };
+        for own in ["t", "u"] {
+            let mut view = View::default();
+            let answers = [Some(topic(4, 2, &[2, 3])), None, Some(topic(3, 1, &[1]))];
+            let wanted = [2, 0, 0];
+            for (answer, wanted) in answers.into_iter().zip(wanted) {
+                view.update(cluster(&[1, 2, 3]), answer.into_iter().collect(), own);
+                assert_eq!(sure(&view), [wanted; 6]);
+            }
+        }
     }
 
     #[test]
@@ -281,7 +301,7 @@ mod tests {
         let plan = Plan::draw(1, &crate::plan::profile::PROFILES[0]);
         let complaint = |ids: &[i32], topic| {
             let mut view = View::default();
-            view.update(cluster(ids), topic);
+            update(&mut view, ids, topic);
             view.lack(&plan).map_or(String::new(), |lack| lack.reason)
         };
         assert_eq!(complaint(&[1], None), "n2 and n3 not registered");
@@ -297,23 +317,25 @@ mod tests {
     #[test]
     fn partitions_without_a_leader_are_told_apart_only_if_nothing_else_is_missing() {
         let plan = Plan::draw(1, &crate::plan::profile::PROFILES[0]);
-        let silent = |ids: &[i32], change: fn(&mut Vec<PartitionDescription>)| {
+        let silent = |ids: &[i32], change: fn(&mut Vec<AgreedPartition>)| {
             let mut topic = topic(1, 1, &[1, 2, 3]);
             change(&mut topic.partitions);
             let mut view = View::default();
-            view.update(cluster(ids), Some(topic));
+            update(&mut view, ids, Some(topic));
             let silent = view.lack(&plan).expect("a lack").silent;
             silent
                 .iter()
                 .map(|silent| silent.partition)
                 .collect::<Vec<_>>()
         };
-        let headless = |partitions: &mut Vec<PartitionDescription>| {
-            (partitions[4].leader, partitions[4].isr) = (None, vec![BrokerId(2)]);
+        let headless = |partitions: &mut Vec<AgreedPartition>| {
+            partitions[4].now.leader = None;
+            partitions[4].sure = vec![BrokerId(2)];
         };
-        let also_short = |partitions: &mut Vec<PartitionDescription>| {
-            (partitions[4].leader, partitions[4].isr) = (None, vec![BrokerId(2)]);
-            partitions[1].isr.pop();
+        let also_short = |partitions: &mut Vec<AgreedPartition>| {
+            partitions[4].now.leader = None;
+            partitions[4].sure = vec![BrokerId(2)];
+            partitions[1].sure.pop();
         };
         assert_eq!(silent(&[1, 2, 3], headless), [4]);
         assert!(silent(&[1, 2, 3], also_short).is_empty());

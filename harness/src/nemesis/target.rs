@@ -102,8 +102,10 @@ pub struct PartitionState {
     pub leader: Option<BrokerId>,
     /// Its replicas.
     pub replicas: Vec<BrokerId>,
-    /// Those in sync.
+    /// Those in sync now, as the active controller says.
     pub isr: Vec<BrokerId>,
+    /// Those in sync by all who were asked: whoever surely has what was acknowledged.
+    pub sure: Vec<BrokerId>,
     /// Those that are offline: their broker is, or the log directory that holds them.
     pub offline: Vec<BrokerId>,
 }
@@ -291,6 +293,7 @@ mod tests {
             leader: leader.map(BrokerId),
             replicas: ids(&[1, 2, 3]),
             isr: ids(isr),
+            sure: vec![],
             offline: vec![],
         };
         let state = ClusterState {

@@ -153,6 +153,7 @@ mod tests {
             leader: None,
             replicas: vec![],
             isr: isr.iter().copied().map(BrokerId).collect(),
+            sure: vec![],
             offline: vec![],
         };
         let state = ClusterState {
@@ -183,6 +184,7 @@ mod tests {
                 leader: Some(BrokerId(3)),
                 replicas: vec![],
                 isr: vec![BrokerId(3), BrokerId(1)],
+                sure: vec![BrokerId(3)],
                 offline: vec![],
             }],
             ..ClusterState::default()

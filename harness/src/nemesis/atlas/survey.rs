@@ -2,9 +2,9 @@
 //!
 //! In: views of the cluster, what is about to be lost, and what was lost before. Out: for each
 //! partition the nodes that keep a good copy, and the voters that keep theirs.
-//! Invariant: a copy counts only if every view has it in the ISR, its node runs, and nothing of it
-//! was lost since it was last in sync; a voter counts only if it runs and every view has it
-//! registered. Source: TigerBeetle's `ClusterFaultAtlas`.
+//! Invariant: a copy counts only if in every view all have it in the ISR, its node runs, and
+//! nothing of it was lost since it was last in sync; a voter counts only if it runs and every view
+//! has it registered. Source: TigerBeetle's `ClusterFaultAtlas`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,11 +83,11 @@ pub(crate) fn survey(picture: &Picture<'_>, losses: &[Loss]) -> Left {
         let name = name_of(held);
         let is_good = |node: &BrokerId| {
             picture.running.contains(node)
-                && is_in_sync_everywhere(picture.views, &name, *node)
+                && is_surely_in_sync(picture.views, &name, *node)
                 && !lost().any(|loss| loss.takes(&name, *node))
         };
         let good: Vec<i32> = held
-            .isr
+            .sure
             .iter()
             .filter(|node| is_good(node))
             .map(|node| node.0)
@@ -148,13 +148,13 @@ pub(crate) fn is_made_good(loss: &Loss, view: &ClusterState) -> bool {
         .partitions
         .iter()
         .filter(|held| held.replicas.contains(&loss.node) && loss.takes(&name_of(held), loss.node));
-    view.registered.contains(&loss.node) && lost.all(|held| held.isr.contains(&loss.node))
+    view.registered.contains(&loss.node) && lost.all(|held| held.sure.contains(&loss.node))
 }
 
-fn is_in_sync_everywhere(views: &[ClusterState], name: &str, node: BrokerId) -> bool {
+fn is_surely_in_sync(views: &[ClusterState], name: &str, node: BrokerId) -> bool {
     views.iter().all(|view| {
         let mut held = view.partitions.iter();
-        held.any(|held| name_of(held) == name && held.isr.contains(&node))
+        held.any(|held| name_of(held) == name && held.sure.contains(&node))
     })
 }
 

@@ -15,6 +15,7 @@ fn view(isrs: &[&[i32]]) -> ClusterState {
         leader: isr.first().map(|id| BrokerId(*id)),
         replicas: ids(&[1, 2, 3]),
         isr: ids(isr),
+        sure: ids(isr),
         offline: vec![],
     };
     ClusterState {
@@ -155,6 +156,18 @@ fn a_node_is_out_once_it_left_one_isr_of_what_it_lost() {
         assert_eq!(is_out(&all_of(3), &view(&isrs)), wanted, "{isrs:?}");
     }
     assert!(!is_out(&copy_of(3, "t-0"), &view(&[&[1, 3], &[1]])));
+}
+
+#[test]
+fn a_copy_that_one_of_the_majority_does_not_have_in_sync_is_neither_good_nor_out() {
+    let mut unsure = view(&[&[1, 2, 3]]);
+    unsure.partitions[0].sure = ids(&[1, 3]);
+    let views = std::slice::from_ref(&unsure);
+    let left = left(views, &[1, 2, 3], &[], &[all_of(3)]);
+    assert_eq!(left.copies.get("t-0"), Some(&vec![1]));
+    assert!(!is_made_good(&all_of(2), &unsure));
+    // What it tells may be of before the loss.
+    assert!(!is_out(&all_of(2), &unsure));
 }
 
 #[test]
