@@ -24,6 +24,7 @@ pub mod agreement;
 pub mod assumptions;
 pub mod node;
 pub mod observer;
+pub mod patience;
 pub mod recovery;
 pub mod role;
 pub mod view;

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::cluster::LOOK;
 use crate::cluster::agreement::{Agreed, Told, agree, is_enough};
+use crate::cluster::patience::{Found, Patience};
 use crate::cluster::view::View;
 use crate::nemesis::min_isr::MinIsr;
 use crate::nemesis::{BoxFuture, ClusterState, ClusterView, PartitionState};
@@ -26,15 +27,10 @@ use crate::plan::Plan;
 use crate::sandbox::node_address;
 
 /// How long one question may take: short, because a node that hangs must not blind the harness.
-const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The setting that the fault `min-isr` changes.
 const MIN_ISR: &str = "min.insync.replicas";
-
-/// How long whoever looks for a leader waits for an election to end, and how long one who looks for
-/// a controller that a majority names.
-const ELECTION_PATIENCE: Duration = Duration::from_secs(1);
-const QUORUM_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The harness's client. Clones share connections and view.
 #[derive(Clone, Debug)]
@@ -210,15 +206,10 @@ fn only(
 impl ClusterView for Observer {
     fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>> {
         Box::pin(async {
-            let begin = Instant::now();
+            let mut patience = Patience::new(Instant::now());
             loop {
                 let look = self.look().await;
-                let is_settled = look.as_ref().is_ok_and(View::has_all_leaders);
-                let patience = match &look {
-                    Ok(_) => ELECTION_PATIENCE,
-                    Err(_) => QUORUM_PATIENCE,
-                };
-                if is_settled || begin.elapsed() >= patience {
+                if patience.is_over(Found::from(&look), Instant::now()) {
                     let mut state = look?.state(self.own_topic(), self.shared.nodes.clone());
                     state.partitions.extend(self.look_at_offsets().await);
                     return Ok(state);

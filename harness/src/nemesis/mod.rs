@@ -46,8 +46,9 @@ pub use files::NodeFiles;
 pub use spec::{FaultSpec, PartitionShape};
 pub use target::{BoxFuture, ClusterState, ClusterView, PartitionState, Target};
 
-/// How long the cluster may take to tell who is who.
-const OBSERVE_LIMIT: Duration = Duration::from_secs(3);
+/// How long the cluster may take to tell who is who: longer than who asks it is patient, who knows
+/// better what was lacking.
+const OBSERVE_LIMIT: Duration = Duration::from_secs(6);
 /// How long a healed fault may take to show it.
 const RECOVERY_LIMIT: Duration = Duration::from_secs(15);
 /// Between two looks at what a fault does to disks.
@@ -340,4 +341,17 @@ async fn wait_until_it_answers(arena: &Arena, node: BrokerId) -> Result<(), Stri
 async fn answers_locally(arena: &Arena, node: BrokerId) -> bool {
     let probe = probe_locally(&arena.sandbox, node, PROBE_LIMIT).await;
     matches!(probe, Ok(Probe::Answered))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::observer::REQUEST_TIMEOUT;
+    use crate::cluster::patience::PATIENCE_MAX;
+
+    #[test]
+    fn the_patience_of_the_observer_fits_into_the_limit() {
+        // One that begins to look just before its patience is over still asks everything.
+        assert!(PATIENCE_MAX + 2 * REQUEST_TIMEOUT < OBSERVE_LIMIT);
+    }
 }
