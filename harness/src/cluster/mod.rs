@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::broker::OFFSETS_TOPIC;
 use broker::client::NewTopic;
 use checkers::history::Key;
 use tokio::time::Instant;
 
 use crate::cluster::agreement::AgreedPartition;
 use crate::cluster::observer::Observer;
+use crate::nemesis::PartitionState;
 use crate::plan::Plan;
 use crate::run::events::{NodeSample, PartitionSample, ProcessState};
 use crate::run::failure::RunFailure;
@@ -111,7 +113,9 @@ impl Cluster {
     pub fn replicas(&self) -> BTreeMap<Key, Vec<String>> {
         let state = self.observer.last_view();
         let state = state.state(&self.plan.cluster.topic, Vec::new());
-        let replicas = state.partitions.into_iter().map(|held| {
+        let under_test = |held: &PartitionState| held.topic != OFFSETS_TOPIC;
+        let partitions = state.partitions.into_iter().filter(under_test);
+        let replicas = partitions.map(|held| {
             let nodes = held.replicas.iter().map(|id| format!("n{id}"));
             (Key::new(&held.topic, held.partition), nodes.collect())
         });

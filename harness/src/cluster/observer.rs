@@ -6,7 +6,7 @@
 //! Invariant: a view is what a majority of the nodes says, never what one says alone.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker::broker::OFFSETS_TOPIC;
@@ -22,7 +22,7 @@ use crate::cluster::agreement::{Agreed, Told, agree, is_enough};
 use crate::cluster::patience::{Found, Patience};
 use crate::cluster::view::View;
 use crate::nemesis::min_isr::MinIsr;
-use crate::nemesis::{BoxFuture, ClusterState, ClusterView, PartitionState};
+use crate::nemesis::{BoxFuture, ClusterState, ClusterView, LastKnown};
 use crate::plan::Plan;
 use crate::sandbox::node_address;
 
@@ -42,13 +42,20 @@ pub struct Observer {
 struct Shared {
     config: AdminConfig,
     admin: OnceCell<Admin>,
-    /// All of the plan, its own first.
+    /// All of the plan, its own first, and that of the groups' offsets if it has a group.
     topics: Vec<String>,
-    has_group: bool,
+    /// Those of them that are under test.
+    under_test: usize,
     nodes: Vec<BrokerId>,
-    view: Mutex<View>,
-    /// The same of the topic of the groups' offsets.
-    offsets: Mutex<View>,
+    known: Mutex<Known>,
+}
+
+/// What a majority told last.
+#[derive(Debug, Default)]
+struct Known {
+    view: View,
+    /// When it was asked for.
+    asked: Option<Instant>,
 }
 
 impl Observer {
@@ -60,17 +67,17 @@ impl Observer {
             client_id: "verdict-observer".to_owned(),
             request_timeout: REQUEST_TIMEOUT,
         };
-        let topics = plan.topics().into_iter().map(|topic| topic.name).collect();
-        let has_group = plan.workload.group.is_some();
-        let (admin, view, offsets) = (OnceCell::new(), Mutex::default(), Mutex::default());
+        let mut topics: Vec<_> = plan.topics().into_iter().map(|topic| topic.name).collect();
+        let under_test = topics.len();
+        let offsets = plan.workload.group.as_ref();
+        topics.extend(offsets.map(|_| OFFSETS_TOPIC.to_owned()));
         let shared = Shared {
             config,
-            admin,
+            admin: OnceCell::new(),
             topics,
-            has_group,
+            under_test,
             nodes,
-            view,
-            offsets,
+            known: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -82,25 +89,30 @@ impl Observer {
     /// # Errors
     /// That no majority of the nodes names one controller; then nothing is known of this moment.
     pub async fn look(&self) -> Result<View, String> {
-        let agreed = self.ask_all(&self.shared.topics).await?;
-        let mut view = self
-            .shared
-            .view
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let asked = Instant::now();
+        let agreed = self.ask_all().await?;
+        let mut known = self.known();
+        known.asked = Some(asked);
+        let view = &mut known.view;
         view.update(agreed.cluster, agreed.topics, self.own_topic());
         Ok(view.clone())
     }
 
+    fn known(&self) -> MutexGuard<'_, Known> {
+        let known = self.shared.known.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks every node by itself, all at once, until they have told enough.
-    async fn ask_all(&self, topics: &[String]) -> Result<Agreed, String> {
+    async fn ask_all(&self) -> Result<Agreed, String> {
         self.admin().await?;
         let nodes = self.shared.nodes.len();
         let mut asked = JoinSet::new();
         for &node in &self.shared.nodes {
-            let (observer, topics) = (self.clone(), topics.to_vec());
+            let observer = self.clone();
             asked.spawn(async move {
-                let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+                let topics = observer.shared.topics.iter();
+                let topics: Vec<&str> = topics.map(String::as_str).collect();
                 let admin = observer.admin().await.ok()?;
                 let told = admin.describe_as_told_by(node_address(node), &topics).await;
                 let (cluster, topics) = told.ok()?;
@@ -127,27 +139,9 @@ impl Observer {
         self.shared.topics.first().map_or("", String::as_str)
     }
 
-    /// The partitions of `__consumer_offsets`, as far as they are known.
-    async fn look_at_offsets(&self) -> Vec<PartitionState> {
-        if !self.shared.has_group {
-            return Vec::new();
-        }
-        let asked = self.ask_all(&[OFFSETS_TOPIC.to_owned()]).await;
-        let offsets = &self.shared.offsets;
-        let mut view = offsets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(agreed) = asked {
-            view.update(agreed.cluster, agreed.topics, OFFSETS_TOPIC);
-        }
-        view.state(OFFSETS_TOPIC, Vec::new()).partitions
-    }
-
     /// The last view, without asking.
     pub fn last_view(&self) -> View {
-        self.shared
-            .view
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.known().view.clone()
     }
 
     /// Creates a topic; that it exists already is as good.
@@ -210,25 +204,27 @@ impl ClusterView for Observer {
             loop {
                 let look = self.look().await;
                 if patience.is_over(Found::from(&look), Instant::now()) {
-                    let mut state = look?.state(self.own_topic(), self.shared.nodes.clone());
-                    state.partitions.extend(self.look_at_offsets().await);
-                    return Ok(state);
+                    return Ok(look?.state(self.own_topic(), self.shared.nodes.clone()));
                 }
                 tokio::time::sleep(LOOK).await;
             }
         })
     }
 
-    fn last_known(&self) -> Option<ClusterState> {
-        let view = self.last_view();
-        let is_known = view != View::default();
-        is_known.then(|| view.state(self.own_topic(), self.shared.nodes.clone()))
+    fn last_known(&self) -> Option<LastKnown> {
+        let known = self.known();
+        let (nodes, own) = (self.shared.nodes.clone(), self.own_topic());
+        Some(LastKnown {
+            age: known.asked?.elapsed(),
+            state: known.view.state(own, nodes),
+        })
     }
 
     fn min_isr(&self) -> BoxFuture<'_, Result<MinIsr, String>> {
         Box::pin(async {
             let mut asked = JoinSet::new();
-            for topic in self.shared.topics.clone() {
+            let under_test = self.shared.topics.iter().take(self.shared.under_test);
+            for topic in under_test.cloned() {
                 let observer = self.clone();
                 asked.spawn(async move {
                     let settings = observer.topic_settings(&topic).await;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use broker::broker::OFFSETS_TOPIC;
 use broker::client::{ClusterDescription, PartitionDescription};
 use broker::id::BrokerId;
 
@@ -24,6 +25,8 @@ pub struct View {
     pub partitions: Vec<AgreedPartition>,
     /// Those of its further topics.
     pub further: BTreeMap<String, Vec<AgreedPartition>>,
+    /// Those of the topic of the groups' offsets; empty before it exists, and if nobody asks.
+    pub offsets: Vec<AgreedPartition>,
 }
 
 /// What keeps a cluster from being whole.
@@ -101,13 +104,15 @@ impl View {
         self.controller = cluster.controller;
         self.brokers = cluster.brokers.into_iter().map(|(id, _, _)| id).collect();
         let further = self.further.values_mut().flatten();
-        for partition in self.partitions.iter_mut().chain(further) {
+        let partitions = self.partitions.iter_mut().chain(&mut self.offsets);
+        for partition in partitions.chain(further) {
             partition.sure.clear();
         }
         for topic in topics {
-            let known = match topic.name == own {
-                true => &mut self.partitions,
-                false => self.further.entry(topic.name).or_default(),
+            let known = match topic.name.as_str() {
+                name if name == own => &mut self.partitions,
+                OFFSETS_TOPIC => &mut self.offsets,
+                _ => self.further.entry(topic.name).or_default(),
             };
             take_in(known, topic.partitions);
         }
@@ -129,7 +134,8 @@ impl View {
     /// Whether the controller and the leader of every partition are known.
     pub fn has_all_leaders(&self) -> bool {
         let further = self.further.values().flatten();
-        let mut partitions = self.partitions.iter().chain(further);
+        let partitions = self.partitions.iter().chain(&self.offsets);
+        let mut partitions = partitions.chain(further);
         self.controller.is_some() && partitions.all(|held| held.now.leader.is_some())
     }
 
@@ -137,11 +143,13 @@ impl View {
     pub fn state(&self, topic: &str, nodes: Vec<BrokerId>) -> ClusterState {
         let further = self.further.iter();
         let further = further.flat_map(|(topic, partitions)| states(topic, partitions));
+        let offsets = states(OFFSETS_TOPIC, &self.offsets);
+        let partitions = states(topic, &self.partitions).chain(further);
         ClusterState {
             nodes,
             controller: self.controller,
             registered: self.brokers.clone(),
-            partitions: states(topic, &self.partitions).chain(further).collect(),
+            partitions: partitions.chain(offsets).collect(),
         }
     }
 
@@ -285,15 +293,40 @@ mod tests {
             let partitions = state.partitions.iter().map(|held| held.sure.len());
             partitions.collect()
         };
-        for own in ["t", "u"] {
+        for (own, name) in [("t", "t"), ("t", "u"), ("t", OFFSETS_TOPIC)] {
             let mut view = View::default();
             let answers = [Some(topic(4, 2, &[2, 3])), None, Some(topic(3, 1, &[1]))];
             let wanted = [2, 0, 0];
             for (answer, wanted) in answers.into_iter().zip(wanted) {
+                let name = name.to_owned();
+                let answer = answer.map(|topic| AgreedTopic { name, ..topic });
                 view.update(cluster(&[1, 2, 3]), answer.into_iter().collect(), own);
                 assert_eq!(sure(&view), [wanted; 6]);
             }
         }
+    }
+
+    #[test]
+    fn the_leaders_of_offsets_are_waited_for_and_told_but_are_nothing_that_is_lacked() {
+        let plan = Plan::draw(1, &crate::plan::profile::PROFILES[0]);
+        let own = AgreedTopic {
+            name: plan.cluster.topic.clone(),
+            ..topic(1, 1, &[1, 2, 3])
+        };
+        let mut offsets = AgreedTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            ..topic(1, 1, &[1])
+        };
+        offsets.partitions[2].now.leader = None;
+        let mut view = View::default();
+        view.update(cluster(&[1, 2, 3]), vec![own, offsets], &plan.cluster.topic);
+        assert!(!view.has_all_leaders());
+        assert_eq!(view.lack(&plan), None);
+        let state = view.state(&plan.cluster.topic, vec![]);
+        let of_offsets = |held: &&PartitionState| held.topic == OFFSETS_TOPIC;
+        let leaders = state.partitions.iter().filter(of_offsets);
+        let leaders: Vec<bool> = leaders.map(|held| held.leader.is_some()).collect();
+        assert_eq!(leaders, [true, true, false, true, true, true]);
     }
 
     #[test]

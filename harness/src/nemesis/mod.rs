@@ -4,6 +4,7 @@
 //! Keeps: every fault is healed, whatever happens in between; a fault undoes only what it did
 //! itself, so faults may overlap. Source: DESIGN §4.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ mod partition;
 mod pause;
 mod power_loss;
 mod repair;
+mod resolve;
 mod resources;
 pub mod spec;
 pub mod target;
@@ -43,8 +45,9 @@ pub use atlas::Atlas;
 pub use damage::{Damage, FileKind, Place};
 pub use directory::DirectoryPick;
 pub use files::NodeFiles;
+pub use resolve::Resolved;
 pub use spec::{FaultSpec, PartitionShape};
-pub use target::{BoxFuture, ClusterState, ClusterView, PartitionState, Target};
+pub use target::{BoxFuture, ClusterState, ClusterView, LastKnown, PartitionState, Target};
 
 /// How long the cluster may take to tell who is who: longer than who asks it is patient, who knows
 /// better what was lacking.
@@ -147,7 +150,7 @@ pub struct DiskSample {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
     /// It acts from now on, on these nodes or clients.
-    Injected(Vec<Endpoint>),
+    Injected(Resolved),
     /// What it does is done.
     Acting,
     /// It is about to be healed.
@@ -174,14 +177,15 @@ pub async fn run_fault(
         effect,
         not_recovered,
     };
-    let targets = match resolve(arena, spec.target(), draw).await {
-        Ok(targets) => targets,
+    let resolved = match resolve::resolve(arena, spec.target(), draw).await {
+        Ok(resolved) => resolved,
         Err(reason) => return report(&[], Effect::Vacuous(reason), None),
     };
+    let targets = resolved.targets.clone();
     let mut fault = catalogue::build(spec, draw);
     fault.setup(arena, &targets);
     // Told first: whoever cancels an injection must still find that it began.
-    on_step(Step::Injected(targets.clone()));
+    on_step(Step::Injected(resolved));
     let injected = fault.inject(arena).await;
     let effect = match injected {
         Ok(()) => {
@@ -299,32 +303,13 @@ fn nodes(arena: &Arena) -> Vec<BrokerId> {
     endpoints.filter_map(Endpoint::broker).collect()
 }
 
-async fn resolve(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<Endpoint>, String> {
-    if let Some(clients) = target.resolve_clients(&arena.roster, draw) {
-        return Ok(clients?.into_iter().map(Endpoint::Client).collect());
-    }
-    let nodes = resolve_nodes(arena, target, draw).await?;
-    Ok(nodes.into_iter().map(Endpoint::of).collect())
-}
-
-async fn resolve_nodes(arena: &Arena, target: &Target, draw: u64) -> Result<Vec<BrokerId>, String> {
-    if !target.needs_view() {
-        let nodes = nodes(arena);
-        return target.resolve(
-            &ClusterState {
-                nodes,
-                ..ClusterState::default()
-            },
-            draw,
-        );
-    }
-    let late = |_| format!("no majority told within {OBSERVE_LIMIT:?} who is {target}");
-    let state = timeout(OBSERVE_LIMIT, arena.view.observe()).await;
-    // Without a majority nothing changes any more: who was it before is it still.
-    match (state.map_err(late).flatten(), arena.view.last_known()) {
-        (Ok(state), _) | (Err(_), Some(state)) => target.resolve(&state, draw),
-        (Err(reason), None) => Err(reason),
-    }
+/// Those of `nodes` whose processes run and are not paused.
+fn running(arena: &Arena, nodes: &[BrokerId]) -> BTreeSet<BrokerId> {
+    let runs = |node: &&BrokerId| {
+        let status = arena.supervisor.status(Endpoint::of(**node));
+        matches!(status, Some(Status::Running(_)))
+    };
+    nodes.iter().filter(runs).copied().collect()
 }
 
 /// Waits until `node` answers inside its own namespace.

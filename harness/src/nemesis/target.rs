@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use broker::broker::OFFSETS_TOPIC;
 use broker::group::partition_for;
@@ -110,6 +111,15 @@ pub struct PartitionState {
     pub offline: Vec<BrokerId>,
 }
 
+/// What the cluster looked like when a majority told last.
+#[derive(Clone, Debug)]
+pub struct LastKnown {
+    /// The cluster.
+    pub state: ClusterState,
+    /// How long ago it was asked.
+    pub age: Duration,
+}
+
 /// Looks at the cluster from outside, as a client.
 pub trait ClusterView: Send + Sync {
     /// The newest state that a majority of the nodes tells within a short time.
@@ -119,7 +129,7 @@ pub trait ClusterView: Send + Sync {
     fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>>;
 
     /// What a majority told last, however long ago.
-    fn last_known(&self) -> Option<ClusterState> {
+    fn last_known(&self) -> Option<LastKnown> {
         None
     }
 

@@ -230,11 +230,12 @@ impl FaultLog {
     fn step(&self, number: usize, spec: &FaultSpec, nodes: &Mutex<Vec<Endpoint>>, step: Step) {
         let mut nodes = nodes.lock().unwrap_or_else(PoisonError::into_inner);
         match step {
-            Step::Injected(injected) => {
-                *nodes = injected;
+            Step::Injected(resolved) => {
+                let role = resolved.role(spec.target());
+                *nodes = resolved.targets;
                 let name = format!("{} {}", spec.name(), short_names(&nodes).join(" "));
                 self.status.fault_begins(number, name);
-                let detail = json!({ "spec": spec, "role": spec.target().to_string() });
+                let detail = json!({ "spec": spec, "role": role });
                 self.record(
                     number,
                     spec,

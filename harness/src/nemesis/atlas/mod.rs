@@ -3,7 +3,8 @@
 //! In: what a fault is about to take from which nodes. Out: what is left, and in atlas mode a
 //! refusal where no good copy of something acknowledged would be left.
 //! Invariant: a loss that was taken counts until its node was seen out of sync and in sync again;
-//! damage to single files, which nobody may have noticed, counts to the end of the run.
+//! damage to single files, which nobody may have noticed, counts to the end of the run. What nobody
+//! can tell by now is not known, and what is not known is not there.
 //! Source: TigerBeetle's `ClusterFaultAtlas`; `faults.md` §1.3.
 
 use std::collections::BTreeSet;
@@ -14,15 +15,14 @@ use broker::id::BrokerId;
 use serde_json::{Map, Value, json};
 use tokio::time::{sleep, timeout};
 
-use crate::nemesis::{Arena, ClusterState, OBSERVE_LIMIT, PROBE_PAUSE};
-use crate::sandbox::{Endpoint, Status};
+use crate::nemesis::{Arena, ClusterState, OBSERVE_LIMIT, PROBE_PAUSE, running};
 
 mod survey;
 #[cfg(test)]
 mod survey_test;
 
 pub use survey::{Copies, Left, Loss};
-use survey::{Picture, is_made_good, is_out, survey};
+use survey::{Picture, is_made_good, is_out, known, survey};
 
 /// How long a node that lost something is looked at until it is out of sync.
 const OUT_LIMIT: Duration = Duration::from_secs(3);
@@ -87,13 +87,12 @@ impl Atlas {
         before: Option<&ClusterState>,
         losses: &[Loss],
     ) -> Result<(), String> {
-        match before {
-            Some(before) if self.is_strict => {
-                let views = std::slice::from_ref(before);
-                self.survey(arena, views, &self.weighed(losses)).is_enough()
-            }
-            _ => Ok(()),
+        if !self.is_strict {
+            return Ok(());
         }
+        let views = before.map_or(&[][..], std::slice::from_ref);
+        let left = self.survey(arena, views, &self.weighed(losses));
+        known(left, views.len(), 1).1
     }
 
     /// In atlas mode whoever is stopped counts as one that loses all its copies: as long as it is
@@ -120,31 +119,22 @@ impl Atlas {
         before: Option<ClusterState>,
         losses: &[Loss],
     ) -> Result<Permit, String> {
-        let is_other = |node: &&BrokerId| losses.iter().all(|loss| loss.node != **node);
-        let left = match before {
-            Some(before) => {
-                let others = running(arena, &before).iter().filter(is_other).count();
-                let now = match others {
-                    // With nobody left to tell, nothing can have changed since.
-                    0 => Some(before.clone()),
-                    // They may tell what was, and cannot know what is.
-                    few if few <= before.nodes.len() / 2 => None,
-                    _ => look(arena).await,
-                };
-                now.map(|now| self.survey(arena, &[before, now], &self.weighed(losses)))
-            }
-            None => None,
+        let weighed = self.weighed(losses);
+        let now = match &before {
+            Some(before) if is_told(arena, before, losses) => look(arena).await,
+            // Those that still run may tell what was, and cannot know what is.
+            _ => None,
         };
-        let enough = match &left {
-            Some(left) if self.is_strict => left.is_enough(),
-            _ if losses.iter().all(Loss::is_nothing) => Ok(()),
-            Some(left) => left.is_enough(),
-            None => Err("no majority told what the cluster looks like".to_owned()),
+        let views: Vec<ClusterState> = before.into_iter().chain(now).collect();
+        let left = self.survey(arena, &views, &weighed);
+        let (left, enough) = known(left, views.len(), 2);
+        let enough = match weighed.iter().all(Loss::is_nothing) {
+            true => Ok(()),
+            false => enough,
         };
         if self.is_strict {
             enough.clone()?;
         }
-        let weighed = self.weighed(losses);
         let taken = weighed.into_iter().filter(|loss| !loss.is_nothing());
         self.lock().extend(taken.map(|loss| Taken {
             loss,
@@ -173,8 +163,10 @@ impl Atlas {
             taken.retain(|taken| !is_over(taken) || !is_made_good(&taken.loss, now));
         }
         let open: Vec<Loss> = taken.iter().map(|taken| taken.loss.clone()).collect();
-        let mut running: BTreeSet<BrokerId> =
-            views.iter().flat_map(|view| running(arena, view)).collect();
+        let mut running: BTreeSet<BrokerId> = views
+            .iter()
+            .flat_map(|view| running(arena, &view.nodes))
+            .collect();
         // Those that were stopped for it keep what they do not lose.
         running.extend(losses.iter().map(|loss| loss.node));
         let picture = Picture {
@@ -236,13 +228,11 @@ impl Atlas {
     }
 }
 
-/// The nodes whose processes run and are not paused.
-fn running(arena: &Arena, view: &ClusterState) -> BTreeSet<BrokerId> {
-    let runs = |node: &&BrokerId| {
-        let status = arena.supervisor.status(Endpoint::of(**node));
-        matches!(status, Some(Status::Running(_)))
-    };
-    view.nodes.iter().filter(runs).copied().collect()
+/// Whether those that run and lose nothing are a majority, which can tell how things are by now.
+fn is_told(arena: &Arena, before: &ClusterState, losses: &[Loss]) -> bool {
+    let is_other = |node: &&BrokerId| losses.iter().all(|loss| loss.node != **node);
+    let running = running(arena, &before.nodes);
+    running.iter().filter(is_other).count() > before.nodes.len() / 2
 }
 
 /// The cluster as a majority of its nodes tells; nothing if none does in time.

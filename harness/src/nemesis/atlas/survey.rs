@@ -133,6 +133,26 @@ impl Left {
     }
 }
 
+/// What is known to be left, and whether that is a good copy of everything acknowledged, if a
+/// survey rests on the first `seen` of the `needed` views: as long as one is missing, who was in
+/// sync may not be any longer, so that only what is not there is known.
+///
+/// # Errors
+/// Of what there is none, or that it is not known.
+pub(crate) fn known(left: Left, seen: usize, needed: usize) -> (Option<Left>, Result<(), String>) {
+    let enough = left.is_enough();
+    if seen >= needed {
+        return (Some(left), enough);
+    }
+    let copies = left.copies.into_iter();
+    let copies: BTreeMap<_, _> = copies.filter(|(_, good)| good.is_empty()).collect();
+    if copies.is_empty() {
+        let reason = "no majority told what the cluster looks like";
+        return (None, Err(reason.to_owned()));
+    }
+    (Some(Left { copies, ..left }), enough)
+}
+
 /// Whether the node is out of sync with something that it lost.
 pub(crate) fn is_out(loss: &Loss, view: &ClusterState) -> bool {
     view.partitions.iter().any(|held| {

@@ -171,6 +171,25 @@ fn a_copy_that_one_of_the_majority_does_not_have_in_sync_is_neither_good_nor_out
 }
 
 #[test]
+fn what_was_in_sync_before_is_not_known_to_be_now() {
+    let before = [view(&[&[1, 2, 3], &[1]])];
+    let one = |losses: &[Loss]| left(&before, &[1, 2, 3], &[], losses);
+    // Nodes 1 and 3 may have left the ISR of t-0 before the last of those that stopped.
+    let (unknown, enough) = known(one(&[copy_of(2, "t-0")]), 1, 2);
+    assert_eq!(unknown, None);
+    assert!(enough.unwrap_err().contains("no majority told"));
+    let (bare, enough) = known(one(&[copy_of(1, "t-1")]), 1, 2);
+    let bare: Vec<String> = bare.unwrap().copies.into_keys().collect();
+    assert_eq!(bare, ["t-1"]);
+    assert!(enough.unwrap_err().contains("left of t-1"));
+    let (all, enough) = known(one(&[copy_of(2, "t-0")]), 1, 1);
+    assert_eq!((all.unwrap().copies.len(), enough), (2, Ok(())));
+    let (nothing, enough) = known(left(&[], &[1, 2, 3], &[], &[]), 0, 1);
+    assert_eq!(nothing, None);
+    assert!(enough.is_err());
+}
+
+#[test]
 fn a_voter_that_is_fenced_or_down_may_not_know_what_was_decided() {
     let whole = view(&[&[1, 2]]);
     let mut fenced = whole.clone();
