@@ -184,7 +184,11 @@ impl Core {
     fn heard_of_disk(&mut self, event: DiskEvent) {
         let (directory, now) = (event.directory, self.clock.now());
         match event.news {
-            DirectoryNews::Completed(completion) => self.completed(directory, completion),
+            DirectoryNews::Completed(completions) => {
+                for completion in completions {
+                    self.completed(directory, completion);
+                }
+            }
             DirectoryNews::WaitsForSpace(token) => {
                 if let Some(directory) = self.directories.get_mut(directory) {
                     directory.set_aside(now.time, token);

@@ -5,10 +5,10 @@
 //! waits for its turn behind others that do complete is slow. Flushes are executed beside the
 //! others, so that a sync that hangs is told however much is read meanwhile.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::disk::{DirectoryThread, Reopened, SubmitError};
+use super::disk::{DirectoryThread, Job, Reopened, SubmitError};
 use crate::broker::effects::DiskToken;
 use crate::storage::DiskRequest;
 use crate::time::Time;
@@ -21,8 +21,8 @@ const HUNG: Duration = Duration::from_secs(2);
 pub(super) struct Directory {
     /// `None` if the directory could not be opened.
     thread: Option<DirectoryThread>,
-    /// Operations that the thread's queue had no room for yet.
-    overflow: VecDeque<(DiskToken, DiskRequest)>,
+    /// Operations that were not handed over yet.
+    unsubmitted: Vec<Job>,
     flushes: Lane,
     others: Lane,
     /// When each operation was tried last that waits for space; it is tried again among the others.
@@ -35,7 +35,7 @@ impl Directory {
     pub(super) fn new(thread: Option<DirectoryThread>) -> Self {
         Self {
             thread,
-            overflow: VecDeque::new(),
+            unsubmitted: Vec::new(),
             flushes: Lane::default(),
             others: Lane::default(),
             without_space: BTreeMap::new(),
@@ -50,7 +50,7 @@ impl Directory {
             _ => &mut self.others,
         };
         lane.under_way.insert(token, now);
-        self.overflow.push_back((token, request));
+        self.unsubmitted.push(Job { token, request });
     }
 
     /// An operation ended.
@@ -83,14 +83,12 @@ impl Directory {
         let Some(thread) = &self.thread else {
             return;
         };
-        while let Some((token, request)) = self.overflow.pop_front() {
-            match thread.try_submit(token, request) {
-                Ok(()) | Err(SubmitError::Ended) => {}
-                Err(SubmitError::Full(token, request)) => {
-                    self.overflow.push_front((token, request));
-                    return;
-                }
-            }
+        if self.unsubmitted.is_empty() {
+            return;
+        }
+        let submitted = thread.try_submit(std::mem::take(&mut self.unsubmitted));
+        if let Err(SubmitError::Full(jobs)) = submitted {
+            self.unsubmitted = jobs;
         }
     }
 
@@ -124,7 +122,7 @@ impl Directory {
     /// Gives up all that is under way.
     pub(super) fn abandon(&mut self) {
         self.stalled = true;
-        self.overflow.clear();
+        self.unsubmitted.clear();
         self.flushes.under_way.clear();
         self.others.under_way.clear();
         self.without_space.clear();

@@ -14,6 +14,6 @@ mod thread;
 pub use files::{RealDisk, RealFile};
 pub use lock::{DirectoryLock, LockError};
 pub use thread::{
-    Completion, DirectoryNews, DirectoryStartError, DirectoryThread, DiskToken, QUEUE_DEPTH,
+    Completion, DirectoryNews, DirectoryStartError, DirectoryThread, DiskToken, Job, QUEUE_DEPTH,
     Reopened, SubmitError,
 };

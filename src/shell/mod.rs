@@ -20,7 +20,7 @@ mod up;
 
 pub use clock::Clock;
 pub use disk::{
-    Completion, DirectoryLock, DirectoryNews, DirectoryStartError, DirectoryThread, DiskToken,
+    Completion, DirectoryLock, DirectoryNews, DirectoryStartError, DirectoryThread, DiskToken, Job,
     LockError, QUEUE_DEPTH, RealDisk, RealFile, Reopened, SubmitError,
 };
 pub use node::{Node, NodeError, Status, run, run_until_signal};

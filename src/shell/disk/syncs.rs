@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 
@@ -51,18 +52,20 @@ struct State<F> {
     /// In the order in which they began.
     begun: VecDeque<Begun>,
     begun_so_far: u64,
-    /// What the directory was not told of yet.
-    ended: Vec<Ended>,
     failure: Option<String>,
     threads: usize,
     idle: usize,
+    /// Whether the directory's thread waits for all to end.
+    is_draining: bool,
     is_over: bool,
 }
 
 /// The syncs of one directory, from one opening of it to the next.
 pub(super) struct Syncs<'a, F, T> {
     abandoned: &'a AtomicBool,
-    tell: Mutex<T>,
+    tell: &'a T,
+    /// For the directory, how flushes went; sent with the state locked, in the order of answers.
+    ended: Sender<Ended>,
     state: Mutex<State<F>>,
     /// A group waits, or nothing will come any more.
     work: Condvar,
@@ -70,21 +73,22 @@ pub(super) struct Syncs<'a, F, T> {
     progress: Condvar,
 }
 
-impl<'a, F: DiskFile + Send, T: FnMut(DirectoryNews) + Send> Syncs<'a, F, T> {
-    pub(super) fn new(abandoned: &'a AtomicBool, tell: T) -> Self {
+impl<'a, F: DiskFile + Send, T: Fn(DirectoryNews) + Sync> Syncs<'a, F, T> {
+    pub(super) fn new(abandoned: &'a AtomicBool, tell: &'a T, ended: Sender<Ended>) -> Self {
         let state = State {
             waiting: VecDeque::new(),
             begun: VecDeque::new(),
             begun_so_far: 0,
-            ended: Vec::new(),
             failure: None,
             threads: 0,
             idle: 0,
+            is_draining: false,
             is_over: false,
         };
         Self {
             abandoned,
-            tell: Mutex::new(tell),
+            tell,
+            ended,
             state: Mutex::new(state),
             work: Condvar::new(),
             progress: Condvar::new(),
@@ -97,8 +101,7 @@ impl<'a, F: DiskFile + Send, T: FnMut(DirectoryNews) + Send> Syncs<'a, F, T> {
     }
 
     pub(super) fn tell(&self, news: DirectoryNews) {
-        let mut tell = self.tell.lock().unwrap_or_else(PoisonError::into_inner);
-        tell(news);
+        (self.tell)(news);
     }
 
     /// Adds a flush to the one of its log that waits. Whether there is one.
@@ -142,7 +145,10 @@ impl<'a, F: DiskFile + Send, T: FnMut(DirectoryNews) + Send> Syncs<'a, F, T> {
             state.threads += usize::from(spawned.is_ok());
         }
         if state.threads > 0 {
-            self.work.notify_all();
+            // Each call to the kernel costs as much as what it is about: none for nobody.
+            for _ in 0..state.waiting.len().min(state.idle) {
+                self.work.notify_one();
+            }
             return;
         }
         while !state.waiting.is_empty() {
@@ -154,15 +160,12 @@ impl<'a, F: DiskFile + Send, T: FnMut(DirectoryNews) + Send> Syncs<'a, F, T> {
     pub(super) fn drain<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         self.begin(scope);
         let mut state = self.state();
+        state.is_draining = true;
         while !state.waiting.is_empty() || !state.begun.is_empty() {
             let waited = self.progress.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// What ended since the last time.
-    pub(super) fn ended(&self) -> Vec<Ended> {
-        std::mem::take(&mut self.state().ended)
+        state.is_draining = false;
     }
 
     /// Lets the threads end; nothing waits and no sync runs.
@@ -221,12 +224,15 @@ impl<'a, F: DiskFile + Send, T: FnMut(DirectoryNews) + Send> Syncs<'a, F, T> {
             }
             self.answer(&mut state);
         }
-        self.progress.notify_all();
+        if state.is_draining {
+            self.progress.notify_one();
+        }
         state
     }
 
     /// Answers what ended, up to the first that has not.
     fn answer(&self, state: &mut State<F>) {
+        let mut answers = Vec::new();
         while let Some(begun) = state.begun.pop_front_if(|begun| begun.result.is_some()) {
             let failed = state.failure.clone();
             let result = match (failed, begun.result) {
@@ -240,11 +246,15 @@ impl<'a, F: DiskFile + Send, T: FnMut(DirectoryNews) + Send> Syncs<'a, F, T> {
                 state.failure = Some(error.to_string());
             }
             let upto = begun.flush.upto;
-            for token in begun.tokens {
-                let result = result.clone().map(|()| DiskReply::Flushed { upto });
-                self.tell(DirectoryNews::Completed(Completion { token, result }));
-            }
-            state.ended.push((begun.log, begun.flush, result));
+            answers.extend(begun.tokens.into_iter().map(|token| Completion {
+                token,
+                result: result.clone().map(|()| DiskReply::Flushed { upto }),
+            }));
+            // Without a receiver the directory is not used any more.
+            let _ = self.ended.send((begun.log, begun.flush, result));
+        }
+        if !answers.is_empty() {
+            self.tell(DirectoryNews::Completed(answers));
         }
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::SYNCS_MAX;
 use crate::id::{BrokerId, TopicId, TopicPartition};
 use crate::record::{BatchBuilder, Compression};
-use crate::shell::disk::{DirectoryNews, DirectoryThread, DiskToken};
+use crate::shell::disk::{DirectoryNews, DirectoryThread, DiskToken, Job};
 use crate::storage::{
     DirectoryIdentity, Disk, DiskError, DiskFile, DiskReply, DiskRequest, LogOptions, MemoryDisk,
 };
@@ -191,7 +191,14 @@ impl Stand {
             node_id: BrokerId(1),
             new_directory_id: Uuid::from_u128(5),
         };
-        let tell = move |told| _ = sender.send(told);
+        let tell = move |told| match told {
+            DirectoryNews::Completed(completions) => {
+                for completion in completions {
+                    let _ = sender.send(DirectoryNews::Completed(vec![completion]));
+                }
+            }
+            other => _ = sender.send(other),
+        };
         let place = path.path().to_owned();
         let started = DirectoryThread::start_on(disk.clone(), place, identity, 1024, tell);
         let stand = Self {
@@ -216,13 +223,18 @@ impl Stand {
 
     fn submit(&self, requests: impl IntoIterator<Item = (DiskToken, DiskRequest)>) {
         for (token, request) in requests {
-            self.thread.try_submit(token, request).unwrap();
+            self.thread
+                .try_submit(vec![Job { token, request }])
+                .unwrap();
         }
     }
 
     fn completed(&self) -> (DiskToken, Result<DiskReply, DiskError>) {
         match self.news.recv_timeout(PATIENCE).unwrap() {
-            DirectoryNews::Completed(told) => (told.token, told.result),
+            DirectoryNews::Completed(told) => {
+                let [told] = <[_; 1]>::try_from(told).unwrap();
+                (told.token, told.result)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -364,7 +376,9 @@ fn no_sync_begins_after_the_directory_was_abandoned() {
     let mut told = Vec::new();
     let reopened = loop {
         match stand.news.recv_timeout(PATIENCE).unwrap() {
-            DirectoryNews::Completed(completion) => told.push(completion.token),
+            DirectoryNews::Completed(completions) => {
+                told.extend(completions.iter().map(|completion| completion.token));
+            }
             DirectoryNews::Reopened(reopened) => break reopened,
             other => panic!("{other:?}"),
         }

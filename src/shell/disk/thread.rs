@@ -1,18 +1,20 @@
 //! The thread that owns a log directory.
 //!
-//! In: requests through a bounded queue. Out: news through the function that `start` was given,
-//! called on its threads. Invariants: every accepted request is completed exactly once, in order,
-//! save that flushes may end after the appends and reads that came later; dropping the handle first
-//! completes what was accepted; but after `abandon` no more operations begin, and the
-//! directory is opened anew before it is used again, as after a crash. A broken invariant in the
-//! directory ends the process: what is on disk is then in doubt, and nobody may be answered as if
-//! it were not.
+//! In: requests, all that there are at a time together, through a bounded queue. Out: news through
+//! the function that `start` was given, called on its threads. Invariants: every accepted request
+//! is completed exactly once, in order, save that flushes may end after the appends and reads that
+//! came later; dropping the handle first completes what was accepted; but after `abandon` no more
+//! operations begin, and the directory is opened anew before it is used again, as after a crash. A
+//! broken invariant in the directory ends the process: what is on disk is then in doubt, and nobody
+//! may be answered as if it were not.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel,
+};
 use std::thread::{self, JoinHandle, Scope};
 use std::time::Duration;
 
@@ -26,16 +28,13 @@ use crate::storage::{
 use super::files::RealDisk;
 use super::lock::{DirectoryLock, LockError};
 use super::space::{Subject, subject, waits};
-use super::syncs::Syncs;
+use super::syncs::{Ended, Syncs};
 
-/// Requests that may wait in a directory's queue.
+/// Submissions that may wait in a directory's queue.
 pub const QUEUE_DEPTH: usize = 4096;
 
 /// How often what waits for space is tried again.
 const SPACE_RETRY: Duration = Duration::from_millis(200);
-
-/// Requests that are executed before the flushes among them begin.
-const BATCH_MAX: usize = 256;
 
 /// Names a request; the submitter chooses it and the completion brings it back.
 pub type DiskToken = u64;
@@ -52,8 +51,8 @@ pub struct Completion {
 /// What the thread tells.
 #[derive(Debug)]
 pub enum DirectoryNews {
-    /// A request was executed.
-    Completed(Completion),
+    /// Requests were executed, in this order.
+    Completed(Vec<Completion>),
     /// A request waits until the disk has space: it takes long, but nothing hangs.
     WaitsForSpace(DiskToken),
     /// The directory that was abandoned was opened anew.
@@ -67,7 +66,7 @@ pub enum DirectoryNews {
 pub struct Reopened {
     /// What it holds.
     pub recovered: RecoveredDirectory,
-    queue: SyncSender<Job>,
+    queue: SyncSender<Vec<Job>>,
 }
 
 /// Why a log directory could not be put into use.
@@ -93,21 +92,24 @@ pub enum DirectoryStartError {
 #[derive(Debug)]
 pub enum SubmitError {
     /// The queue is full: try again after a completion.
-    Full(DiskToken, DiskRequest),
+    Full(Vec<Job>),
     /// The thread has ended.
     Ended,
 }
 
+/// A request under its name.
 #[derive(Debug)]
-struct Job {
-    token: DiskToken,
-    request: DiskRequest,
+pub struct Job {
+    /// What its completion brings back.
+    pub token: DiskToken,
+    /// What to do.
+    pub request: DiskRequest,
 }
 
 /// A log directory in use by this process.
 #[derive(Debug)]
 pub struct DirectoryThread {
-    queue: Option<SyncSender<Job>>,
+    queue: Option<SyncSender<Vec<Job>>>,
     abandoned: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -119,7 +121,7 @@ impl DirectoryThread {
         path: PathBuf,
         identity: DirectoryIdentity,
         queue_depth: usize,
-        tell: impl FnMut(DirectoryNews) + Send + 'static,
+        tell: impl Fn(DirectoryNews) + Send + Sync + 'static,
     ) -> Result<(Self, RecoveredDirectory), DirectoryStartError> {
         Self::start_on(RealDisk, path, identity, queue_depth, tell)
     }
@@ -130,7 +132,7 @@ impl DirectoryThread {
         path: PathBuf,
         identity: DirectoryIdentity,
         queue_depth: usize,
-        tell: impl FnMut(DirectoryNews) + Send + 'static,
+        tell: impl Fn(DirectoryNews) + Send + Sync + 'static,
     ) -> Result<(Self, RecoveredDirectory), DirectoryStartError>
     where
         D: Disk<File: Send> + Clone + Send + 'static,
@@ -164,15 +166,14 @@ impl DirectoryThread {
         Ok((started, recovered))
     }
 
-    /// Hands over a request, or gives it back if the queue is full. Never blocks.
-    pub fn try_submit(&self, token: DiskToken, request: DiskRequest) -> Result<(), SubmitError> {
+    /// Hands over requests, or gives them back if the queue is full. Never blocks. The thread is
+    /// woken once for all of them, and tells their appends together.
+    pub fn try_submit(&self, jobs: Vec<Job>) -> Result<(), SubmitError> {
         let queue = self.queue.as_ref().ok_or(SubmitError::Ended)?;
-        queue
-            .try_send(Job { token, request })
-            .map_err(|error| match error {
-                TrySendError::Full(job) => SubmitError::Full(job.token, job.request),
-                TrySendError::Disconnected(_) => SubmitError::Ended,
-            })
+        queue.try_send(jobs).map_err(|error| match error {
+            TrySendError::Full(jobs) => SubmitError::Full(jobs),
+            TrySendError::Disconnected(_) => SubmitError::Ended,
+        })
     }
 
     /// Gives up what was accepted: an operation hangs, and when it ends nothing that was asked for
@@ -210,8 +211,8 @@ struct Life<D, F> {
     tell: F,
 }
 
-impl<D: Disk<File: Send> + Clone, F: FnMut(DirectoryNews) + Send> Life<D, F> {
-    fn live(&mut self, mut directory: LogDirectory<D>, mut requests: Receiver<Job>) {
+impl<D: Disk<File: Send> + Clone, F: Fn(DirectoryNews) + Sync> Life<D, F> {
+    fn live(&mut self, mut directory: LogDirectory<D>, mut requests: Receiver<Vec<Job>>) {
         loop {
             let failure = self.use_directory(directory, &requests);
             if !self.abandoned.load(Ordering::SeqCst) {
@@ -238,17 +239,19 @@ impl<D: Disk<File: Send> + Clone, F: FnMut(DirectoryNews) + Send> Life<D, F> {
     /// Executes requests until nobody can send any more, or the directory is abandoned; says why
     /// the directory cannot be used any more, if so.
     fn use_directory(
-        &mut self,
+        &self,
         directory: LogDirectory<D>,
-        requests: &Receiver<Job>,
+        requests: &Receiver<Vec<Job>>,
     ) -> Option<String> {
-        let syncs = Syncs::new(&self.abandoned, &mut self.tell);
+        let (ended, synced) = channel();
+        let syncs = Syncs::new(&self.abandoned, &self.tell, ended);
         thread::scope(|scope| {
             let worker = Worker {
                 disk: &self.disk,
                 directory,
                 abandoned: &self.abandoned,
                 syncs: &syncs,
+                synced,
                 scope,
                 appended: Vec::new(),
                 without_space: VecDeque::new(),
@@ -278,6 +281,8 @@ struct Worker<'scope, 'env, D: Disk, T> {
     directory: LogDirectory<D>,
     abandoned: &'scope AtomicBool,
     syncs: &'scope Syncs<'env, D::File, T>,
+    /// Flushes that ended, of which the directory was not told yet.
+    synced: Receiver<Ended>,
     scope: &'scope Scope<'scope, 'env>,
     /// Completions of appends that are told together, before anything else is done.
     appended: Vec<Completion>,
@@ -287,16 +292,16 @@ struct Worker<'scope, 'env, D: Disk, T> {
     said_full: bool,
 }
 
-impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
-    fn run(mut self, requests: &Receiver<Job>) -> Option<String> {
+impl<D: Disk<File: Send>, T: Fn(DirectoryNews) + Sync> Worker<'_, '_, D, T> {
+    fn run(mut self, requests: &Receiver<Vec<Job>>) -> Option<String> {
         loop {
-            let first = match self.next(requests) {
-                Ok(job) => Some(job),
-                Err(RecvTimeoutError::Timeout) => None,
+            let jobs = match self.next(requests) {
+                Ok(jobs) => jobs,
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             self.try_again();
-            for job in first.into_iter().chain(requests.try_iter().take(BATCH_MAX)) {
+            for job in jobs {
                 if self.abandoned.load(Ordering::SeqCst) {
                     self.tell_appended();
                     self.drain();
@@ -319,7 +324,7 @@ impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
     }
 
     fn note_syncs(&mut self) {
-        for (log, flush, result) in self.syncs.ended() {
+        for (log, flush, result) in self.synced.try_iter() {
             self.directory.plainly_flushed(&log, &flush, &result);
         }
     }
@@ -335,7 +340,7 @@ impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
         ahead.any(|ahead| subject(&ahead.request) == subject(request))
     }
 
-    fn next(&self, requests: &Receiver<Job>) -> Result<Job, RecvTimeoutError> {
+    fn next(&self, requests: &Receiver<Vec<Job>>) -> Result<Vec<Job>, RecvTimeoutError> {
         if self.without_space.is_empty() {
             let received = requests.recv();
             received.map_err(|_| RecvTimeoutError::Disconnected)
@@ -392,8 +397,9 @@ impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
 
     /// Tells the appends that are done: whoever waits for them is woken once for all.
     fn tell_appended(&mut self) {
-        for completion in std::mem::take(&mut self.appended) {
-            self.syncs.tell(DirectoryNews::Completed(completion));
+        if !self.appended.is_empty() {
+            let appended = std::mem::take(&mut self.appended);
+            self.syncs.tell(DirectoryNews::Completed(appended));
         }
     }
 
@@ -417,7 +423,7 @@ impl<D: Disk<File: Send>, T: FnMut(DirectoryNews) + Send> Worker<'_, '_, D, T> {
     fn complete(&mut self, token: DiskToken, result: Result<DiskReply, DiskError>) {
         self.tell_appended();
         let completion = Completion { token, result };
-        self.syncs.tell(DirectoryNews::Completed(completion));
+        self.syncs.tell(DirectoryNews::Completed(vec![completion]));
     }
 
     fn wait_for_space(&mut self, job: Job) {

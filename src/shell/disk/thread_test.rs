@@ -1,7 +1,8 @@
 //! The directory's thread over real files.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,22 +47,68 @@ fn append(base: i64) -> DiskRequest {
     }
 }
 
+fn job(token: DiskToken, request: DiskRequest) -> Job {
+    Job { token, request }
+}
+
+/// The completion of news as [`telling`] hands them on.
 fn completed(news: DirectoryNews) -> Completion {
     match news {
-        DirectoryNews::Completed(completion) => completion,
+        DirectoryNews::Completed(mut completions) if completions.len() == 1 => {
+            completions.remove(0)
+        }
         other => panic!("{other:?}"),
     }
+}
+
+/// Whether it is the completion of `token`.
+fn completes(news: &DirectoryNews, token: DiskToken) -> bool {
+    matches!(news, DirectoryNews::Completed(completions) if
+        completions.iter().any(|completion| completion.token == token))
+}
+
+/// Hands on each completion by itself, and after news that `holds` waits until the sender of `hold`
+/// is gone.
+fn telling(
+    sender: Sender<DirectoryNews>,
+    hold: Receiver<()>,
+    holds: impl Fn(&DirectoryNews) -> bool + Send + Sync + 'static,
+) -> impl Fn(DirectoryNews) + Send + Sync + 'static {
+    let hold = Mutex::new(hold);
+    move |told| {
+        let holds = holds(&told);
+        match told {
+            DirectoryNews::Completed(completions) => {
+                for completion in completions {
+                    let _ = sender.send(DirectoryNews::Completed(vec![completion]));
+                }
+            }
+            other => _ = sender.send(other),
+        }
+        if holds {
+            let _ = hold.lock().unwrap().recv();
+        }
+    }
+}
+
+/// Hands on each completion by itself.
+fn telling_at_once(
+    sender: Sender<DirectoryNews>,
+) -> impl Fn(DirectoryNews) + Send + Sync + 'static {
+    telling(sender, channel().1, |_| false)
 }
 
 #[test]
 fn requests_are_completed_once_and_survive_a_restart() {
     let path = tempfile::tempdir().unwrap();
     let (sender, completions) = channel();
-    let (thread, recovered) =
-        DirectoryThread::start(path.path().to_owned(), identity(), 1024, move |news| {
-            sender.send(completed(news)).unwrap();
-        })
-        .unwrap();
+    let (thread, recovered) = DirectoryThread::start(
+        path.path().to_owned(),
+        identity(),
+        1024,
+        telling_at_once(sender),
+    )
+    .unwrap();
     assert!(recovered.logs.is_empty());
     let mut requests = vec![create()];
     for base in 0..100 {
@@ -72,11 +119,11 @@ fn requests_are_completed_once_and_survive_a_restart() {
     });
     let count = requests.len();
     for (token, request) in requests.into_iter().enumerate() {
-        thread.try_submit(token as u64, request).unwrap();
+        thread.try_submit(vec![job(token as u64, request)]).unwrap();
     }
     let mut seen = vec![false; count];
     for _ in 0..count {
-        let completion = completions.recv_timeout(PATIENCE).unwrap();
+        let completion = completed(completions.recv_timeout(PATIENCE).unwrap());
         let reply = completion.result.unwrap();
         if let DiskReply::Flushed { upto } = reply {
             let appended_before = completion.token as i64 / 2;
@@ -103,18 +150,21 @@ fn a_full_queue_gives_the_request_back() {
     let path = tempfile::tempdir().unwrap();
     let (release, hold) = channel::<()>();
     let (entered, reached) = channel();
-    let (thread, _) = DirectoryThread::start(path.path().to_owned(), identity(), 1, move |_| {
-        entered.send(()).unwrap();
-        let _ = hold.recv();
-    })
-    .unwrap();
-    thread.try_submit(0, create()).unwrap();
+    let tell = telling(entered, hold, |_| true);
+    let (thread, _) = DirectoryThread::start(path.path().to_owned(), identity(), 1, tell).unwrap();
+    thread.try_submit(vec![job(0, create())]).unwrap();
     reached.recv_timeout(PATIENCE).unwrap();
-    thread.try_submit(1, append(0)).unwrap();
-    match thread.try_submit(2, append(1)) {
-        Err(SubmitError::Full(2, DiskRequest::Append { batches, .. })) => {
-            assert_ne!(batches, Bytes::new());
-        }
+    thread.try_submit(vec![job(1, append(0))]).unwrap();
+    match thread.try_submit(vec![job(2, append(1))]) {
+        Err(SubmitError::Full(jobs)) => match jobs.as_slice() {
+            [
+                Job {
+                    token: 2,
+                    request: DiskRequest::Append { batches, .. },
+                },
+            ] => assert_ne!(batches, &Bytes::new()),
+            other => panic!("{other:?}"),
+        },
         other => panic!("{other:?}"),
     }
     drop(release);
@@ -126,26 +176,20 @@ fn what_waited_behind_a_stalled_operation_is_never_executed() {
     let path = tempfile::tempdir().unwrap();
     let (release, hold) = channel::<()>();
     let (sender, news) = channel();
-    let tell = move |told: DirectoryNews| {
-        let hangs = matches!(&told, DirectoryNews::Completed(Completion { token: 0, .. }));
-        sender.send(told).unwrap();
-        if hangs {
-            let _ = hold.recv();
-        }
-    };
+    let tell = telling(sender, hold, |told| completes(told, 0));
     let start = DirectoryThread::start(path.path().to_owned(), identity(), 16, tell);
     let (mut thread, _) = start.unwrap();
     for (token, request) in [create(), append(0), append(1), append(2)]
         .into_iter()
         .enumerate()
     {
-        thread.try_submit(token as u64, request).unwrap();
+        thread.try_submit(vec![job(token as u64, request)]).unwrap();
     }
     let told = news.recv_timeout(PATIENCE).unwrap();
     assert_eq!(completed(told).token, 0);
     thread.abandon();
     assert!(matches!(
-        thread.try_submit(9, append(1)),
+        thread.try_submit(vec![job(9, append(1))]),
         Err(SubmitError::Ended)
     ));
     drop(release);
@@ -157,7 +201,7 @@ fn what_waited_behind_a_stalled_operation_is_never_executed() {
     let log = reopened.recovered.logs.first().unwrap();
     assert_eq!(log.state.log_end_offset, 0, "the queue is gone");
     thread.resume(reopened);
-    thread.try_submit(10, append(0)).unwrap();
+    thread.try_submit(vec![job(10, append(0))]).unwrap();
     let told = completed(news.recv_timeout(PATIENCE).unwrap());
     assert_eq!(told.token, 10);
     let reply = told.result.unwrap();
@@ -167,7 +211,7 @@ fn what_waited_behind_a_stalled_operation_is_never_executed() {
 /// A thread over `disk` whose log has a batch, and what it tells from then on.
 fn with_a_batch(disk: &MemoryDisk, place: &Path) -> (DirectoryThread, Receiver<DirectoryNews>) {
     let (sender, news) = channel();
-    let tell = move |told| sender.send(told).unwrap();
+    let tell = telling_at_once(sender);
     let start = DirectoryThread::start_on(disk.clone(), place.to_owned(), identity(), 64, tell);
     let (thread, _) = start.unwrap();
     submit_all(&thread, [(0, create()), (1, append(0))]);
@@ -207,7 +251,7 @@ fn a_stalled_sync_that_fails_in_the_end_keeps_the_directory_offline() {
 
 fn submit_all(thread: &DirectoryThread, requests: impl IntoIterator<Item = (u64, DiskRequest)>) {
     for (token, request) in requests {
-        thread.try_submit(token, request).unwrap();
+        thread.try_submit(vec![job(token, request)]).unwrap();
     }
 }
 
@@ -258,7 +302,9 @@ fn a_full_disk_holds_up_the_quorum_and_nothing_else() {
     disk.set_space(None);
     let mut order = Vec::new();
     while order.len() < 2 {
-        if let DirectoryNews::Completed(told) = news.recv_timeout(PATIENCE).unwrap() {
+        let told = news.recv_timeout(PATIENCE).unwrap();
+        if matches!(told, DirectoryNews::Completed(_)) {
+            let told = completed(told);
             assert_eq!(told.result.unwrap(), DiskReply::Done);
             order.push(told.token);
         }
@@ -279,14 +325,8 @@ fn a_flush_behind_an_append_that_waits_for_space_is_not_done_before_it() {
     let disk = MemoryDisk::default();
     let (release, hold) = channel::<()>();
     let (sender, news) = channel();
-    let mut hold = Some(hold);
-    let tell = move |told: DirectoryNews| {
-        let holds = matches!(told, DirectoryNews::WaitsForSpace(2));
-        sender.send(told).unwrap();
-        if let Some(hold) = hold.take_if(|_| holds) {
-            let _ = hold.recv();
-        }
-    };
+    let holds = |told: &DirectoryNews| matches!(told, DirectoryNews::WaitsForSpace(2));
+    let tell = telling(sender, hold, holds);
     let place = path.path().to_owned();
     let start = DirectoryThread::start_on(disk.clone(), place, identity(), 64, tell);
     let (thread, _) = start.unwrap();
@@ -324,7 +364,9 @@ fn a_flush_behind_an_append_that_waits_for_space_is_not_done_before_it() {
     disk.set_space(None);
     let mut order = Vec::new();
     while order.len() < 6 {
-        if let DirectoryNews::Completed(told) = news.recv_timeout(PATIENCE).unwrap() {
+        let told = news.recv_timeout(PATIENCE).unwrap();
+        if matches!(told, DirectoryNews::Completed(_)) {
+            let told = completed(told);
             assert!(told.result.is_ok(), "{told:?}");
             order.push(told.token);
         }
@@ -342,13 +384,7 @@ fn sixty_four_durable_appends_that_wait_together_cost_one_sync() {
     let disk = MemoryDisk::default();
     let (release, hold) = channel::<()>();
     let (sender, news) = channel();
-    let tell = move |told: DirectoryNews| {
-        let holds = matches!(&told, DirectoryNews::Completed(Completion { token: 2, .. }));
-        sender.send(told).unwrap();
-        if holds {
-            let _ = hold.recv();
-        }
-    };
+    let tell = telling(sender, hold, |told| completes(told, 2));
     let place = path.path().to_owned();
     let start = DirectoryThread::start_on(disk.clone(), place, identity(), 1024, tell);
     let (thread, _) = start.unwrap();
@@ -365,7 +401,10 @@ fn sixty_four_durable_appends_that_wait_together_cost_one_sync() {
     }
     let before = disk.sync_count();
     let requests = (1..=64).flat_map(|base| [append(base), flush()]);
-    submit_all(&thread, (3..).zip(requests));
+    let jobs = (3..)
+        .zip(requests)
+        .map(|(token, request)| job(token, request));
+    thread.try_submit(jobs.collect()).unwrap();
     drop(release);
     for _ in 0..128 {
         let told = completed(news.recv_timeout(PATIENCE).unwrap());
@@ -383,13 +422,7 @@ fn a_flush_without_space_is_completed_with_all_that_it_answers_when_the_director
     let disk = MemoryDisk::default();
     let (release, hold) = channel::<()>();
     let (sender, news) = channel();
-    let mut hold = Some(hold);
-    let tell = move |told: DirectoryNews| {
-        sender.send(told).unwrap();
-        if let Some(hold) = hold.take() {
-            let _ = hold.recv();
-        }
-    };
+    let tell = telling(sender, hold, |_| true);
     let place = path.path().to_owned();
     let start = DirectoryThread::start_on(disk.clone(), place, identity(), 64, tell);
     let (thread, _) = start.unwrap();
@@ -402,9 +435,38 @@ fn a_flush_without_space_is_completed_with_all_that_it_answers_when_the_director
     drop(thread);
     let mut refused = Vec::new();
     for told in news {
-        if let DirectoryNews::Completed(Completion { token, result }) = told {
+        if matches!(told, DirectoryNews::Completed(_)) {
+            let Completion { token, result } = completed(told);
             refused.push((token, result.is_err_and(|error| error.is_no_space())));
         }
     }
     assert_eq!(refused, [(1, true), (2, true)]);
+}
+
+#[test]
+fn what_one_submission_appends_is_told_together_and_so_is_what_one_sync_answers() {
+    let path = tempfile::tempdir().unwrap();
+    let (sender, news) = channel();
+    let tell = move |told| sender.send(told).unwrap();
+    let start = DirectoryThread::start(path.path().to_owned(), identity(), 64, tell);
+    let (thread, _) = start.unwrap();
+    let flush = || DiskRequest::Flush { log: log() };
+    // The first flush of a log is more than a sync of one file.
+    let first = vec![create(), append(0), append(1), append(2), flush()];
+    let second = vec![append(3), flush(), flush()];
+    for (token, requests) in [(0, first), (5, second)] {
+        let jobs = (token..).zip(requests);
+        let jobs = jobs.map(|(token, request)| job(token, request));
+        thread.try_submit(jobs.collect()).unwrap();
+    }
+    for expected in [vec![0], vec![1, 2, 3], vec![4], vec![5], vec![6, 7]] {
+        match news.recv_timeout(PATIENCE).unwrap() {
+            DirectoryNews::Completed(told) => {
+                let tokens: Vec<_> = told.iter().map(|told| told.token).collect();
+                assert_eq!(tokens, expected);
+                assert!(told.iter().all(|told| told.result.is_ok()), "{told:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
