@@ -87,11 +87,23 @@ impl Atlas {
         before: Option<&ClusterState>,
         losses: &[Loss],
     ) -> Result<(), String> {
+        let views = before.map_or(&[][..], std::slice::from_ref);
+        self.may_stop_while(running_in(arena, views), views, losses)
+    }
+
+    fn may_stop_while(
+        &self,
+        running: BTreeSet<BrokerId>,
+        views: &[ClusterState],
+        losses: &[Loss],
+    ) -> Result<(), String> {
         if !self.is_strict {
             return Ok(());
         }
-        let views = before.map_or(&[][..], std::slice::from_ref);
-        let left = self.survey(arena, views, &self.weighed(losses));
+        if views.iter().any(|view| !is_told(&running, view, losses)) {
+            return Err("no majority would be left that could tell what is".to_owned());
+        }
+        let left = self.survey(running, views, &self.weighed(losses));
         known(left, views.len(), 1).1
     }
 
@@ -121,12 +133,14 @@ impl Atlas {
     ) -> Result<Permit, String> {
         let weighed = self.weighed(losses);
         let now = match &before {
-            Some(before) if is_told(arena, before, losses) => look(arena).await,
+            Some(before) if is_told(&running(arena, &before.nodes), before, losses) => {
+                look(arena).await
+            }
             // Those that still run may tell what was, and cannot know what is.
             _ => None,
         };
         let views: Vec<ClusterState> = before.into_iter().chain(now).collect();
-        let left = self.survey(arena, &views, &weighed);
+        let left = self.survey(running_in(arena, &views), &views, &weighed);
         let (left, enough) = known(left, views.len(), 2);
         let enough = match weighed.iter().all(Loss::is_nothing) {
             true => Ok(()),
@@ -153,7 +167,12 @@ impl Atlas {
         })
     }
 
-    fn survey(&self, arena: &Arena, views: &[ClusterState], losses: &[Loss]) -> Left {
+    fn survey(
+        &self,
+        mut running: BTreeSet<BrokerId>,
+        views: &[ClusterState],
+        losses: &[Loss],
+    ) -> Left {
         for view in views {
             self.note(view);
         }
@@ -163,10 +182,6 @@ impl Atlas {
             taken.retain(|taken| !is_over(taken) || !is_made_good(&taken.loss, now));
         }
         let open: Vec<Loss> = taken.iter().map(|taken| taken.loss.clone()).collect();
-        let mut running: BTreeSet<BrokerId> = views
-            .iter()
-            .flat_map(|view| running(arena, &view.nodes))
-            .collect();
         // Those that were stopped for it keep what they do not lose.
         running.extend(losses.iter().map(|loss| loss.node));
         let picture = Picture {
@@ -228,11 +243,16 @@ impl Atlas {
     }
 }
 
-/// Whether those that run and lose nothing are a majority, which can tell how things are by now.
-fn is_told(arena: &Arena, before: &ClusterState, losses: &[Loss]) -> bool {
+/// Whether those of `running` that lose nothing are a majority, which can tell how things are once
+/// the others are down.
+fn is_told(running: &BTreeSet<BrokerId>, before: &ClusterState, losses: &[Loss]) -> bool {
     let is_other = |node: &&BrokerId| losses.iter().all(|loss| loss.node != **node);
-    let running = running(arena, &before.nodes);
     running.iter().filter(is_other).count() > before.nodes.len() / 2
+}
+
+fn running_in(arena: &Arena, views: &[ClusterState]) -> BTreeSet<BrokerId> {
+    let nodes = views.iter().flat_map(|view| running(arena, &view.nodes));
+    nodes.collect()
 }
 
 /// The cluster as a majority of its nodes tells; nothing if none does in time.

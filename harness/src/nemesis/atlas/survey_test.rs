@@ -207,3 +207,28 @@ fn a_voter_that_is_fenced_or_down_may_not_know_what_was_decided() {
         (Ok(()), vec![1, 3])
     );
 }
+
+#[test]
+fn nobody_is_stopped_if_those_left_are_no_majority_to_tell_what_is() {
+    let may_stop = |nodes: i32, down: i32, stopped: i32| {
+        let all: Vec<i32> = (1..=nodes).collect();
+        let mut view = view(&[&all]);
+        view.nodes = ids(&all);
+        view.registered = ids(&all);
+        let running: BTreeSet<BrokerId> = ids(&all[down as usize..]).into_iter().collect();
+        let losses: Vec<Loss> = (1..=stopped).map(|at| copy_of(down + at, "t-0")).collect();
+        let atlas = Atlas::new(true);
+        atlas.may_stop_while(running, &[view], &losses)
+    };
+    let most = |nodes, down| (0..=nodes - down).rfind(|&n| may_stop(nodes, down, n).is_ok());
+    assert_eq!(
+        (1..=5).map(|nodes| most(nodes, 0)).collect::<Vec<_>>(),
+        [Some(0), Some(0), Some(1), Some(1), Some(2)]
+    );
+    assert_eq!(most(5, 1), Some(1), "who is down tells nothing");
+    let refused = may_stop(5, 0, 3).unwrap_err();
+    assert!(
+        refused.contains("majority"),
+        "a good copy is left: {refused}"
+    );
+}
