@@ -38,6 +38,8 @@ pub(crate) struct PowerLoss {
     images: BTreeMap<i32, String>,
     /// What the atlas says of it.
     atlas: Permit,
+    /// Why the rest of the targets kept their power.
+    cut_short: Option<String>,
 }
 
 /// What one disk lost. A disk that could not be rolled back may have lost anything.
@@ -96,6 +98,7 @@ impl PowerLoss {
             lost: Vec::new(),
             images: BTreeMap::new(),
             atlas: Permit::default(),
+            cut_short: None,
         }
     }
 
@@ -201,6 +204,19 @@ impl PowerLoss {
         Ok(())
     }
 
+    /// Ends the loss at the group that could not lose its power, for `reason`: if any lost its own
+    /// `earlier`, that is gone all the same.
+    ///
+    /// # Errors
+    /// The reason, if none did.
+    fn cut_short(&mut self, earlier: bool, reason: String) -> Result<(), String> {
+        if !earlier {
+            return Err(reason);
+        }
+        self.cut_short = Some(reason);
+        Ok(())
+    }
+
     /// Whether every disk of `node` came back with all that a broker misses.
     fn has_kept_all(&self, node: BrokerId) -> bool {
         let mut of_node = self.lost.iter().filter(|lost| lost.disk.node == node.0);
@@ -243,8 +259,10 @@ impl PowerLoss {
     /// same, so that promises have to bear a crash; as a loss of power it had no effect.
     fn effect(&self, gone: &str) -> Effect {
         let mut told: Vec<String> = self.lost.iter().filter_map(Lost::tell).collect();
+        let rest = self.cut_short.iter();
+        told.extend(rest.map(|reason| format!("it stopped before the rest: {reason}")));
         if !self.has_taken() {
-            let what = match told.is_empty() {
+            let what = match self.lost.iter().all(|lost| lost.tell().is_none()) {
                 true => "everything was fsynced",
                 false => "nothing is gone that a broker misses",
             };
@@ -287,7 +305,10 @@ impl Fault for PowerLoss {
                 if number > 0 {
                     sleep(self.stagger).await;
                 }
-                self.cut_power(arena, &nodes).await?;
+                let earlier = !self.lost.is_empty();
+                if let Err(reason) = self.cut_power(arena, &nodes).await {
+                    return self.cut_short(earlier, reason);
+                }
             }
             if self.killed.is_empty() {
                 return Err("none of the targets was running".into());
@@ -353,6 +374,9 @@ impl Fault for PowerLoss {
         detail.insert("survival".to_owned(), json!(self.survival));
         detail.insert("disks".to_owned(), json!(self.lost));
         detail.insert("images".to_owned(), json!(self.images));
+        if let Some(reason) = &self.cut_short {
+            detail.insert("cut-short".to_owned(), json!(reason));
+        }
         detail
     }
 }
@@ -434,6 +458,46 @@ mod tests {
         assert!(is_vacuous(&[Ok((3, 0)), Ok((0, 0))]), "only a note went");
         assert!(!is_vacuous(&[Ok((0, 0)), Ok((1, 1))]), "a name counts");
         assert!(!is_vacuous(&[Ok((0, 0)), Err("the mount hangs")]));
+    }
+
+    #[test]
+    fn what_a_staggered_loss_took_before_it_was_refused_is_told() {
+        let refused = || "no good copy would be left of t-0".to_owned();
+        let lost = |missed| {
+            let disk = DiskId {
+                node: 1,
+                directory: 0,
+            };
+            let effect = PowerLossEffect {
+                unsynced: 3,
+                lost: 2,
+                missed,
+                ..PowerLossEffect::default()
+            };
+            vec![Lost::of(disk, Ok(effect))]
+        };
+        let second_refused = |missed| {
+            let mut fault = PowerLoss::new(Survival::None, Duration::from_secs(1), 1);
+            fault.lost = lost(missed);
+            let injected = fault.cut_short(true, refused());
+            let told = fault.detail().get("cut-short").cloned();
+            assert_eq!((injected, told), (Ok(()), Some(json!(refused()))));
+            fault.effect("node 1 is gone")
+        };
+        match second_refused(1) {
+            Effect::Seen(told) => {
+                assert!(told.contains("lost 2 of 3"), "{told}");
+                assert!(told.contains(&refused()), "{told}");
+            }
+            vacuous @ Effect::Vacuous(_) => panic!("node 1 lost two operations: {vacuous:?}"),
+        }
+        match second_refused(0) {
+            Effect::Vacuous(told) => assert!(told.contains(&refused()), "{told}"),
+            seen @ Effect::Seen(_) => panic!("nobody misses anything: {seen:?}"),
+        }
+        let mut first = PowerLoss::new(Survival::None, Duration::from_secs(1), 1);
+        assert_eq!(first.cut_short(false, refused()), Err(refused()));
+        assert_eq!(first.detail().get("cut-short"), None);
     }
 
     #[test]
