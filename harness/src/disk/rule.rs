@@ -170,7 +170,8 @@ pub enum Survival {
     Prefix,
     /// Each operation with this chance, in thousandths: holes, which are allowed to happen.
     Subset(u16),
-    /// Everything up to a drawn operation, of which only some sectors of 512 bytes arrive.
+    /// Everything up to a drawn write, if possible of a file that a broker misses, of which only
+    /// some sectors of 512 bytes arrive.
     Torn,
 }
 

@@ -214,7 +214,7 @@ impl CrashImage {
                 let kept = steps.len() as u128 * u128::from(keep) / u128::from(of.max(1));
                 prefix(steps, kept as usize)
             }
-            CrashState::Drawn { survival, draw } => fates(steps, survival, draw),
+            CrashState::Drawn { survival, draw } => fates(steps, &self.index.paths, survival, draw),
         }
     }
 }

@@ -525,7 +525,7 @@ proptest! {
         let mut pair = Pair::run(&acts);
         let mut undone = pair.rig.journal.undo().unwrap();
         prop_assert_eq!(pair.rig.listing(), pair.model.durable.listing());
-        let fates = fates(&undone.steps, survival, draw);
+        let fates = fates(&undone.steps, &undone.paths, survival, draw);
         prop_assert_eq!(fates.len(), pair.model.pending.len());
         prop_assert!(pair.model.allows(&fates), "{:?}", fates);
         undone.survive(survival, draw).unwrap();

@@ -105,7 +105,7 @@ impl Journal {
 impl Undone {
     /// Does again what survives; what does not.
     pub(super) fn survive(&mut self, survival: Survival, draw: u64) -> io::Result<PowerLossEffect> {
-        let fates = fates(&self.steps, survival, draw);
+        let fates = fates(&self.steps, &self.paths, survival, draw);
         replay(&mut self.tree, &self.steps, &fates, &self.spill)?;
         Ok(self.effect(&fates))
     }

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use crate::disk::rule::Survival;
 
+use super::operation::Step;
 use super::rig_test::{Listing, Rig};
+use super::survivors::{Fate, fates};
 use super::{Limits, NameDurability, Unsynced};
 
 fn expected(files: &[(&str, &str)]) -> Listing {
@@ -425,6 +427,37 @@ fn a_torn_write_leaves_some_whole_sectors() {
         seen.insert(bytes);
     }
     assert!(seen.len() > 5, "{} different states", seen.len());
+}
+
+#[test]
+fn a_write_that_a_broker_does_without_is_torn_only_if_there_is_no_other() {
+    let torn = |has_record: bool, draw| {
+        let mut rig = Rig::with(filled);
+        for round in 0..20 {
+            rig.create("flushed-offset-note.tmp");
+            rig.write("flushed-offset-note.tmp", 0, &[b'n'; 1500]);
+            rig.rename("flushed-offset-note.tmp", "flushed-offset-note");
+            if has_record && round % 10 == 5 {
+                rig.append("log", &[b'r'; 1500]);
+            }
+        }
+        let undone = rig.journal.undo().unwrap();
+        let log = rig.inode("log");
+        let fates = fates(&undone.steps, &undone.paths, Survival::Torn, draw);
+        let at = fates.iter().position(|fate| matches!(fate, Fate::Torn(_)));
+        let at = at.unwrap();
+        let is_record = matches!(undone.steps[at], Step::Write { inode, .. } if inode == log);
+        (at, is_record)
+    };
+    let drawn = |has_record| (0..20).map(move |draw| torn(has_record, draw));
+    let records: std::collections::BTreeSet<_> = drawn(true).collect();
+    assert!(
+        records.iter().all(|(_, is_record)| *is_record),
+        "{records:?}"
+    );
+    assert_eq!(records.len(), 2, "either of the two");
+    let notes: std::collections::BTreeSet<_> = drawn(false).collect();
+    assert!(notes.len() > 5 && notes.iter().all(|(_, is_record)| !is_record));
 }
 
 #[test]

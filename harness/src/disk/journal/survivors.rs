@@ -1,8 +1,10 @@
 //! What survives a loss of power.
 //!
-//! In: the operations that were not durable, in order, and a draw. Out: the fate of each.
-//! Invariant: a pure function; the same operations and the same draw give the same fates, and they
-//! respect the order of names (`order`).
+//! In: the operations that were not durable, in order, with what each changed, and a draw. Out:
+//! the fate of each. Invariant: a pure function; the same operations and the same draw give the
+//! same fates, and they respect the order of names (`order`).
+
+use std::path::PathBuf;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -10,6 +12,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::disk::rule::Survival;
 
+use super::missed::are_missed;
 use super::operation::Step;
 use super::order::Casualties;
 
@@ -24,8 +27,13 @@ pub(super) enum Fate {
     Torn(u64),
 }
 
-/// The fate of each of `steps`.
-pub(super) fn fates(steps: &[Step], survival: Survival, draw: u64) -> Vec<Fate> {
+/// The fate of each of `steps`, which changed `paths`.
+pub(super) fn fates(
+    steps: &[Step],
+    paths: &[Option<PathBuf>],
+    survival: Survival,
+    draw: u64,
+) -> Vec<Fate> {
     let mut rng = ChaCha8Rng::seed_from_u64(draw);
     match survival {
         Survival::None => vec![Fate::Lost; steps.len()],
@@ -34,10 +42,7 @@ pub(super) fn fates(steps: &[Step], survival: Survival, draw: u64) -> Vec<Fate> 
             subset(steps, || rng.random_range(0..1000) < u32::from(per_mille))
         }
         Survival::Torn => {
-            let is_write = |step: &Step| matches!(step, Step::Write { .. }) && !step.is_doomed();
-            let writes: Vec<usize> = (0..steps.len())
-                .filter(|&index| steps.get(index).is_some_and(is_write))
-                .collect();
+            let writes = tearable(steps, paths);
             let Some(&last) = writes.get(rng.random_range(0..writes.len().max(1))) else {
                 return prefix(steps, rng.random_range(0..=steps.len()));
             };
@@ -48,6 +53,21 @@ pub(super) fn fates(steps: &[Step], survival: Survival, draw: u64) -> Vec<Fate> 
             fates
         }
     }
+}
+
+/// The writes of which one is torn: those that a broker misses, if there are any. What it writes
+/// most often may be what it does without.
+fn tearable(steps: &[Step], paths: &[Option<PathBuf>]) -> Vec<usize> {
+    let is_write = |step: &Step| matches!(step, Step::Write { .. }) && !step.is_doomed();
+    let all = steps.iter().zip(are_missed(steps, paths)).enumerate();
+    let writes: Vec<(usize, bool)> = all
+        .filter(|(_, (step, _))| is_write(step))
+        .map(|(index, (_, is_missed))| (index, is_missed))
+        .collect();
+    let any_missed = writes.iter().any(|(_, is_missed)| *is_missed);
+    let is_candidate = |(_, is_missed): &&(usize, bool)| *is_missed || !any_missed;
+    let candidates = writes.iter().filter(is_candidate);
+    candidates.map(|(index, _)| *index).collect()
 }
 
 /// The first `count` survive, unless an fsync of them failed.
