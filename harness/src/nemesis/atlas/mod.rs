@@ -100,11 +100,13 @@ impl Atlas {
         if !self.is_strict {
             return Ok(());
         }
-        if views.iter().any(|view| !is_told(&running, view, losses)) {
-            return Err("no majority would be left that could tell what is".to_owned());
-        }
+        let is_told = views.iter().all(|view| is_told(&running, view, losses));
         let left = self.survey(running, views, &self.weighed(losses));
-        known(left, views.len(), 1).1
+        known(left, views.len(), 1).1?;
+        match is_told {
+            true => Ok(()),
+            false => Err("no majority would be left that could tell what is".to_owned()),
+        }
     }
 
     /// In atlas mode whoever is stopped counts as one that loses all its copies: as long as it is

@@ -227,8 +227,7 @@ fn nobody_is_stopped_if_those_left_are_no_majority_to_tell_what_is() {
     );
     assert_eq!(most(5, 1), Some(1), "who is down tells nothing");
     let refused = may_stop(5, 0, 3).unwrap_err();
-    assert!(
-        refused.contains("majority"),
-        "a good copy is left: {refused}"
-    );
+    assert!(refused.contains("majority"), "copies are left: {refused}");
+    let refused = may_stop(5, 0, 5).unwrap_err();
+    assert!(refused.contains("no good copy"), "what is worse: {refused}");
 }
