@@ -34,6 +34,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             atlas,
         ),
         Trial::test(
+            "disk_runs::a_staggered_loss_that_is_refused_midway_tells_what_it_took",
+            cut_short,
+        ),
+        Trial::test(
             "disk_runs::who_reads_flipped_bits_recovers_from_the_others",
             flipped_reads,
         ),
@@ -103,6 +107,34 @@ fn atlas() -> Outcome {
     }
     let is_refused = all.contains("Vacuous") && all.contains("no good copy would be left");
     ensure(is_refused, all)?;
+    ensure(summary.exit() == Exit::Kept, &summary.sentence)
+}
+
+/// The second node of a loss that all suffer one after the other has nobody left to vouch for it.
+fn cut_short() -> Outcome {
+    let mut plan = plan(vec![FaultSpec::PowerLoss {
+        target: Target::All,
+        survival: Survival::None,
+        stagger_ms: 100,
+    }])?;
+    plan.atlas = true;
+    plan.flush_every_message(false);
+    let summary = end_of(plan)?;
+    let report = summary
+        .faults
+        .first()
+        .and_then(|fault| fault.report.as_ref())
+        .ok_or("a report")?;
+    let told = match &report.effect {
+        Effect::Seen(told) => told,
+        Effect::Vacuous(told) => return Err(told.as_str().into()),
+    };
+    let is_of_one = told.contains("refused: node 1;") && !told.contains("of node 2");
+    ensure(
+        is_of_one && told.contains("it stopped before the rest"),
+        told,
+    )?;
+    ensure(report.not_recovered.is_none(), format!("{report:?}"))?;
     ensure(summary.exit() == Exit::Kept, &summary.sentence)
 }
 
