@@ -43,8 +43,12 @@ impl Directory {
         }
     }
 
-    /// Takes an operation, to be handed over with [`Self::submit`].
+    /// Takes an operation, to be handed over with [`Self::submit`]. While the directory is given up
+    /// nothing is: nobody would ever hear that it ended.
     pub(super) fn ask(&mut self, now: Time, token: DiskToken, request: DiskRequest) {
+        if self.stalled {
+            return;
+        }
         let lane = match request {
             DiskRequest::Flush { .. } => &mut self.flushes,
             _ => &mut self.others,
@@ -280,6 +284,18 @@ mod tests {
         directory.abandon();
         directory.set_aside(Time::from_millis(13_000), 0);
         assert!(directory.without_space.is_empty(), "it was given up");
+    }
+
+    #[test]
+    fn what_is_asked_of_a_directory_that_was_given_up_does_not_stall_it_later() {
+        let mut directory = asked_for(1);
+        directory.abandon();
+        let log = TopicPartition::new("t", 0);
+        directory.ask(Time::from_millis(11_000), 1, DiskRequest::Flush { log });
+        // As `resume` does, which needs a directory that was opened anew.
+        directory.stalled = false;
+        assert!(!directory.stalls(Time::from_millis(60_000), LIMIT));
+        assert!(!directory.hangs(Time::from_millis(60_000)));
     }
 
     #[test]
