@@ -33,6 +33,9 @@ use super::syncs::{Ended, Syncs};
 /// Submissions that may wait in a directory's queue.
 pub const QUEUE_DEPTH: usize = 4096;
 
+/// Appends that are told together: on a slow disk it must be heard that they go on.
+const APPENDED_MAX: usize = 256;
+
 /// How often what waits for space is tried again.
 const SPACE_RETRY: Duration = Duration::from_millis(200);
 
@@ -390,7 +393,12 @@ impl<D: Disk<File: Send>, T: Fn(DirectoryNews) + Sync> Worker<'_, '_, D, T> {
             return self.wait_for_space(Job { token, request });
         }
         match result {
-            Ok(DiskReply::Appended { .. }) => self.appended.push(Completion { token, result }),
+            Ok(DiskReply::Appended { .. }) => {
+                self.appended.push(Completion { token, result });
+                if self.appended.len() >= APPENDED_MAX {
+                    self.tell_appended();
+                }
+            }
             result => self.complete(token, result),
         }
     }

@@ -470,3 +470,24 @@ fn what_one_submission_appends_is_told_together_and_so_is_what_one_sync_answers(
         }
     }
 }
+
+/// Whoever waits for a slow disk would take it for one that hangs.
+#[test]
+fn the_appends_of_a_long_submission_are_told_before_its_end() {
+    let path = tempfile::tempdir().unwrap();
+    let (sender, news) = channel();
+    let tell = move |told| sender.send(told).unwrap();
+    let start = DirectoryThread::start(path.path().to_owned(), identity(), 64, tell);
+    let (thread, _) = start.unwrap();
+    let count = APPENDED_MAX as i64 + 1;
+    let requests = std::iter::once(create()).chain((0..count).map(append));
+    let jobs = (0..).zip(requests);
+    let jobs = jobs.map(|(token, request)| job(token, request));
+    thread.try_submit(jobs.collect()).unwrap();
+    for expected in [1, APPENDED_MAX, 1] {
+        match news.recv_timeout(PATIENCE).unwrap() {
+            DirectoryNews::Completed(told) => assert_eq!(told.len(), expected),
+            other => panic!("{other:?}"),
+        }
+    }
+}
