@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::event::{Answer, Event};
 use super::network::Spawner;
+use super::post::Recipient;
 use crate::protocol::{CodecError, FrameError, codec, frame, versions};
 
 /// Requests of one connection that may wait for their answers.
@@ -39,6 +40,8 @@ pub(super) struct Context {
     pub(super) request_bytes_max: usize,
     /// `connections.max.idle.ms`.
     pub(super) idle_max: Duration,
+    /// The network's thread that serves the connection; of the listener, its own.
+    pub(super) thread: usize,
 }
 
 /// Why a connection ended.
@@ -74,7 +77,8 @@ pub(super) async fn serve(listener: TcpListener, context: Context, network: Spaw
         match listener.accept().await.and_then(unregistered) {
             Ok((stream, peer)) => {
                 let context = context.clone();
-                network.spawn(async move {
+                network.spawn_on(|thread| async move {
+                    let context = Context { thread, ..context };
                     match TcpStream::from_std(stream) {
                         Ok(stream) => connection(stream, peer, context).await,
                         Err(error) => warn!(%peer, %error, "cannot serve a connection"),
@@ -182,9 +186,10 @@ async fn dispatch(
         return Ok(());
     };
     request.header.peer = Some(peer.ip());
+    let thread = context.thread;
     let event = Event::Request {
         request: Box::new(request),
-        answer: sender,
+        answer: Recipient { thread, sender },
     };
     context
         .events

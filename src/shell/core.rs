@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{error, info, warn};
 
@@ -19,6 +19,7 @@ use super::node::{NodeError, Status};
 use super::open::unclaimed_logs;
 use super::opener::{Opener, Outcome};
 use super::peers::Peers;
+use super::post::{Post, Recipient};
 use super::signal::{Shutdown, Stop};
 use crate::broker::Broker;
 use crate::broker::effects::{DirectoryIndex, Effect, RequestId};
@@ -47,7 +48,9 @@ pub(super) struct Core {
     peers: Peers,
     directories: Vec<Directory>,
     opener: Opener,
-    answers: FxHashMap<RequestId, oneshot::Sender<Answer>>,
+    /// Who waits for answers.
+    recipients: FxHashMap<RequestId, Recipient>,
+    post: Post,
     last_request: RequestId,
     status: watch::Sender<Status>,
     stall_timeout: Duration,
@@ -59,7 +62,7 @@ impl Core {
     pub(super) fn new(
         broker: Broker,
         clock: Clock,
-        peers: Peers,
+        (peers, post): (Peers, Post),
         (opener, directories): (Opener, Vec<Directory>),
         status: watch::Sender<Status>,
         stall_timeout: Duration,
@@ -70,7 +73,8 @@ impl Core {
             peers,
             directories,
             opener,
-            answers: FxHashMap::default(),
+            recipients: FxHashMap::default(),
+            post,
             last_request: 0,
             status,
             stall_timeout,
@@ -169,7 +173,7 @@ impl Core {
         match event {
             Event::Request { request, answer } => {
                 self.last_request += 1;
-                self.answers.insert(self.last_request, answer);
+                self.recipients.insert(self.last_request, answer);
                 self.broker.handle_request(now, self.last_request, *request);
             }
             Event::Peer {
@@ -246,14 +250,14 @@ impl Core {
     /// Looks for requests that nobody waits for and for directories that do not answer.
     fn sweep(&mut self) {
         let mut closed: Vec<_> = self
-            .answers
+            .recipients
             .iter()
-            .filter(|(_, answer)| answer.is_closed())
+            .filter(|(_, recipient)| recipient.sender.is_closed())
             .map(|(request, _)| *request)
             .collect();
         closed.sort_unstable();
         for request in closed {
-            self.answers.remove(&request);
+            self.recipients.remove(&request);
             self.broker.handle_cancelled(request);
         }
         let now = self.clock.now();
@@ -286,6 +290,7 @@ impl Core {
         for effect in others {
             self.perform_effect(effect);
         }
+        self.post.send();
     }
 
     fn perform_effect(&mut self, effect: Effect) {
@@ -317,8 +322,8 @@ impl Core {
     }
 
     fn answer(&mut self, request: RequestId, answer: Answer) {
-        if let Some(sender) = self.answers.remove(&request) {
-            let _ = sender.send(answer);
+        if let Some(recipient) = self.recipients.remove(&request) {
+            self.post.put(recipient, answer);
         }
     }
 }

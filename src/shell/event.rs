@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::ResponseKind;
-use tokio::sync::oneshot;
 
+use super::post::Recipient;
 use crate::broker::effects::{Correlation, PeerError};
 use crate::protocol::Request;
 
@@ -14,8 +14,8 @@ pub(super) enum Event {
     Request {
         /// The request.
         request: Box<Request>,
-        /// Where the answer goes; closed when the connection is.
-        answer: oneshot::Sender<Answer>,
+        /// Who gets the answer.
+        answer: Recipient,
     },
     /// The answer of a peer, or its absence.
     Peer {

@@ -14,6 +14,7 @@ mod node;
 mod open;
 mod opener;
 mod peers;
+mod post;
 mod random;
 mod signal;
 mod up;

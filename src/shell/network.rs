@@ -13,6 +13,8 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
+use super::post::Post;
+
 /// The running threads. Dropped, they drop all tasks and end.
 #[derive(Debug)]
 pub(super) struct Network {
@@ -46,6 +48,15 @@ impl Network {
         &first.handle
     }
 
+    /// Opens the post between the core and the threads.
+    pub(super) fn open_post(&self) -> Post {
+        let (post, postmen) = Post::open(self.threads.len());
+        for (thread, postman) in self.threads.iter().zip(postmen) {
+            thread.handle.spawn(postman.deliver());
+        }
+        post
+    }
+
     pub(super) fn spawner(&self) -> Spawner {
         Spawner {
             handles: self.threads.each_ref().map(|each| each.handle.clone()),
@@ -66,12 +77,18 @@ impl Drop for NetworkThread {
 
 impl Spawner {
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_on(|_| task);
+    }
+
+    /// Spawns the task that is made for the thread whose turn it is.
+    pub(super) fn spawn_on<T>(&self, task: impl FnOnce(usize) -> T)
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
         let [first, second] = &self.handles;
-        let handle = match self.spawned.fetch_add(1, Ordering::Relaxed) % 2 {
-            0 => first,
-            _ => second,
-        };
-        handle.spawn(task);
+        let thread = self.spawned.fetch_add(1, Ordering::Relaxed) % 2;
+        let handle = if thread == 0 { first } else { second };
+        handle.spawn(task(thread));
     }
 }
 

@@ -154,7 +154,9 @@ impl Node {
             events: events.clone(),
             request_bytes_max: settings.int("socket.request.max.bytes") as usize,
             idle_max: settings.millis("connections.max.idle.ms"),
+            thread: 0,
         };
+        let post = network.open_post();
         let peers = Peers::new(spawner.clone(), events, settings.node_id);
         let (status_sender, status) = watch::channel(Status::Starting);
         let (stopper, shutdown) = Shutdown::new();
@@ -162,7 +164,7 @@ impl Node {
         let core = Core::new(
             broker,
             clock,
-            peers,
+            (peers, post),
             (opener, directories),
             status_sender,
             stall_timeout,
