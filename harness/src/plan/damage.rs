@@ -16,6 +16,7 @@ const DERIVED: &[FileKind] = &[
     FileKind::EpochCheckpoint,
     FileKind::HighWatermarkCheckpoint,
     FileKind::RecoveryPointCheckpoint,
+    FileKind::FlushedNote,
     FileKind::LogStartCheckpoint,
 ];
 
@@ -62,11 +63,14 @@ pub(crate) fn corrupt(rng: &mut impl Rng, target: Target) -> FaultSpec {
             files: pick(rng, DERIVED),
         },
     };
+    let directory = pick(rng, &[DirectoryPick::All, DirectoryPick::Data]);
+    // A clean stop leaves no note to damage.
+    let may_be_clean = damage.files() != Some(FileKind::FlushedNote);
     FaultSpec::Damage {
         target,
-        directory: pick(rng, &[DirectoryPick::All, DirectoryPick::Data]),
+        directory,
         damage,
-        clean: rng.random_ratio(1, 3),
+        clean: rng.random_ratio(1, 3) && may_be_clean,
     }
 }
 
@@ -104,4 +108,33 @@ pub(crate) fn fit(mut what: FaultSpec, age_ms_max: u64) -> FaultSpec {
         *age_ms = age_ms_max.min(*age_ms);
     }
     what
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_derived_file_is_drawn_and_the_note_only_where_there_is_one() {
+        let mut rng = ChaCha8Rng::seed_from_u64(7);
+        let mut drawn = BTreeSet::new();
+        for _ in 0..1_000 {
+            let what = corrupt(&mut rng, Target::Node { id: 1 });
+            let FaultSpec::Damage { damage, clean, .. } = what else {
+                panic!("no damage: {what:?}");
+            };
+            let files = damage.files().expect("files");
+            assert!(files != FileKind::FlushedNote || !clean, "{damage:?}");
+            drawn.insert(files);
+        }
+        let wanted = DERIVED
+            .iter()
+            .chain(&[FileKind::Segment, FileKind::FlushedNote]);
+        assert_eq!(drawn, wanted.copied().collect());
+    }
 }

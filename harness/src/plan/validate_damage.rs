@@ -23,7 +23,7 @@ pub(super) fn complaint(plan: &Plan, fault: &ScheduledFault) -> Option<Complaint
             ..
         } => amounts(damage)
             .or_else(|| place(damage))
-            .or_else(|| marker(damage, *clean))
+            .or_else(|| left_by_stop(damage, *clean))
             .or_else(|| age(plan, fault, damage))
             .or_else(|| neighbour(plan, damage))
             .or_else(|| holding(plan, directory)),
@@ -96,10 +96,19 @@ fn place(damage: &Damage) -> Option<Complaint> {
     }
 }
 
-fn marker(damage: &Damage, clean: bool) -> Option<Complaint> {
-    let needs_marker = damage.files() == Some(FileKind::ShutdownMarker);
-    let remedy = "without clean: true there is no marker of a clean shutdown to damage";
-    (needs_marker && !clean).then(|| Complaint::new("clean", clean, remedy))
+/// Files that a node leaves only when it is stopped in one of the two ways.
+fn left_by_stop(damage: &Damage, clean: bool) -> Option<Complaint> {
+    let remedy = match (damage.files()?, clean) {
+        (FileKind::ShutdownMarker, false) => {
+            "without clean: true there is no marker of a clean shutdown to damage"
+        }
+        // Rolled back, one from before the stop is there.
+        (FileKind::FlushedNote, true) if damage.age_ms() == 0 => {
+            "a clean shutdown leaves no note to damage"
+        }
+        _ => return None,
+    };
+    Some(Complaint::new("clean", clean, remedy))
 }
 
 fn age(plan: &Plan, fault: &ScheduledFault, damage: &Damage) -> Option<Complaint> {
@@ -226,6 +235,14 @@ mod tests {
             age_ms,
             at_rest: false,
         };
+        let note = |clean| FaultSpec::Damage {
+            target: target(),
+            directory: DirectoryPick::All,
+            damage: Damage::Delete {
+                files: FileKind::FlushedNote,
+            },
+            clean,
+        };
         let elsewhere = FaultSpec::Damage {
             target: target(),
             directory: DirectoryPick::Holding {
@@ -261,6 +278,8 @@ mod tests {
                 }),
                 Some("clean: false"),
             ),
+            (note(false), None),
+            (note(true), Some("clean: true")),
             (elsewhere, Some("directory.holding.topic: \"other\"")),
             (
                 FaultSpec::Cpu {

@@ -112,6 +112,8 @@ pub enum FileKind {
     HighWatermarkCheckpoint,
     /// `recovery-point-offset-checkpoint`.
     RecoveryPointCheckpoint,
+    /// `flushed-offset-note`; only there if the node was not stopped in order.
+    FlushedNote,
     /// `log-start-offset-checkpoint`.
     LogStartCheckpoint,
     /// `partition.metadata` of a topic.
