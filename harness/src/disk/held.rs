@@ -43,6 +43,8 @@ pub(super) struct Held {
     rules: Arc<Rules>,
     queue: Mutex<Queue>,
     changed: Condvar,
+    /// Held from taking operations out until they are done, so that nobody overtakes them.
+    finishing: Mutex<()>,
 }
 
 impl Held {
@@ -52,6 +54,7 @@ impl Held {
             rules,
             queue: Mutex::default(),
             changed: Condvar::new(),
+            finishing: Mutex::new(()),
         }
     }
 
@@ -124,7 +127,11 @@ impl Held {
     }
 
     fn finish_where(&self, ending: Ending, which: impl Fn(&Waiting) -> bool) -> usize {
-        // Finished without the lock: what is done may take a while, and others come meanwhile.
+        let _in_turn = self
+            .finishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // Finished without its lock: what is done may take a while, and others come meanwhile.
         let mut queue = self.lock();
         let taken = queue.waiting.extract_if(.., |_, waiting| which(waiting));
         let taken: Vec<(u64, Waiting)> = taken.collect();
@@ -221,6 +228,32 @@ mod tests {
         for number in 0..3 {
             assert_eq!(finished.recv(), Ok((number, Ending::Done)));
         }
+        held.close();
+        thread.join().expect("it ends");
+    }
+
+    #[test]
+    fn what_is_lifted_does_not_overtake_what_is_due() {
+        let (rules, rule) = stalled();
+        let held = Arc::new(Held::new(rules));
+        let keeper = Arc::clone(&held);
+        let thread = std::thread::spawn(move || keeper.keep_time());
+        let (begins, begun) = channel();
+        let (second_ends, second_ended) = channel();
+        let (overtakes, overtaken) = channel();
+        let first = move |_| {
+            begins.send(()).expect("is received");
+            // Returns at once only if the second is done while this one still is under way.
+            let second = second_ended.recv_timeout(Duration::from_millis(300));
+            overtakes.send(second.is_ok()).expect("is received");
+        };
+        held.hold(Some(Instant::now()), Some(rule), Box::new(first));
+        begun.recv().expect("it is under way");
+        // Whether the first still listens then does not matter.
+        let second = move |_| _ = second_ends.send(());
+        held.hold(None, Some(rule), Box::new(second));
+        held.lift(rule);
+        assert_eq!(overtaken.try_recv(), Ok(false));
         held.close();
         thread.join().expect("it ends");
     }
