@@ -211,7 +211,7 @@ async fn quota() -> Outcome {
 async fn cut_writes() -> Outcome {
     let faulty = Faulty::new(PLAIN)?;
     let short = rule(OperationClass::Write, DiskPick::Nth(1), DiskAction::Short);
-    let id = impose(&faulty, short)?;
+    let id = impose(&faulty, short.clone())?;
     let lines = faulty.on_disk(&[
         open(0, "a", How::New),
         write(0, "0123456789"),
@@ -223,6 +223,11 @@ async fn cut_writes() -> Outcome {
         fs::read(faulty.backing().join("a"))? == b"01234X",
         "the first half",
     )?;
+    let id = impose(&faulty, short)?;
+    let lines = faulty.on_disk(&[open(0, "c", How::New), write(0, "X")])?;
+    expect(&lines[..2], &["ok", "1"])?;
+    // One byte has no half.
+    lift(&faulty, id, 0, 0)?;
     let torn = DiskAction::Torn { bytes: 5 };
     let id = impose(&faulty, rule(OperationClass::Write, DiskPick::Nth(1), torn))?;
     let lines = faulty.on_disk(&[open(0, "b", How::New), write(0, "hello world")])?;

@@ -171,8 +171,8 @@ impl Active {
             DiskAction::Lie => (When::Now, Act::Lie),
             DiskAction::FlipOnRead => (When::Now, Act::Flip(draw)),
         };
-        // Only once it is done does it show whether the space was enough.
-        if !matches!(done.1, Act::Within { .. }) {
+        // Only once it is done does it show whether the space was enough, or the write divisible.
+        if !matches!(done.1, Act::Within { .. } | Act::Half) {
             self.effect.hits += 1;
         }
         Some(done)

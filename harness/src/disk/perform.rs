@@ -56,11 +56,19 @@ pub(super) fn write(
         }
         (Ok(written), act) => {
             if act == Act::Half {
-                volume.add_bytes(decision, asked as u64 - u64::from(written));
+                halve(volume, decision, asked as u64 - u64::from(written));
             }
             reply.written(written);
         }
         (Err(error), _) => reply.error(fuser::Errno::from_i32(error.raw_os_error())),
+    }
+}
+
+/// A write left out its last `missing` bytes: of a single byte there is no half.
+fn halve(volume: &Volume, decision: Decision, missing: u64) {
+    if missing > 0 {
+        volume.add_hit(decision);
+        volume.add_bytes(decision, missing);
     }
 }
 
@@ -88,11 +96,16 @@ pub(super) fn copy(
         |files, limit| files.copy(from, to, part(decision.act, asked), limit),
         |_| 0,
     )?;
-    if matches!(decision.act, Act::Half | Act::Torn(_)) {
-        volume.add_bytes(decision, asked.saturating_sub(u64::from(copied)));
-    }
+    let missing = asked.saturating_sub(u64::from(copied));
     match decision.act {
-        Act::Torn(_) => Err(Errno::IO),
+        Act::Torn(_) => {
+            volume.add_bytes(decision, missing);
+            Err(Errno::IO)
+        }
+        Act::Half => {
+            halve(volume, decision, missing);
+            Ok(copied)
+        }
         _ => Ok(copied),
     }
 }

@@ -177,6 +177,11 @@ impl Volume {
         answer
     }
 
+    /// The decision changed the operation after all.
+    pub(super) fn add_hit(&self, decision: Decision) {
+        self.rules.add_hit(decision.actor);
+    }
+
     /// `bytes` were not written, not synced or changed by the decision.
     pub(super) fn add_bytes(&self, decision: Decision, bytes: u64) {
         self.rules.add_bytes(decision.actor, bytes);
