@@ -120,7 +120,8 @@ pub enum DiskAction {
         jitter_ms: u64,
     },
     /// It is refused and nothing happens. A failed fsync makes nothing durable, and what it would
-    /// have made durable counts as clean afterwards, as on Linux: no later fsync writes it.
+    /// have made durable counts as clean afterwards, as on Linux: no later fsync writes it. Names
+    /// are no pages: those of a directory whose fsync failed are made durable by a later one.
     Error {
         /// The system's answer.
         errno: DiskErrno,
