@@ -171,8 +171,8 @@ pub enum Survival {
     Prefix,
     /// Each operation with this chance, in thousandths: holes, which are allowed to happen.
     Subset(u16),
-    /// Everything up to a drawn write, if possible of a file that a broker misses, of which only
-    /// some sectors of 512 bytes arrive.
+    /// Everything up to a drawn write, mostly of a file that a broker misses if there is any, of
+    /// which only some sectors of 512 bytes arrive.
     Torn,
 }
 

@@ -16,6 +16,9 @@ use super::missed::are_missed;
 use super::operation::Step;
 use super::order::Casualties;
 
+/// One torn write in so many is any, be it one that a broker does without.
+const ANY_TORN: u32 = 8;
+
 /// What becomes of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -42,7 +45,7 @@ pub(super) fn fates(
             subset(steps, || rng.random_range(0..1000) < u32::from(per_mille))
         }
         Survival::Torn => {
-            let writes = tearable(steps, paths);
+            let writes = tearable(steps, paths, rng.random_ratio(1, ANY_TORN));
             let Some(&last) = writes.get(rng.random_range(0..writes.len().max(1))) else {
                 return prefix(steps, rng.random_range(0..=steps.len()));
             };
@@ -55,17 +58,17 @@ pub(super) fn fates(
     }
 }
 
-/// The writes of which one is torn: those that a broker misses, if there are any. What it writes
-/// most often may be what it does without.
-fn tearable(steps: &[Step], paths: &[Option<PathBuf>]) -> Vec<usize> {
+/// The writes of which one is torn: if not `any`, those that a broker misses, if there are any.
+/// What it writes most often may be what it does without, but has to bear all the same.
+fn tearable(steps: &[Step], paths: &[Option<PathBuf>], any: bool) -> Vec<usize> {
     let is_write = |step: &Step| matches!(step, Step::Write { .. }) && !step.is_doomed();
     let all = steps.iter().zip(are_missed(steps, paths)).enumerate();
     let writes: Vec<(usize, bool)> = all
         .filter(|(_, (step, _))| is_write(step))
         .map(|(index, (_, is_missed))| (index, is_missed))
         .collect();
-    let any_missed = writes.iter().any(|(_, is_missed)| *is_missed);
-    let is_candidate = |(_, is_missed): &&(usize, bool)| *is_missed || !any_missed;
+    let any = any || writes.iter().all(|(_, is_missed)| !is_missed);
+    let is_candidate = |(_, is_missed): &&(usize, bool)| any || *is_missed;
     let candidates = writes.iter().filter(is_candidate);
     candidates.map(|(index, _)| *index).collect()
 }
