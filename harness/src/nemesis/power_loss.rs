@@ -42,6 +42,21 @@ pub(crate) struct PowerLoss {
     cut_short: Option<String>,
 }
 
+/// Why nodes did not lose their power, or not as they should.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stopped {
+    /// The atlas refused it.
+    Refused(String),
+    /// It did not succeed.
+    Failed(String),
+}
+
+impl From<String> for Stopped {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
 /// What one disk lost. A disk that could not be rolled back may have lost anything.
 #[derive(Clone, Debug, Serialize)]
 struct Lost {
@@ -111,9 +126,12 @@ impl PowerLoss {
         }
     }
 
-    async fn cut_power(&mut self, arena: &Arena, nodes: &[BrokerId]) -> Result<(), String> {
+    async fn cut_power(&mut self, arena: &Arena, nodes: &[BrokerId]) -> Result<(), Stopped> {
         let runs = |node: &BrokerId| arena.supervisor.pid(Endpoint::of(*node)).is_ok();
         let running: Vec<BrokerId> = nodes.iter().copied().filter(runs).collect();
+        if running.is_empty() {
+            return Ok(());
+        }
         // Before the links are silent: nobody could tell afterwards.
         let before = look(arena).await;
         let losses: Vec<Loss> = running.iter().copied().map(loss_of).collect();
@@ -121,7 +139,7 @@ impl PowerLoss {
             if self.lost.is_empty() {
                 self.atlas = Permit::nothing_taken();
             }
-            return Err(reason);
+            return Err(Stopped::Refused(reason));
         }
         for node in &running {
             let down = arena.supervisor.hold_down(Endpoint::of(*node));
@@ -135,9 +153,6 @@ impl PowerLoss {
             for disk in arena.disks.of(node.0) {
                 arena.disks.lose_power(disk);
             }
-        }
-        if running.is_empty() {
-            return Ok(());
         }
         let taken = self.take_down(arena, before, &running).await;
         if taken.is_err() {
@@ -168,7 +183,7 @@ impl PowerLoss {
         }
         self.images
             .extend(saving.into_iter().filter_map(Saving::end));
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), |reason| Err(Stopped::Failed(reason)))
     }
 
     /// Kills the nodes, whose power is gone, if it may go.
@@ -177,7 +192,7 @@ impl PowerLoss {
         arena: &Arena,
         before: Option<ClusterState>,
         running: &[BrokerId],
-    ) -> Result<(), String> {
+    ) -> Result<(), Stopped> {
         // Noted first: if one of them cannot be killed, the others still have to be healed.
         self.killed.extend(running);
         kill_all(arena, running).await?;
@@ -191,30 +206,32 @@ impl PowerLoss {
         arena: &Arena,
         before: Option<ClusterState>,
         nodes: &[BrokerId],
-    ) -> Result<(), String> {
+    ) -> Result<(), Stopped> {
         let losses: Vec<Loss> = nodes.iter().copied().map(loss_of).collect();
         let permitted = arena.atlas.permit(arena, before, &losses).await;
         if permitted.is_err() && self.lost.is_empty() {
             self.atlas = Permit::nothing_taken();
         }
-        self.atlas = permitted?;
+        self.atlas = permitted.map_err(Stopped::Refused)?;
         if !arena.atlas.is_strict() {
             self.atlas.detail.remove("atlas");
         }
         Ok(())
     }
 
-    /// Ends the loss at the group that could not lose its power, for `reason`: if any lost its own
-    /// `earlier`, that is gone all the same.
+    /// Ends the loss at the group that did not lose its power: if the atlas refused it and any lost
+    /// its own `earlier`, that is gone all the same.
     ///
     /// # Errors
-    /// The reason, if none did.
-    fn cut_short(&mut self, earlier: bool, reason: String) -> Result<(), String> {
-        if !earlier {
-            return Err(reason);
+    /// The reason, if none did, or if it should have lost it.
+    fn cut_short(&mut self, earlier: bool, stopped: Stopped) -> Result<(), String> {
+        match stopped {
+            Stopped::Refused(reason) if earlier => {
+                self.cut_short = Some(reason);
+                Ok(())
+            }
+            Stopped::Refused(reason) | Stopped::Failed(reason) => Err(reason),
         }
-        self.cut_short = Some(reason);
-        Ok(())
     }
 
     /// Whether every disk of `node` came back with all that a broker misses.
@@ -306,8 +323,8 @@ impl Fault for PowerLoss {
                     sleep(self.stagger).await;
                 }
                 let earlier = !self.lost.is_empty();
-                if let Err(reason) = self.cut_power(arena, &nodes).await {
-                    return self.cut_short(earlier, reason);
+                if let Err(stopped) = self.cut_power(arena, &nodes).await {
+                    return self.cut_short(earlier, stopped);
                 }
             }
             if self.killed.is_empty() {
@@ -479,7 +496,7 @@ mod tests {
         let second_refused = |missed| {
             let mut fault = PowerLoss::new(Survival::None, Duration::from_secs(1), 1);
             fault.lost = lost(missed);
-            let injected = fault.cut_short(true, refused());
+            let injected = fault.cut_short(true, Stopped::Refused(refused()));
             let told = fault.detail().get("cut-short").cloned();
             assert_eq!((injected, told), (Ok(()), Some(json!(refused()))));
             fault.effect("node 1 is gone")
@@ -496,8 +513,18 @@ mod tests {
             seen @ Effect::Seen(_) => panic!("nobody misses anything: {seen:?}"),
         }
         let mut first = PowerLoss::new(Survival::None, Duration::from_secs(1), 1);
-        assert_eq!(first.cut_short(false, refused()), Err(refused()));
+        let injected = first.cut_short(false, Stopped::Refused(refused()));
+        assert_eq!(injected, Err(refused()));
         assert_eq!(first.detail().get("cut-short"), None);
+    }
+
+    #[test]
+    fn a_staggered_loss_that_fails_midway_passes_for_none_that_was_refused() {
+        let failed = || "node 2 ignores SIGKILL".to_owned();
+        let mut fault = PowerLoss::new(Survival::None, Duration::from_secs(1), 1);
+        let injected = fault.cut_short(true, failed().into());
+        assert_eq!(injected, Err(failed()));
+        assert_eq!(fault.detail().get("cut-short"), None);
     }
 
     #[test]
