@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use broker::id::BrokerId;
 use serde_json::{Map, Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::nemesis::{Arena, ClusterState, OBSERVE_LIMIT, PROBE_PAUSE, running};
 
@@ -24,7 +24,8 @@ mod survey_test;
 pub use survey::{Copies, Left, Loss};
 use survey::{Picture, is_made_good, is_out, known, survey};
 
-/// How long a node that lost something is looked at until it is out of sync.
+/// How long looks begin at a node that lost something until it is out of sync: the last one ends
+/// when it has been answered.
 const OUT_LIMIT: Duration = Duration::from_secs(3);
 
 /// The losses of a run. Clones share them.
@@ -197,15 +198,26 @@ impl Atlas {
     /// Looks until `node` is seen out of sync with what it lost, or for a while: what is never seen
     /// so is never seen to be made good.
     pub(crate) async fn watch(&self, arena: &Arena, node: BrokerId) {
-        let out = async {
-            while self.awaits(node) {
-                if let Some(view) = look(arena).await {
-                    self.note(&view);
-                }
-                sleep(PROBE_PAUSE).await;
+        self.watch_by(|| look(arena), OUT_LIMIT, node).await;
+    }
+
+    /// The same by looks that begin within `limit`, each of which is heard to its end.
+    async fn watch_by<F: Future<Output = Option<ClusterState>>>(
+        &self,
+        look: impl Fn() -> F,
+        limit: Duration,
+        node: BrokerId,
+    ) {
+        let begin = Instant::now();
+        while self.awaits(node) {
+            if let Some(view) = look().await {
+                self.note(&view);
             }
-        };
-        let _ = timeout(OUT_LIMIT, out).await;
+            if begin.elapsed() >= limit {
+                return;
+            }
+            sleep(PROBE_PAUSE).await;
+        }
     }
 
     /// Whether `node` has lost something and was not seen out of sync since.

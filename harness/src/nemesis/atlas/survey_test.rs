@@ -231,3 +231,20 @@ fn nobody_is_stopped_if_those_left_are_no_majority_to_tell_what_is() {
     let refused = may_stop(5, 0, 5).unwrap_err();
     assert!(refused.contains("no good copy"), "what is worse: {refused}");
 }
+
+#[tokio::test]
+async fn a_look_that_ends_after_the_last_may_begin_is_heard() {
+    let atlas = Atlas::default();
+    let node = BrokerId(3);
+    atlas.lock().push(Taken {
+        loss: all_of(3),
+        is_back: false,
+        was_out: false,
+    });
+    let look = || async {
+        tokio::task::yield_now().await;
+        Some(view(&[&[1, 2]]))
+    };
+    atlas.watch_by(look, Duration::ZERO, node).await;
+    assert!(!atlas.awaits(node), "it is out of sync");
+}
