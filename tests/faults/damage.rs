@@ -1,7 +1,7 @@
 //! Damage at rest on real brokers: each proves what it changed, and the cluster comes back with
 //! everything that it had acknowledged.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use harness::nemesis::{
@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::support::clients::{TOPIC, expect_end, producer, send, with_topic};
+use crate::support::view::SeenByClient;
 use crate::support::{Cluster, Outcome, ensure, soon, trial};
 
 const HOLD: Duration = Duration::from_millis(50);
@@ -34,7 +35,10 @@ pub(crate) fn trials() -> Vec<Trial> {
             "damage::foreign_files_are_put_back_before_they_are_damaged",
             foreign,
         ),
-        trial("damage::the_atlas_refuses_what_it_cannot_judge", atlas),
+        trial(
+            "damage::the_atlas_permits_only_what_it_knows_to_be_elsewhere",
+            atlas,
+        ),
     ]
 }
 
@@ -68,6 +72,14 @@ async fn run(cluster: &Cluster, spec: &FaultSpec) -> (FaultReport, Map<String, V
 fn is_vacuous(report: &FaultReport) -> Outcome {
     let is_vacuous = matches!(report.effect, Effect::Vacuous(_)) && report.not_recovered.is_none();
     ensure(is_vacuous, format!("{report:?}"))
+}
+
+fn is_refused(report: &FaultReport, reason: &str) -> Outcome {
+    is_vacuous(report)?;
+    ensure(
+        format!("{:?}", report.effect).contains(reason),
+        format!("{report:?}"),
+    )
 }
 
 fn is_seen(report: &FaultReport) -> Outcome {
@@ -238,12 +250,40 @@ async fn foreign() -> Outcome {
 async fn atlas() -> Outcome {
     let mut cluster = filled().await?;
     cluster.arena.atlas = Atlas::new(true);
-    // The scenario's arena has no view of the cluster, so nobody knows of another good copy.
-    is_vacuous(&run(&cluster, &damage(Damage::Wipe, false)).await.0)?;
+    let wipe = |target| FaultSpec::Damage {
+        target,
+        directory: DirectoryPick::All,
+        damage: Damage::Wipe,
+        clean: false,
+    };
+    let one = wipe(Target::Node { id: 2 });
     // Nobody misses an index, but the node may be the only one in sync, and would be stopped.
     let indexes = delete(FileKind::Index, false);
-    is_vacuous(&run(&cluster, &indexes).await.0)?;
-    cluster.arena.atlas = Atlas::default();
-    is_seen(&run(&cluster, &indexes).await.0)?;
+    for spec in [&one, &indexes] {
+        let unknown = "no majority told what the cluster looks like";
+        is_refused(&run(&cluster, spec).await.0, unknown)?;
+    }
+    cluster.arena.view = Arc::new(SeenByClient::new(&cluster.arena.sandbox)?);
+    let bare = "no good copy would be left of t-0";
+    is_refused(&run(&cluster, &wipe(Target::All)).await.0, bare)?;
+    for spec in [&one, &indexes] {
+        whole(&cluster).await?;
+        let (report, told) = run(&cluster, spec).await;
+        is_seen(&report)?;
+        let words = "a good copy of everything acknowledged is left";
+        ensure(format!("{report:?}").contains(words), format!("{report:?}"))?;
+        ensure(left_of(&told) == [1, 3], format!("{told:?}"))?;
+    }
     whole(&cluster).await
+}
+
+/// The nodes with a good copy of the topic's partition, by what a fault told.
+fn left_of(told: &Map<String, Value>) -> Vec<i64> {
+    let left = told
+        .get("left")
+        .and_then(|left| left.pointer("/copies/t-0"));
+    let left = left.and_then(Value::as_array).into_iter().flatten();
+    let mut left: Vec<i64> = left.filter_map(Value::as_i64).collect();
+    left.sort_unstable();
+    left
 }

@@ -6,6 +6,7 @@ pub(crate) mod files;
 pub(crate) mod node;
 pub(crate) mod rig;
 pub(crate) mod runs;
+pub(crate) mod view;
 pub(crate) mod writer;
 
 use std::future::Future;
@@ -282,19 +283,7 @@ impl Cluster {
     where
         F: Future<Output = Outcome>,
     {
-        let on_thread = move || -> Outcome {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(scenario())
-        };
-        // A thread is born in the namespace of the thread that makes it.
-        let namespace = self.arena.sandbox.namespace(C1)?;
-        let thread = namespace.run(move || std::thread::spawn(on_thread))?;
-        let joined = tokio::task::spawn_blocking(|| thread.join());
-        joined
-            .await?
-            .map_err(|_| Failed::from("the client panicked"))?
+        as_client(&self.arena.sandbox, scenario).await?
     }
 
     /// A connection from `from` to node `to` through its link.
@@ -302,6 +291,30 @@ impl Cluster {
         let socket = self.arena.sandbox.namespace(from)?.tcp_socket()?;
         Ok(soon("connect", socket.connect(node_address(BrokerId(to)))).await??)
     }
+}
+
+/// Runs `scenario` as client 1 of `sandbox`; what it returns.
+async fn as_client<F, T>(
+    sandbox: &Sandbox,
+    scenario: impl FnOnce() -> F + Send + 'static,
+) -> Result<T, Failed>
+where
+    F: Future<Output = T>,
+    T: Send + 'static,
+{
+    let on_thread = move || -> Result<T, Failed> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(scenario()))
+    };
+    // A thread is born in the namespace of the thread that makes it.
+    let namespace = sandbox.namespace(C1)?;
+    let thread = namespace.run(move || std::thread::spawn(on_thread))?;
+    let joined = tokio::task::spawn_blocking(|| thread.join());
+    joined
+        .await?
+        .map_err(|_| Failed::from("the client panicked"))?
 }
 
 fn properties(id: BrokerId, log_dirs: &[PathBuf], more: &str) -> String {
