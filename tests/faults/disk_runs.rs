@@ -7,8 +7,8 @@ use harness::disk::rule::{
     DiskAction, DiskErrno, DiskPick, DiskRule, FileClass, OperationClass, Survival,
 };
 use harness::nemesis::{Damage, DirectoryPick, Effect, FaultSpec, Target};
-use harness::plan::{DiskPlan, Plan, ScheduledFault, profile};
-use harness::run::summary::Summary;
+use harness::plan::{Condition, DiskPlan, Plan, ScheduledFault, When, profile};
+use harness::run::summary::{FaultSummary, Summary};
 use libtest_mimic::{Failed, Trial};
 
 use crate::support::{self, Outcome, ensure};
@@ -168,42 +168,57 @@ fn flipped_reads() -> Outcome {
     ensure(summary.exit() == Exit::Kept, &summary.sentence)
 }
 
-/// Each in a run of its own: a cluster that is still on its way back has no majority to tell what
-/// copies are left.
+/// Twice in each run, for what a recovery leaves has to be as durable as what it found.
 fn all_lose_power() -> Outcome {
-    for survival in [Survival::None, Survival::Torn] {
-        all_lose_power_but(survival)?;
-    }
-    Ok(())
+    let untorn = all_lose_power_but(Survival::None)?;
+    ensure(!untorn.contains("torn"), &untorn)?;
+    let torn = all_lose_power_but(Survival::Torn)?;
+    ensure(torn.contains("of them torn"), format!("nothing: {torn}"))
 }
 
-fn all_lose_power_but(survival: Survival) -> Outcome {
-    let mut plan = plan(vec![FaultSpec::PowerLoss {
+/// What the losses told.
+fn all_lose_power_but(survival: Survival) -> Result<String, Failed> {
+    let power = FaultSpec::PowerLoss {
         target: Target::All,
         survival,
         stagger_ms: 0,
-    }])?;
+    };
+    let mut plan = plan(vec![power.clone(), power])?;
     // Clients that get little of the machine send seldom: an fsync has to outlast their pauses.
     plan.cluster.disk = plan.cluster.disk.map(|disk| DiskPlan {
         fsync_ms: 60,
         ..disk
     });
-    let summary = borne(plan)?;
-    let lost = |fault: &harness::run::summary::FaultSummary| match &fault.report {
-        Some(report) => format!("{:?}", report.effect).contains("operations and"),
-        None => false,
+    // Of several sectors.
+    plan.workload.payload_bytes = [2_000, 4_000];
+    // A cluster that is still on its way back has no majority to tell what copies are left.
+    let whole = When {
+        holds: Condition::IsrHas {
+            topic: plan.cluster.topic.clone(),
+            partition: plan.cluster.partitions - 1,
+            replicas: 3,
+        },
+        within_ms: 12_000,
+        after_ms: 800,
+        is_needed: true,
     };
+    let again = plan.faults.last_mut().ok_or("a second loss")?;
+    again.when = Some(whole);
+    let healed_ms = again.heal_ms(&plan.cluster);
+    plan.time.workload_ms = healed_ms.ok_or("a time")?;
+    let summary = borne(plan)?;
+    let told = |fault: &FaultSummary| format!("{:?}", fault.report);
+    let told: Vec<String> = summary.faults.iter().map(told).collect();
     ensure(
-        summary.faults.iter().any(lost),
+        told.iter().all(|told| told.contains("operations and")),
         "nothing was un-synced: it proves nothing",
     )?;
-    let tells_of_copies = |fault: &harness::run::summary::FaultSummary| {
-        format!("{:?}", fault.report).contains("no good copy would be left of")
-    };
+    let bare = "no good copy would be left of";
     ensure(
-        summary.faults.iter().all(tells_of_copies),
+        told.iter().all(|told| told.contains(bare)),
         "it is not told of what no copy is left",
-    )
+    )?;
+    Ok(told.join("; "))
 }
 
 /// One fault after the other on three brokers that flush every message.
@@ -213,7 +228,6 @@ fn plan(faults: Vec<FaultSpec>) -> Result<Plan, Failed> {
     let profile = profile::find("none").ok_or("a profile")?;
     let mut plan = Plan::draw_with(1, profile, faults.len() as u64 * turn_ms + 500);
     plan.cluster.log_dirs = 2;
-    // At any moment some write then waits for its fsync.
     plan.cluster.disk = Some(DiskPlan {
         fsync_ms: 10,
         quota_mib: None,

@@ -112,6 +112,7 @@ pub(super) fn total(missing: &Missing) -> PowerLossEffect {
         total.unsynced += effect.unsynced;
         total.lost += effect.lost;
         total.missed += effect.missed;
+        total.torn += effect.torn;
         total.lost_bytes += effect.lost_bytes;
     }
     total

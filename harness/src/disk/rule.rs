@@ -203,6 +203,9 @@ pub struct PowerLossEffect {
     /// Those of these that a broker misses: not those of files that it makes anew or does without.
     #[serde(default)]
     pub missed: u64,
+    /// Writes among them of which some sectors arrived.
+    #[serde(default)]
+    pub torn: u64,
     /// Bytes of writes that are gone.
     pub lost_bytes: u64,
     /// Files and directories whose last state is gone, as paths within the log directory; at most

@@ -86,8 +86,12 @@ impl Lost {
         let at = format!("d{} of node {}", self.disk.directory, self.disk.node);
         match (&self.effect, &self.failed) {
             (Some(effect), _) => (effect.unsynced > 0).then(|| {
+                let torn = match effect.torn {
+                    0 => String::new(),
+                    torn => format!(", {torn} of them torn"),
+                };
                 format!(
-                    "{at} lost {} of {} operations and {} bytes that were not fsynced",
+                    "{at} lost {} of {} operations and {} bytes that were not fsynced{torn}",
                     effect.lost, effect.unsynced, effect.lost_bytes
                 )
             }),

@@ -92,6 +92,11 @@ pub(super) struct Torn {
 }
 
 impl Torn {
+    /// Whether any of it arrives.
+    pub(super) fn arrives(&self) -> bool {
+        !self.arrived.is_empty()
+    }
+
     /// What `seed` lets arrive of the `length` bytes at `offset`: never all.
     pub(super) fn draw(offset: u64, length: u64, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

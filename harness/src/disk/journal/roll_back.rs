@@ -16,7 +16,7 @@ use crate::disk::rule::{PowerLossEffect, Survival};
 use super::Journal;
 use super::missed::are_missed;
 use super::operation::{Data, DataChange, NameChange, Step};
-use super::replay::replay;
+use super::replay::{Torn, replay};
 use super::spill::{Span, Spill};
 use super::survivors::{Fate, fates};
 use super::tree::Tree;
@@ -122,6 +122,7 @@ impl Undone {
             if *fate != Fate::Kept {
                 effect.lost += 1;
                 effect.missed += u64::from(is_missed);
+                effect.torn += u64::from(is_torn(step, *fate));
                 effect.lost_bytes += step.bytes();
                 paths.extend(path.iter().map(|path| path.display().to_string()));
             }
@@ -173,6 +174,16 @@ impl Undone {
         self.paths.push(self.tree.path_within(change.inode));
         self.steps.push(step);
         Ok(())
+    }
+}
+
+/// Whether some of a write that is gone arrived.
+fn is_torn(step: &Step, fate: Fate) -> bool {
+    match (step, fate) {
+        (Step::Write { offset, bytes, .. }, Fate::Torn(seed)) => {
+            Torn::draw(*offset, bytes.length, seed).arrives()
+        }
+        _ => false,
     }
 }
 

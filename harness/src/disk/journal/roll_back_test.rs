@@ -415,7 +415,7 @@ fn a_torn_write_leaves_some_whole_sectors() {
         rig.append("f", &[1; 100]);
         rig.sync("f");
         rig.append("f", &[2; 1500]);
-        rig.journal.roll_back(Survival::Torn, draw).unwrap();
+        let effect = rig.journal.roll_back(Survival::Torn, draw).unwrap();
         let bytes = rig.listing()["f"].clone().unwrap();
         assert!(bytes.len() >= 100 && bytes[..100] == [1; 100]);
         assert!(bytes.len() <= 1600);
@@ -425,6 +425,8 @@ fn a_torn_write_leaves_some_whole_sectors() {
             assert!(sector.windows(2).all(|pair| pair[0].1 == pair[1].1));
         }
         assert_ne!(bytes, [vec![1; 100], vec![2; 1500]].concat());
+        let arrived = bytes.contains(&2);
+        assert_eq!((effect.lost, effect.torn), (1, u64::from(arrived)));
         seen.insert(bytes);
     }
     assert!(seen.len() > 5, "{} different states", seen.len());
