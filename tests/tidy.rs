@@ -464,6 +464,7 @@ fn every_fault_has_a_test_of_its_effect() {
         "disks.rs",
         "damage.rs",
         "resources.rs",
+        "quotas.rs",
         "runs.rs",
     ];
     let tests: String = files.into_iter().map(read).collect();

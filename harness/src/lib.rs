@@ -22,5 +22,6 @@ pub mod roles;
 pub mod run;
 pub mod sandbox;
 pub mod serve;
+pub mod tmpfs;
 pub mod worker;
 pub mod workload;

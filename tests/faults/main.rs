@@ -24,6 +24,7 @@ mod links;
 mod nemesis;
 mod planted;
 mod power;
+mod quotas;
 mod resources;
 mod runs;
 mod sandbox;
@@ -75,6 +76,7 @@ fn scenarios() -> ExitCode {
         power::trials(),
         disks::trials(),
         resources::trials(),
+        quotas::trials(),
         disk_rules::trials(),
         sandbox::trials(),
     ];
@@ -84,6 +86,7 @@ fn scenarios() -> ExitCode {
         campaigns::trials(),
         planted::controls(),
         disk_runs::trials(),
+        quotas::runs(),
         groups::trials(),
         runs::trials(),
     ];

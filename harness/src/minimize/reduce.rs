@@ -24,7 +24,7 @@ struct Knob {
 }
 
 /// Everything drawn that no promise depends on.
-const KNOBS: [Knob; 9] = [
+const KNOBS: [Knob; 10] = [
     Knob {
         words: "compression",
         turn: |plan| plan.workload.producer.compression = Compression::None,
@@ -54,6 +54,10 @@ const KNOBS: [Knob; 9] = [
     Knob {
         words: "faulty disks",
         turn: |plan| plan.cluster.disk = None,
+    },
+    Knob {
+        words: "log directories on a tmpfs",
+        turn: |plan| plan.cluster.tmpfs_mib = None,
     },
     Knob {
         words: "slow fsync",

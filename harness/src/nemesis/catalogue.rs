@@ -15,7 +15,7 @@ use crate::nemesis::min_isr::MinIsrFault;
 use crate::nemesis::partition::Partition;
 use crate::nemesis::pause::Pause;
 use crate::nemesis::power_loss::PowerLoss;
-use crate::nemesis::resources::{AddressSpace, Cpu, FileLimit};
+use crate::nemesis::resources::{AddressSpace, Cpu, DiskQuota, FileLimit};
 use crate::nemesis::terminate::Terminate;
 use crate::nemesis::{Fault, FaultSpec};
 
@@ -90,6 +90,10 @@ pub const FAULTS: &[(&str, &str)] = &[
         "the running process may map little more memory",
     ),
     (
+        "disk-quota",
+        "a log directory on a tmpfs may hold little more than it does, in bytes or in files",
+    ),
+    (
         "min-isr",
         "min.insync.replicas of all topics changes under load, and changes back",
     ),
@@ -149,6 +153,9 @@ pub fn build(spec: &FaultSpec, draw: u64) -> Box<dyn Fault> {
         )),
         FaultSpec::FileLimit { files, .. } => Box::new(FileLimit::new(*files)),
         FaultSpec::AddressSpace { mebibytes, .. } => Box::new(AddressSpace::new(*mebibytes)),
+        FaultSpec::DiskQuota {
+            directory, left, ..
+        } => Box::new(DiskQuota::new(directory.clone(), *left, draw)),
         FaultSpec::MinIsr { replicas, .. } => Box::new(MinIsrFault::new(*replicas)),
         FaultSpec::Cpu { percent, .. } => Box::new(Cpu::new(*percent)),
     }

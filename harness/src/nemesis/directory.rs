@@ -4,7 +4,8 @@
 //! there are none.
 //! Keeps: the harness looks only into the backing folders, never below a mount point.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +67,16 @@ impl DirectoryPick {
     }
 }
 
+/// The names of the folders in `root`, in order; none if it cannot be read.
+pub(crate) fn folders(root: &Path) -> Vec<String> {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +89,7 @@ mod tests {
     fn a_pick_is_the_directories_that_its_word_says() {
         let root = tempfile::tempdir().unwrap();
         let backing = |disk: DiskId| Some(root.path().join(disk.directory.to_string()));
-        std::fs::create_dir_all(root.path().join("1/t-4")).unwrap();
+        fs::create_dir_all(root.path().join("1/t-4")).unwrap();
         let holding = |partition| DirectoryPick::Holding {
             topic: "t".to_owned(),
             partition,

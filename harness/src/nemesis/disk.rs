@@ -6,16 +6,13 @@
 //! Keeps: a node may end by itself only as Kafka's does, when the fault has hit the directory of
 //! its metadata log, or all of them. Source: `faults.md` §1.3; Kafka's `LogDirFailureHandler`.
 
-use std::fs;
-use std::path::Path;
-
 use broker::id::BrokerId;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::disk::RuleId;
 use crate::disk::rule::{DiskAction, DiskId, DiskRule, RuleEffect};
-use crate::nemesis::directory::DirectoryPick;
+use crate::nemesis::directory::{DirectoryPick, folders};
 use crate::nemesis::kill::prove_serving;
 use crate::nemesis::repair::{HALTED, Repair, may_end_node};
 use crate::nemesis::{Arena, BoxFuture, DiskSample, Effect, Fault, brokers};
@@ -192,16 +189,6 @@ impl Fault for DiskFault {
             ("repaired".to_owned(), json!(self.repair.told())),
         ])
     }
-}
-
-/// The names of the folders in `root`, in order; none if it cannot be read.
-fn folders(root: &Path) -> Vec<String> {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let names = folders.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.collect();
-    names.sort();
-    names
 }
 
 /// What a rule did, or why it did nothing.

@@ -1,7 +1,7 @@
 //! Where the files of the nodes lie that faults change and read.
 //!
 //! In: the layout of a run. Out: the log directories of a node and what it has printed.
-//! Invariant: the paths are backing folders, never mount points: the harness serves those itself.
+//! Invariant: the paths are never mount points that the harness serves itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -17,6 +17,7 @@ use crate::disk::rule::DiskId;
 use crate::disk::{DiskError, Disks};
 use crate::link::{Links, Probe, probe_locally};
 use crate::sandbox::{Endpoint, Sandbox, Status, Supervisor};
+use crate::tmpfs::TmpfsMounts;
 use crate::workload::group::Roster;
 
 pub mod atlas;
@@ -78,6 +79,8 @@ pub struct Arena {
     pub atlas: Atlas,
     /// The faulty log directories; none when the plan keeps the machine's own disk.
     pub disks: Disks,
+    /// The log directories of limited size; none unless the plan has `cluster.tmpfs_mib`.
+    pub tmpfs: TmpfsMounts,
     /// The members of the run's group.
     pub roster: Roster,
     /// What `min.insync.replicas` was before faults changed it.
@@ -232,14 +235,15 @@ fn tell_disks(fault: &mut dyn Fault, arena: &Arena, on_step: &(dyn Fn(Step) + Sy
     }
 }
 
-/// Whatever any fault did: opens every link, mends every disk, resumes paused nodes, restarts
-/// those that ended.
+/// Whatever any fault did: opens every link, mends every disk, raises every quota, resumes paused
+/// nodes, restarts those that ended.
 ///
 /// # Errors
-/// The first node that could not be started; the others are.
+/// The first quota that could not be raised or node that could not be started; the others are.
 pub fn undo_everything(arena: &Arena) -> Result<(), String> {
     arena.links.heal_all();
     arena.disks.lift_all();
+    let raised = arena.tmpfs.raise_all();
     let undo = |node: BrokerId| {
         let endpoint = Endpoint::of(node);
         match arena.supervisor.status(endpoint) {
@@ -255,6 +259,7 @@ pub fn undo_everything(arena: &Arena) -> Result<(), String> {
     };
     let undone: Vec<_> = nodes(arena).into_iter().map(undo).collect();
     client::undo(arena);
+    raised.map_err(|error| format!("raising the quota of a log directory: {error}"))?;
     undone.into_iter().collect()
 }
 

@@ -174,7 +174,7 @@ fn aftermath(action: &DiskAction) -> Aftermath {
 }
 
 /// Whether the cluster says that `node` takes part without one of its log directories.
-async fn has_offline_directory(arena: &Arena, node: BrokerId) -> bool {
+pub(crate) async fn has_offline_directory(arena: &Arena, node: BrokerId) -> bool {
     let look = tokio::time::timeout(OBSERVE_LIMIT, arena.view.observe()).await;
     matches!(look, Ok(Ok(state)) if state.has_offline_directory(node))
 }

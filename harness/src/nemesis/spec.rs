@@ -10,6 +10,7 @@ use crate::link::FrameRule;
 use crate::nemesis::damage::Damage;
 use crate::nemesis::directory::DirectoryPick;
 use crate::nemesis::target::Target;
+use crate::tmpfs::Left;
 
 /// A fault and its parameters; times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,6 +147,16 @@ pub enum FaultSpec {
         /// How much it may map beyond what it has when the fault fires.
         mebibytes: u64,
     },
+    /// A log directory may hold little more than it does: the size of its tmpfs is lowered while it
+    /// is in use. Healed by its first size.
+    DiskQuota {
+        /// Whom.
+        target: Target,
+        /// Which of its log directories.
+        directory: DirectoryPick,
+        /// What is left when the fault fires.
+        left: Left,
+    },
     /// `min.insync.replicas` of every topic under test changes; healed by the values of before.
     MinIsr {
         /// All nodes, for it concerns every partition.
@@ -209,6 +220,7 @@ impl FaultSpec {
             Self::Damage { .. } => "damage",
             Self::FileLimit { .. } => "file-limit",
             Self::AddressSpace { .. } => "address-space",
+            Self::DiskQuota { .. } => "disk-quota",
             Self::MinIsr { .. } => "min-isr",
             Self::Cpu { .. } => "cpu",
         }
@@ -245,6 +257,7 @@ impl FaultSpec {
             | Self::Damage { target, .. }
             | Self::FileLimit { target, .. }
             | Self::AddressSpace { target, .. }
+            | Self::DiskQuota { target, .. }
             | Self::MinIsr { target, .. }
             | Self::Cpu { target, .. } => target,
         }
@@ -313,6 +326,11 @@ mod tests {
                 target: Target::All,
                 survival: Survival::Subset(500),
                 stagger_ms: 20,
+            },
+            FaultSpec::DiskQuota {
+                target: Target::Random,
+                directory: DirectoryPick::Data,
+                left: Left::Bytes(4_096),
             },
         ] {
             let text = serde_json::to_string(&spec).unwrap();

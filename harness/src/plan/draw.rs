@@ -11,7 +11,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::plan::profile::Profile;
 use crate::plan::{
-    ClusterPlan, GroupPlan, PLAN_FORMAT, Plan, TimePlan, WorkloadPlan, disk, schedule,
+    ClusterPlan, GroupPlan, PLAN_FORMAT, Plan, TimePlan, WorkloadPlan, disk, quota, schedule,
 };
 use crate::worker::protocol::{Acks, Compression, ConsumerOptions, ProducerOptions};
 
@@ -41,6 +41,9 @@ impl Plan {
         }
         if profile.makes_disks_hang() {
             disk::make_impatient(seed, &mut cluster);
+        }
+        if profile.takes_resources() {
+            quota::draw_into(seed, &mut cluster, &workload, workload_ms);
         }
         let faults = schedule::draw(&mut rng, profile, &cluster, workload_ms);
         let mut plan = Self {
@@ -76,6 +79,7 @@ fn draw_cluster(rng: &mut impl Rng) -> ClusterPlan {
         broker_settings: draw_broker_settings(rng),
         log_dirs: 1,
         disk: None,
+        tmpfs_mib: None,
         sabotage: None,
     }
 }

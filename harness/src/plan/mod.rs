@@ -23,7 +23,8 @@ pub mod draw;
 pub mod group;
 pub mod load;
 pub mod profile;
-mod promised;
+pub(crate) mod promised;
+mod quota;
 pub mod schedule;
 pub mod script;
 mod tolerance;
@@ -93,6 +94,9 @@ pub struct ClusterPlan {
     /// Puts the log directories on faulty disks; without it they are on the machine's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskPlan>,
+    /// Puts each log directory on a tmpfs of this size in MiB, instead of faulty disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tmpfs_mib: Option<u64>,
     /// The planted bug that every broker runs with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sabotage: Option<String>,

@@ -41,7 +41,8 @@ pub enum Family {
     Wipe,
     /// Whoever it meets loses its power, or comes back with damaged or missing files.
     Loss,
-    /// The file descriptors, the memory or the processor time of a node run short.
+    /// The file descriptors, the memory or the processor time of a node run short, or the room in
+    /// its log directories if they are on a tmpfs.
     Resources,
 }
 
@@ -96,6 +97,12 @@ impl Profile {
     pub fn makes_disks_hang(&self) -> bool {
         let mut families = self.families.iter();
         families.any(|(family, _)| *family == Family::DiskStall)
+    }
+
+    /// Whether nodes run short of something in the mix.
+    pub fn takes_resources(&self) -> bool {
+        let mut families = self.families.iter();
+        families.any(|(family, _)| *family == Family::Resources)
     }
 }
 
@@ -273,7 +280,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "resources",
-        description: "nodes run short of file descriptors, memory or processor time",
+        description: "nodes run short of descriptors, memory, processor time or room for their logs",
         scripts: &[],
         is_group: false,
         has_disks: false,

@@ -23,7 +23,7 @@ const MIN_INSYNC: u32 = 1;
 const NEW_LEADER_MS: u64 = 2_000;
 
 /// How long it may take until a partition acknowledges again once its log directory has space.
-pub(super) const FREED_MS: u64 = 5_000;
+pub(crate) const FREED_MS: u64 = 5_000;
 
 /// How many records may wait for their fsync.
 pub(super) const FLUSH: &str = "log.flush.interval.messages";

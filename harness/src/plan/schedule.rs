@@ -12,7 +12,7 @@ use crate::nemesis::{FaultSpec, PartitionShape, Target};
 use crate::plan::group::GROUP;
 use crate::plan::profile::{Family, Profile};
 use crate::plan::promised::FREED_MS;
-use crate::plan::{ClusterPlan, ScheduledFault, damage, disk};
+use crate::plan::{ClusterPlan, ScheduledFault, damage, disk, quota};
 
 /// No fault before this, in milliseconds (or a quarter of a short workload).
 const WARM_UP_MS: u64 = 1_000;
@@ -85,6 +85,7 @@ pub fn draw(
         let for_ms = wanted_ms.min(end_ms - at_ms);
         let what = draw_fault(rng, family, cast);
         let what = damage::fit(what, end_ms - at_ms - for_ms);
+        let fills_up = family == Family::DiskFull || matches!(what, FaultSpec::DiskQuota { .. });
         faults.push(ScheduledFault {
             at_ms,
             for_ms,
@@ -97,10 +98,11 @@ pub fn draw(
             compose(rng, profile, cast, &mut faults);
         }
         at_ms += for_ms
-            + match family {
+            + if fills_up {
                 // Long enough to see that everybody serves again.
-                Family::DiskFull => FREED_MS + rng.random_range(0..1_500),
-                _ => draw_quiet_ms(rng),
+                FREED_MS + rng.random_range(0..1_500)
+            } else {
+                draw_quiet_ms(rng)
             };
     }
     faults
@@ -183,6 +185,7 @@ fn touches_process(fault: &FaultSpec) -> bool {
             | FaultSpec::FileLimit { .. }
             | FaultSpec::AddressSpace { .. }
             | FaultSpec::Cpu { .. }
+            | FaultSpec::DiskQuota { .. }
     )
 }
 
@@ -241,7 +244,7 @@ fn draw_fault(rng: &mut impl Rng, family: Family, cast: Cast<'_>) -> FaultSpec {
         Family::Wipe => damage::replace(rng, cast.victim()),
         Family::PowerLossAll => disk::power_loss(rng, Target::All),
         Family::Loss => draw_loss(rng, target),
-        Family::Resources => draw_shortage(rng, target),
+        Family::Resources => draw_shortage(rng, cluster, target),
     }
 }
 
@@ -255,7 +258,10 @@ fn draw_loss(rng: &mut impl Rng, target: Target) -> FaultSpec {
     }
 }
 
-fn draw_shortage(rng: &mut impl Rng, target: Target) -> FaultSpec {
+fn draw_shortage(rng: &mut impl Rng, cluster: &ClusterPlan, target: Target) -> FaultSpec {
+    if cluster.tmpfs_mib.is_some() && rng.random_ratio(1, 2) {
+        return quota::fault(rng, target);
+    }
     match rng.random_range(0..4) {
         0 => FaultSpec::AddressSpace {
             target,

@@ -12,7 +12,7 @@ use crate::cluster::node::properties;
 use crate::link::{FrameAction, FramePick, FrameRule};
 use crate::nemesis::{FaultSpec, Target};
 use crate::plan::{
-    Condition, PLAN_FORMAT, Plan, ScheduledFault, When, validate_damage, validate_disk,
+    Condition, PLAN_FORMAT, Plan, ScheduledFault, When, quota, validate_damage, validate_disk,
     validate_topics,
 };
 use crate::worker::protocol::Acks;
@@ -65,11 +65,13 @@ pub(super) fn complaint(plan: &Plan) -> Option<Complaint> {
     let ranges = cluster_ranges(plan)
         .into_iter()
         .chain(disk_ranges(plan))
+        .chain(quota::ranges(plan))
         .chain(workload_ranges(plan))
         .chain(client_ranges(plan))
         .chain(time_ranges(plan));
     out_of_range(ranges)
         .or_else(|| words(plan))
+        .or_else(|| quota::contradiction(plan))
         .or_else(|| validate_topics::complaint(plan))
         .or_else(|| own_setting(plan))
         .or_else(|| broker_refusal(plan))

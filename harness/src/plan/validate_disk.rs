@@ -5,8 +5,8 @@
 
 use crate::disk::rule::{DiskAction, DiskPick, DiskRule, OperationClass, Survival};
 use crate::nemesis::{DirectoryPick, FaultSpec};
-use crate::plan::Plan;
 use crate::plan::validate::{Complaint, MINUTE_MS, Range, out_of_range, range};
+use crate::plan::{Plan, quota};
 
 /// Larger than any write of a broker.
 const TORN_BYTES_MAX: u64 = 1 << 30;
@@ -16,8 +16,13 @@ const LEFT_BYTES_MAX: u64 = 1 << 50;
 /// The first field that cannot be carried out; its path begins after `what`.
 pub(super) fn complaint(plan: &Plan, fault: &FaultSpec) -> Option<Complaint> {
     if fault.needs_disks() && plan.cluster.disk.is_none() {
-        let remedy =
-            "it acts on faulty disks only; add cluster.disk, for example {\"fsync_ms\": 0}";
+        let remedy = match plan.cluster.tmpfs_mib {
+            Some(_) => {
+                "it acts on faulty disks only, which a tmpfs is none of; put cluster.disk in the \
+                 place of cluster.tmpfs_mib"
+            }
+            None => "it acts on faulty disks only; add cluster.disk, for example {\"fsync_ms\": 0}",
+        };
         return Some(Complaint::new("fault", fault.name(), remedy));
     }
     match fault {
@@ -38,6 +43,9 @@ pub(super) fn complaint(plan: &Plan, fault: &FaultSpec) -> Option<Complaint> {
             };
             out_of_range(chance.into_iter().chain([stagger]))
         }
+        FaultSpec::DiskQuota {
+            directory, left, ..
+        } => quota::complaint(plan, directory, *left),
         _ => None,
     }
 }

@@ -130,6 +130,10 @@ pub(super) fn rows(input: &Input<'_>) -> Vec<Row> {
         );
         rows.push(row("log directories", directories));
     }
+    if let Some(mib) = cluster.tmpfs_mib {
+        let directories = format!("{} a node, each a tmpfs of {mib} MiB", cluster.log_dirs);
+        rows.push(row("log directories", directories));
+    }
     let settings = cluster.broker_settings.iter();
     let settings: Vec<String> = settings
         .map(|(key, value)| format!("{key}={value}"))

@@ -388,6 +388,7 @@ pub(crate) fn class(spec: &FaultSpec) -> FaultClass {
             }
             _ => FaultClass::Disk,
         },
+        FaultSpec::DiskQuota { .. } => FaultClass::DiskFull,
         FaultSpec::PowerLoss { .. } => FaultClass::PowerLoss,
         FaultSpec::MinIsr { .. } => FaultClass::Membership,
     }

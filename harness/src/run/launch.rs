@@ -22,6 +22,7 @@ use crate::run::status::Status;
 use crate::run::store::Store;
 use crate::run::summary::Summary;
 use crate::sandbox::{Endpoint, Sandbox};
+use crate::tmpfs::TmpfsMounts;
 use crate::workload::log::client_endpoints;
 
 /// The observer's client number.
@@ -65,11 +66,12 @@ pub fn launch(request: &RunRequest, status: &Arc<Status>) -> Result<RunEnd, RunF
     )
     .map_err(|error| RunFailure::Unusable(error.to_string()))?;
     let interrupted = AtomicBool::new(false);
+    let tmpfs = TmpfsMounts::default();
     let summary = std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
             .name("run".to_owned())
             .spawn_scoped(scope, || {
-                run_in_namespace(&plan, &store, status, &interrupted)
+                run_in_namespace(&plan, &store, status, &interrupted, &tmpfs)
             });
         let joined = thread.map_err(RunFailure::harness)?.join();
         joined.unwrap_or_else(|_| Err(RunFailure::Harness("the harness panicked".to_owned())))
@@ -79,6 +81,9 @@ pub fn launch(request: &RunRequest, status: &Arc<Status>) -> Result<RunEnd, RunF
         Keep::Failed => !summary.as_ref().is_ok_and(Summary::is_kept),
         Keep::Never => false,
     };
+    if let Err(error) = tmpfs.unmount_all(is_kept) {
+        eprintln!("verdict: the files of a log directory on a tmpfs are not kept: {error}");
+    }
     if !is_kept {
         for id in 1..=plan.cluster.nodes as i32 {
             // What cannot be removed is only disk space.
@@ -98,6 +103,7 @@ fn run_in_namespace(
     store: &Store,
     status: &Arc<Status>,
     interrupted: &AtomicBool,
+    tmpfs: &TmpfsMounts,
 ) -> Result<Summary, RunFailure> {
     let endpoints = node_endpoints(plan)
         .chain(client_endpoints(plan))
@@ -120,7 +126,7 @@ fn run_in_namespace(
         .map_err(RunFailure::harness)?;
     let summary = runtime.block_on(async {
         let interrupt = Interrupt::listen().map_err(RunFailure::harness)?;
-        let stage = Stage::set(plan, store, status, sandbox, &disks.0)?;
+        let stage = Stage::set(plan, store, status, sandbox, &disks.0, tmpfs)?;
         let summary = lifecycle(&stage, &interrupt).await;
         interrupted.store(interrupt.has_come(), Ordering::Relaxed);
         summary

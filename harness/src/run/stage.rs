@@ -29,6 +29,7 @@ use crate::run::status::Status;
 use crate::run::store::Store;
 use crate::run::summary::{FaultSummary, Parts, Summary};
 use crate::sandbox::{Endpoint, Sandbox, Supervisor};
+use crate::tmpfs::TmpfsMounts;
 use crate::workload::session::{HARNESS_PROCESS, Session};
 
 /// What a run holds while it acts.
@@ -66,6 +67,7 @@ impl Stage {
         status: &Arc<Status>,
         sandbox: Sandbox,
         disks: &Disks,
+        tmpfs: &TmpfsMounts,
     ) -> Result<Self, RunFailure> {
         let clock = Clock::start();
         store
@@ -82,6 +84,7 @@ impl Stage {
         let session = Arc::new(Session::new(Arc::clone(plan), recorder));
         status.attach(Arc::clone(&session));
         mount_disks(plan, store, disks)?;
+        mount_tmpfs(plan, store, tmpfs)?;
         let supervisor = Supervisor::on(disks.clone());
         let links = Links::start(&sandbox, plan.seed).map_err(RunFailure::harness)?;
         let observer = Observer::new(plan);
@@ -93,6 +96,7 @@ impl Stage {
             files: node_files(plan, store),
             atlas: Atlas::new(plan.atlas),
             disks: disks.clone(),
+            tmpfs: tmpfs.clone(),
             roster: session.roster.clone(),
             min_isr: min_isr::Changed::default(),
             stall_timeout: plan.cluster.stall_timeout(),
@@ -273,6 +277,20 @@ fn mount_disks(plan: &Plan, store: &Store, disks: &Disks) -> Result<(), RunFailu
         disks
             .mount(id, &backing, &mount_point, options)
             .map_err(|error| RunFailure::MachineCannot(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Mounts a tmpfs over each log directory, if the plan wants it so.
+fn mount_tmpfs(plan: &Plan, store: &Store, tmpfs: &TmpfsMounts) -> Result<(), RunFailure> {
+    let Some(mib) = plan.cluster.tmpfs_mib else {
+        return Ok(());
+    };
+    for id in plan.cluster.disks() {
+        let path = store.backing(id);
+        let at = |error| format!("mounting a tmpfs at {}: {error}", path.display());
+        let mounted = tmpfs.mount(id, &path, mib << 20);
+        mounted.map_err(|error| RunFailure::MachineCannot(at(error)))?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@
 //!   report.html     the page for people
 //!   nodes/n1/log/   what the node printed      nodes/n1/config/  its configuration
 //!   nodes/n1/data/  its log directories, d0 …  clients/          what the workers printed
+//!                   (on a tmpfs while the run lasts, if `cluster.tmpfs_mib` says so)
 //!   nodes/n1/disk/  where they are mounted while the run lasts, if its disks are faulty ones
 //!   nodes/n1/crash-1/ …  what its losses of power could have left (`crash`)
 //! results/latest    a symbolic link to the newest

@@ -21,6 +21,7 @@ use harness::link::Links;
 use harness::nemesis::{Arena, Atlas, BoxFuture, ClusterState, ClusterView, NodeFiles};
 use harness::roles::Role;
 use harness::sandbox::{Endpoint, Output, ProcessSpec, Program, Sandbox, Supervisor, node_address};
+use harness::tmpfs::TmpfsMounts;
 use harness::workload::group::Roster;
 use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
@@ -157,6 +158,8 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // Before the folders below go: what is mounted cannot be removed.
         self.arena.disks.unmount_all();
+        // What cannot be unmounted goes with the sandbox.
+        let _ = self.arena.tmpfs.unmount_all(false);
     }
 }
 
@@ -266,6 +269,7 @@ impl Cluster {
             files: NodeFiles::default(),
             atlas: Atlas::default(),
             disks,
+            tmpfs: TmpfsMounts::default(),
             roster: Roster::nobody(),
             min_isr: harness::nemesis::min_isr::Changed::default(),
             // Stand-ins give a directory up when they are told to.

@@ -9,6 +9,7 @@ use harness::disk::rule::{DiskAction, DiskId, DiskPick, DiskRule, OperationClass
 use harness::disk::{DiskOptions, Disks};
 use harness::nemesis::{DirectoryPick, DiskSample, Effect, Fault, FaultSpec, Target, catalogue};
 use harness::sandbox::Endpoint;
+use harness::tmpfs::TmpfsMounts;
 use libtest_mimic::Failed;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -56,6 +57,29 @@ impl Rig {
         }
         let cluster = Cluster::start_writers(disks, |node| root.join(format!("n{node}/disk")));
         let cluster = cluster.await?;
+        Ok(Self {
+            cluster,
+            root,
+            folder,
+        })
+    }
+
+    /// Three writers on two log directories of `bytes` bytes each.
+    pub(crate) async fn start_on_tmpfs(bytes: u64) -> Result<Self, Failed> {
+        let folder = tempfile::tempdir()?;
+        let root = folder.path().to_owned();
+        let mounts = TmpfsMounts::default();
+        for node in 1..=3 {
+            for directory in 0..DIRECTORIES {
+                let id = DiskId { node, directory };
+                let path = mount_point(&root, id);
+                std::fs::create_dir_all(&path)?;
+                mounts.mount(id, &path, bytes)?;
+            }
+        }
+        let place = |node| root.join(format!("n{node}/disk"));
+        let mut cluster = Cluster::start_writers(Disks::default(), place).await?;
+        cluster.arena.tmpfs = mounts;
         Ok(Self {
             cluster,
             root,

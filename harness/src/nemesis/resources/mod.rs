@@ -1,8 +1,9 @@
-//! Faults that take resources from a running process: descriptors, address space, processor time.
+//! Faults that take resources from a running process: descriptors, address space, processor time,
+//! room in its log directories.
 //!
-//! In: a process. Out: what `/proc` says of its limits and its use of them.
-//! Invariant: only soft limits change, so that they can be raised again; a limit is put on one
-//! process and does not outlive it. Source: `faults.md` §1.5, R1, R2 and R4; prlimit(2).
+//! In: a process. Out: what the kernel says of its limits and its use of them.
+//! Invariant: only soft limits change, so that they can be raised again; a limit on a process does
+//! not outlive it. Source: `faults.md` §1.5, R1, R2 and R4; prlimit(2).
 
 use std::{fs, io};
 
@@ -15,10 +16,12 @@ use crate::sandbox::{Claim, Endpoint, sys};
 
 mod address_space;
 mod cpu;
+mod disk_quota;
 mod file_limit;
 
 pub(crate) use address_space::AddressSpace;
 pub(crate) use cpu::Cpu;
+pub(crate) use disk_quota::DiskQuota;
 pub(crate) use file_limit::FileLimit;
 
 /// A limit that was lowered on one process.
