@@ -115,6 +115,11 @@ pub fn examine() -> Vec<Finding> {
         ("private /proc", Name::Proc, Ability::Limited),
         ("user namespaces", Name::UserNamespace, Ability::Limited),
         ("/dev/fuse (disk faults)", Name::Fuse, Ability::Limited),
+        (
+            "tmpfs of limited size (disk-quota)",
+            Name::Tmpfs,
+            Ability::Limited,
+        ),
     ];
     let mut findings: Vec<_> = probed
         .into_iter()

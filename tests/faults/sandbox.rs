@@ -203,7 +203,11 @@ async fn refused_without_fuse() -> Outcome {
     BufReader::new(stdout).read_to_string(&mut said)?;
     let status = child.wait()?;
     ensure(status.code() == Some(20), format!("{status}: {said}"))?;
-    for wanted in ["/dev/fuse", "verdict doctor"] {
+    for wanted in [
+        "/dev/fuse",
+        "verdict doctor",
+        "all disk faults but disk-quota",
+    ] {
         ensure(said.contains(wanted), format!("no {wanted} in: {said}"))?;
     }
     ensure(said.contains("no node was started"), said)
@@ -221,6 +225,9 @@ fn run_without_fuse() -> ExitCode {
         if finding.capability.contains("fuse") {
             assert_eq!(finding.ability, Ability::Limited, "{finding}");
             println!("{finding}");
+        }
+        if finding.capability.contains("disk-quota") {
+            assert_eq!(finding.ability, Ability::Yes, "{finding}");
         }
     }
     let mut plan = Plan::draw_with(1, &PROFILES[0], 1_000);

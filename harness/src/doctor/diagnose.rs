@@ -54,6 +54,10 @@ impl Facts {
 pub(crate) fn diagnose(failure: &Failure, facts: &Facts) -> (String, String) {
     let (cause, cure) = match (failure.step.as_str(), failure.errno) {
         (step, errno) if step.starts_with("/dev/fuse") => no_disk(errno, facts),
+        (step, _) if step.starts_with("tmpfs") => (
+            "the kernel, or a security module, does not let a namespace mount a tmpfs or change it",
+            "use a kernel with CONFIG_TMPFS, or run as root; until then disk-quota falls away",
+        ),
         ("time limit", _) => (
             "the machine is overloaded, or a security module holds the call",
             "run `verdict doctor` again when the machine is quiet",
@@ -86,24 +90,26 @@ fn no_disk(errno: Option<Errno>, facts: &Facts) -> (&'static str, &'static str) 
     match errno {
         Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) if facts.in_container => (
             "the container has no such device",
-            "start the container with `--device /dev/fuse`; until then disk faults fall away",
+            "start the container with `--device /dev/fuse`; until then all disk faults but \
+             disk-quota fall away",
         ),
         Some(Errno::ENOENT | Errno::ENXIO | Errno::ENODEV) => (
             "the device is missing: the kernel's module is not loaded",
-            "`sudo modprobe fuse`; until then disk faults fall away",
+            "`sudo modprobe fuse`; until then all disk faults but disk-quota fall away",
         ),
         Some(Errno::EACCES) => (
             "the device is not yours",
-            "`sudo chmod 666 /dev/fuse`, or run as root; until then disk faults fall away",
+            "`sudo chmod 666 /dev/fuse`, or run as root; until then all disk faults but \
+             disk-quota fall away",
         ),
         Some(Errno::EPERM) => (
             "the device or the mount is forbidden, as in a container or by a security module",
             "start the container with `--device /dev/fuse --cap-add SYS_ADMIN`, or run as root; \
-             until then disk faults fall away",
+             until then all disk faults but disk-quota fall away",
         ),
         _ => (
             "the kernel's FUSE does not do what a faulty disk needs",
-            "use a kernel of 4.18 or later; until then disk faults fall away",
+            "use a kernel of 4.18 or later; until then all disk faults but disk-quota fall away",
         ),
     }
 }
@@ -215,6 +221,13 @@ mod tests {
                 &docker,
                 "forbidden",
                 "SYS_ADMIN",
+            ),
+            (
+                "tmpfs: lowering its size",
+                Errno::EPERM,
+                &debian,
+                "tmpfs",
+                "disk-quota falls away",
             ),
             (
                 "mounting /proc",

@@ -29,6 +29,7 @@ use crate::sandbox::{Endpoint, Sandbox, node_address};
 pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
 mod disk;
+mod tmpfs;
 
 /// What is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,19 +46,22 @@ pub(crate) enum Name {
     UserNamespace,
     /// A faulty disk is mounted and works.
     Fuse,
+    /// A log directory on a tmpfs fills up, and has room again.
+    Tmpfs,
     /// Not a probe: the process that works on that disk.
     OnDisk,
     /// Not a probe: the process that would live on.
     Sleep,
 }
 
-const NAMES: [(Name, &str); 8] = [
+const NAMES: [(Name, &str); 9] = [
     (Name::Namespaces, "namespaces"),
     (Name::Links, "links"),
     (Name::Kill, "kill"),
     (Name::Proc, "proc"),
     (Name::UserNamespace, "user-namespace"),
     (Name::Fuse, "fuse"),
+    (Name::Tmpfs, "tmpfs"),
     (Name::OnDisk, "on-disk"),
     (Name::Sleep, "sleep"),
 ];
@@ -171,6 +175,9 @@ pub(crate) fn run() -> ExitCode {
         Some(Name::UserNamespace) => probe_user_namespace().map(|()| "an identity map is accepted"),
         Some(Name::Fuse) => {
             disk::probe().map(|()| "a faulty disk mounts; written, fsynced and mapped")
+        }
+        Some(Name::Tmpfs) => {
+            tmpfs::probe().map(|()| "its size is lowered and raised while it is in use")
         }
         Some(Name::OnDisk) => disk::work().map(|()| "done"),
         Some(Name::Sleep) => {
