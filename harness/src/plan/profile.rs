@@ -280,7 +280,7 @@ pub const PROFILES: &[Profile] = &[
     },
     Profile {
         name: "resources",
-        description: "nodes run short of descriptors, memory, processor time or room for their logs",
+        description: "nodes run short of descriptors, memory, processor time or room for logs",
         scripts: &[],
         is_group: false,
         has_disks: false,
