@@ -242,7 +242,7 @@ async fn a_look_that_ends_after_the_last_may_begin_is_heard() {
         was_out: false,
     });
     let look = || async {
-        tokio::task::yield_now().await;
+        sleep(Duration::from_millis(10)).await;
         Some(view(&[&[1, 2]]))
     };
     atlas.watch_by(look, Duration::ZERO, node).await;
