@@ -255,6 +255,25 @@ mod tests {
     }
 
     #[test]
+    fn what_only_others_know_of_a_newer_epoch_stands_alone_and_they_narrow_it_together() {
+        // The controller was asked before the elections of which the others tell.
+        let controls = told(3, Some(3), &[(4, &[1, 2, 3]), (4, &[1, 2, 3])]);
+        let one = told(1, Some(3), &[(5, &[2, 1, 3]), (5, &[2, 3])]);
+        let other = told(2, Some(3), &[(5, &[2, 3]), (6, &[3, 1])]);
+        for all in [
+            [controls.clone(), one.clone(), other.clone()],
+            [other, one, controls],
+        ] {
+            assert_eq!(agreed(&all), Ok(vec![(5, vec![2, 3]), (6, vec![3, 1])]));
+            let agreed = agree(&all, 3).unwrap();
+            let partitions = agreed.topics[0].partitions.iter();
+            let leaders: Vec<_> = partitions.map(|held| held.now.leader).collect();
+            assert_eq!(leaders, [Some(BrokerId(2)), Some(BrokerId(3))]);
+            assert_eq!(isrs(&all)[1], [3, 1]);
+        }
+    }
+
+    #[test]
     fn nobody_surely_has_a_copy_of_what_one_of_the_majority_does_not_know() {
         let mut behind = told(1, Some(3), &[(0, &[1, 3])]);
         behind.cluster.brokers.pop();

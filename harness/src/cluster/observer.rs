@@ -3,7 +3,8 @@
 //!
 //! In: questions. Out: the newest view, and answers as sentences where they fail: a question that
 //! fails is tried again by whoever waits, within a deadline.
-//! Invariant: a view is what a majority of the nodes says, never what one says alone.
+//! Invariants: a view is what a majority of the nodes says, never what one says alone; it is never
+//! replaced by one that was asked for earlier.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,6 +59,19 @@ struct Known {
     asked: Option<Instant>,
 }
 
+impl Known {
+    /// Takes in what was told to one who asked then, about these topics of which `own` is one,
+    /// unless who asked later was told before: of two looks at the same time the older may end
+    /// last. The newest view.
+    fn take_in(&mut self, asked: Instant, agreed: Agreed, own: &str) -> View {
+        if self.asked.is_none_or(|newest| newest <= asked) {
+            self.asked = Some(asked);
+            self.view.update(agreed.cluster, agreed.topics, own);
+        }
+        self.view.clone()
+    }
+}
+
 impl Observer {
     /// An observer of the plan's cluster that has not connected yet.
     pub fn new(plan: &Plan) -> Self {
@@ -84,18 +98,14 @@ impl Observer {
         }
     }
 
-    /// Asks afresh; the view with what a majority says taken in.
+    /// Asks afresh; the view with what a majority says taken in, or a newer one.
     ///
     /// # Errors
     /// That no majority of the nodes names one controller; then nothing is known of this moment.
     pub async fn look(&self) -> Result<View, String> {
         let asked = Instant::now();
         let agreed = self.ask_all().await?;
-        let mut known = self.known();
-        known.asked = Some(asked);
-        let view = &mut known.view;
-        view.update(agreed.cluster, agreed.topics, self.own_topic());
-        Ok(view.clone())
+        Ok(self.known().take_in(asked, agreed, self.own_topic()))
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -251,5 +261,34 @@ impl ClusterView for Observer {
             }
             set.join_all().await.into_iter().collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker::client::ClusterDescription;
+
+    use super::*;
+
+    #[test]
+    fn a_look_that_began_earlier_and_ends_later_does_not_set_the_view_back() {
+        let begin = Instant::now();
+        let later = begin + Duration::from_millis(100);
+        let told = |controller| Agreed {
+            cluster: ClusterDescription {
+                cluster_id: String::new(),
+                controller: Some(BrokerId(controller)),
+                brokers: vec![(BrokerId(controller), String::new(), 0)],
+            },
+            topics: vec![],
+        };
+        let mut known = Known::default();
+        let newest = known.take_in(later, told(2), "t");
+        assert_eq!(newest.controller, Some(BrokerId(2)));
+        assert_eq!(known.take_in(begin, told(1), "t"), newest);
+        assert_eq!(known.view, newest);
+        assert_eq!(known.asked, Some(later));
+        let same = known.take_in(later, told(3), "t");
+        assert_eq!(same.brokers, [BrokerId(3)]);
     }
 }
