@@ -2,16 +2,20 @@
 //!
 //! In: a target. Out: the nodes or clients, and how old the view is by which they were found, if
 //! it is not of this moment; or why there is nobody.
-//! Invariant: an old view tells who is meant only where fewer nodes run than a majority, for then
-//! nobody names another leader or controller. Source: DESIGN §4.
+//! Invariant: an old view tells who is meant only where no majority of the nodes ran for long after
+//! it was told, for without one nobody names another leader or controller. Source: DESIGN §4.
 
 use std::time::Duration;
 
 use broker::id::BrokerId;
 use tokio::time::timeout;
 
-use crate::nemesis::{Arena, ClusterState, LastKnown, OBSERVE_LIMIT, Target, nodes, running};
+use crate::nemesis::{Arena, ClusterState, LastKnown, OBSERVE_LIMIT, Target, nodes};
 use crate::sandbox::Endpoint;
+
+/// How long a majority may have run after it told: it is looked for four times a second, and one
+/// look may take half of one.
+const LOOKED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Who is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,21 +69,29 @@ pub(crate) async fn resolve(arena: &Arena, target: &Target, draw: u64) -> Result
     match now {
         Ok(state) => Ok(Resolved::of(target.resolve(&state, draw)?, None)),
         Err(reason) => {
-            let is_majority = running(arena, &nodes).len() > nodes.len() / 2;
-            by_last_view(target, draw, is_majority, arena.view.last_known()).unwrap_or(Err(reason))
+            let rests = |node: &BrokerId| arena.supervisor.rests_for(Endpoint::of(*node));
+            let rests = majority_rests(nodes.iter().filter_map(rests).collect(), nodes.len());
+            by_last_view(target, draw, rests, arena.view.last_known()).unwrap_or(Err(reason))
         }
     }
 }
 
-/// Who was meant when a majority told last, unless a majority of the nodes runs, which may have
-/// named others since; nothing if that is not known.
+/// How long no majority of the `nodes` has run for sure, of which each rests for so long that ever
+/// ran.
+fn majority_rests(mut rests: Vec<Duration>, nodes: usize) -> Duration {
+    rests.sort_unstable();
+    rests.get(nodes / 2).copied().unwrap_or(Duration::MAX)
+}
+
+/// Who was meant when a majority told last, unless one ran for longer since, which may have named
+/// others; nothing if that is not known.
 fn by_last_view(
     target: &Target,
     draw: u64,
-    is_majority: bool,
+    majority_rests: Duration,
     last: Option<LastKnown>,
 ) -> Option<Result<Resolved, String>> {
-    let last = last.filter(|_| !is_majority)?;
+    let last = last.filter(|last| last.age <= majority_rests.saturating_add(LOOKED_WITHIN))?;
     let nodes = target.resolve(&last.state, draw);
     Some(nodes.map(|nodes| Resolved::of(nodes, Some(last.age))))
 }
@@ -88,24 +100,48 @@ fn by_last_view(
 mod tests {
     use super::*;
 
+    fn told(age: u64) -> Option<LastKnown> {
+        Some(LastKnown {
+            state: ClusterState {
+                controller: Some(BrokerId(2)),
+                ..ClusterState::default()
+            },
+            age: Duration::from_millis(age),
+        })
+    }
+
     #[test]
-    fn an_old_view_tells_who_is_meant_only_while_nobody_can_name_another() {
-        let last = || {
-            Some(LastKnown {
-                state: ClusterState {
-                    controller: Some(BrokerId(2)),
-                    ..ClusterState::default()
-                },
-                age: Duration::from_millis(812),
-            })
-        };
+    fn an_old_view_tells_who_is_meant_only_if_nobody_could_name_another_since() {
         let target = Target::Controller;
-        let found = by_last_view(&target, 0, false, last()).unwrap().unwrap();
+        let long_ago = Duration::from_secs(60);
+        let found = by_last_view(&target, 0, long_ago, told(812));
+        let found = found.unwrap().unwrap();
         assert_eq!(found.targets, [Endpoint::Node(2)]);
         assert_eq!(found.role(&target), "controller, as told 812 ms ago");
-        assert_eq!(by_last_view(&target, 0, true, last()), None);
-        assert_eq!(by_last_view(&target, 0, false, None), None);
+        assert_eq!(by_last_view(&target, 0, long_ago, None), None);
         let now = Resolved::of(vec![BrokerId(2)], None);
         assert_eq!(now.role(&target), "controller");
+    }
+
+    #[test]
+    fn a_node_that_dies_or_comes_back_while_a_majority_is_asked_makes_no_old_view_true() {
+        // How long each node rests, how old the view is that three of them told.
+        for (rests, age, is_believed) in [
+            // Two have been down since just after the last look; nobody has come back.
+            (&[0, 5_000, 5_100][..], 5_700, true),
+            (&[0, 5_000], 5_700, true),
+            (&[5_000, 5_000, 5_000], 5_700, true),
+            // Two ran together for the whole of the asking, until a moment ago.
+            (&[0, 100, 5_100], 5_700, false),
+            (&[100, 100, 5_100], 5_700, false),
+            // One has just come back.
+            (&[0, 0, 5_100], 5_700, false),
+            (&[0, 0, 0], 5_700, false),
+        ] {
+            let rests = rests.iter().copied().map(Duration::from_millis).collect();
+            let rests = majority_rests(rests, 3);
+            let found = by_last_view(&Target::Controller, 0, rests, told(age));
+            assert_eq!(found.is_some(), is_believed, "{rests:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::disk::Disks;
 use crate::sandbox::endpoint::Endpoint;
@@ -40,6 +40,8 @@ pub struct Supervisor {
 struct Slot {
     spec: ProcessSpec,
     status: watch::Sender<Status>,
+    /// When it was seen last that it ran and does not any longer.
+    ran_until: Arc<Mutex<Option<Instant>>>,
     exit_is_asked: Arc<Mutex<bool>>,
     leases: Leases,
 }
@@ -123,8 +125,9 @@ impl Supervisor {
         {
             return Err(ProcessError::Running(endpoint));
         }
-        let known = slots.get(&endpoint).map(|slot| slot.leases.clone());
-        let leases = known.unwrap_or_default();
+        let known = slots.get(&endpoint);
+        let known = known.map(|slot| (slot.leases.clone(), Arc::clone(&slot.ran_until)));
+        let (leases, ran_until) = known.unwrap_or_default();
         if leases.refuses_start() {
             return Err(ProcessError::HeldDown(endpoint));
         }
@@ -142,12 +145,14 @@ impl Supervisor {
             exit_is_asked: Arc::clone(&exit_is_asked),
             leases: leases.clone(),
         };
-        tokio::spawn(reap(child, sender.clone(), asked));
+        let reaped = (sender.clone(), Arc::clone(&ran_until));
+        tokio::spawn(reap(child, reaped, asked));
         slots.insert(
             endpoint,
             Slot {
                 spec,
                 status: sender,
+                ran_until,
                 exit_is_asked,
                 leases,
             },
@@ -164,6 +169,18 @@ impl Supervisor {
     /// What `endpoint` does now; nothing if it was never started.
     pub fn status(&self, endpoint: Endpoint) -> Option<Status> {
         self.slot(endpoint, |slot| *slot.status.borrow()).ok()
+    }
+
+    /// How long ago `endpoint` ran last, which is not at all if it does now; nothing if it never
+    /// did. One that is paused does not run.
+    pub fn rests_for(&self, endpoint: Endpoint) -> Option<Duration> {
+        let rests = |slot: &Slot| match *slot.status.borrow() {
+            Status::Running(_) => Some(Duration::ZERO),
+            Status::Paused(_) | Status::Exited(_) => {
+                lock(&slot.ran_until).map(|until| until.elapsed())
+            }
+        };
+        self.slot(endpoint, rests).ok().flatten()
     }
 
     /// Follows `endpoint` across restarts.
@@ -283,9 +300,9 @@ impl Supervisor {
             let _ = self.signal(*endpoint, Signal::SIGTERM);
             let _ = self.signal(*endpoint, Signal::SIGCONT);
         }
-        let deadline = tokio::time::Instant::now() + limit;
+        let deadline = Instant::now() + limit;
         for endpoint in running {
-            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            let left = deadline.saturating_duration_since(Instant::now());
             if self.wait(endpoint, left).await.is_err() {
                 let _ = self.kill(endpoint).await;
             }
@@ -312,6 +329,7 @@ impl Supervisor {
             slot.status.send_if_modified(|status| {
                 let alive = status.pid() == to.pid();
                 if alive {
+                    note_end(*status, &slot.ran_until);
                     *status = to;
                 }
                 alive
@@ -367,14 +385,65 @@ struct Asked {
     leases: Leases,
 }
 
-async fn reap(mut child: Child, status: watch::Sender<Status>, asked: Asked) {
+async fn reap(
+    mut child: Child,
+    (status, ran_until): (watch::Sender<Status>, Arc<Mutex<Option<Instant>>>),
+    asked: Asked,
+) {
     let ended = child.wait().await.ok();
     let mut exit = Exit::new(ended, *lock(&asked.exit_is_asked));
     exit.asked |= asked.leases.covers(&exit);
-    status.send_replace(Status::Exited(exit));
+    status.send_modify(|status| {
+        note_end(*status, &ran_until);
+        *status = Status::Exited(exit);
+    });
+}
+
+/// Notes that what ran until now may do so no longer.
+fn note_end(before: Status, ran_until: &Mutex<Option<Instant>>) {
+    if matches!(before, Status::Running(_)) {
+        *lock(ran_until) = Some(Instant::now());
+    }
 }
 
 /// A panic elsewhere must not turn the cleaning up into a second panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::process::Program;
+
+    #[tokio::test]
+    async fn a_process_rests_from_when_it_is_paused_or_ends_until_it_runs_again() {
+        let (endpoint, supervisor) = (Endpoint::Node(1), Supervisor::new());
+        assert_eq!(supervisor.rests_for(endpoint), None);
+        let spec = ProcessSpec::new(Program::Command("/bin/sleep".into()), None);
+        let start = || supervisor.start(endpoint, spec.clone().with_args(["600"]));
+        start().unwrap();
+        assert_eq!(supervisor.rests_for(endpoint), Some(Duration::ZERO));
+        let rests_since = |at: Instant| {
+            let rests = supervisor.rests_for(endpoint).unwrap();
+            rests > Duration::ZERO && rests <= at.elapsed()
+        };
+        let paused = Instant::now();
+        supervisor.pause(endpoint).unwrap();
+        assert!(rests_since(paused));
+        supervisor.resume(endpoint).unwrap();
+        assert_eq!(supervisor.rests_for(endpoint), Some(Duration::ZERO));
+        let killed = Instant::now();
+        supervisor.kill(endpoint).await.unwrap();
+        assert!(rests_since(killed));
+        start().unwrap();
+        assert_eq!(supervisor.rests_for(endpoint), Some(Duration::ZERO));
+        supervisor.pause(endpoint).unwrap();
+        let before = supervisor.rests_for(endpoint).unwrap();
+        supervisor.kill(endpoint).await.unwrap();
+        assert!(
+            supervisor.rests_for(endpoint).unwrap() >= before,
+            "it was paused"
+        );
+    }
 }
