@@ -2,8 +2,8 @@
 //!
 //! In: settings. Out: a thread for each directory, and `Startup`. Invariants: a directory of
 //! another cluster or node stops the start; one that the system cannot read is offline, and one
-//! that hangs or has no space is so until it opens, unless it holds the metadata log; a life ended
-//! cleanly only if every directory was closed in it (KIP-966).
+//! that hangs, is recovered for long or has no space is so until it opens, unless it holds the
+//! metadata log; a life ended cleanly only if every directory was closed in it (KIP-966).
 //! Source: Kafka's `LogManager`, `BrokerMetadataCheckpoint`.
 
 use std::collections::BTreeMap;
@@ -52,11 +52,19 @@ pub(super) fn open_directories(
             }
             Some(Outcome::Waits(reason) | Outcome::Failed(reason)) => return Err(reason.into()),
             None => {
-                let reason = "it did not open within log.dir.stall.timeout.ms";
+                let reason = "it was not open after log.dir.stall.timeout.ms: it hangs, or it is \
+                              still being recovered";
                 DirectoryStart::Late(reason.to_owned())
             }
         };
-        error!(directory = %path.display(), ?start, "log directory is offline");
+        let directory = path.display();
+        match &start {
+            // Nobody gave it up: its opening goes on, however long its recovery takes.
+            DirectoryStart::Late(reason) => warn!(
+                %directory, reason, "log directory is not open yet; the node starts without it"
+            ),
+            start => error!(%directory, ?start, "log directory is offline"),
+        }
         opened.push((start, None));
     }
     Ok(opened)

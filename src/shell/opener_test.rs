@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -17,7 +18,9 @@ use super::super::open::open_directories;
 use super::super::signal::Stop;
 use super::*;
 use crate::broker::DirectoryStart;
-use crate::storage::MemoryDisk;
+use crate::id::{TopicId, TopicPartition};
+use crate::record::{BatchBuilder, Compression};
+use crate::storage::{DiskRequest, LogDirectory, LogOptions, MemoryDisk, Operation, RecoveredLog};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -163,4 +166,148 @@ fn a_directory_that_is_opened_again_waits_for_the_end_of_its_thread() {
     drop(held);
     let open = next(&opener);
     assert!(matches!(open, (0, Outcome::Open(_))), "{open:?}");
+}
+
+/// Directories on disks of their own, so that one can be held up alone.
+#[derive(Clone)]
+struct TwoDisks {
+    a: MemoryDisk,
+    b: MemoryDisk,
+}
+
+impl TwoDisks {
+    fn of(&self, path: &Path) -> &MemoryDisk {
+        let is_b = path.iter().any(|part| part == "b");
+        if is_b { &self.b } else { &self.a }
+    }
+}
+
+impl Disk for TwoDisks {
+    type File = <MemoryDisk as Disk>::File;
+
+    fn open(&self, path: &Path) -> io::Result<Self::File> {
+        self.of(path).open(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Self::File> {
+        self.of(path).create(path)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+        self.of(path).list(path)
+    }
+
+    fn is_dir(&self, path: &Path) -> bool {
+        self.of(path).is_dir(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.of(path).create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.of(from).rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.of(path).remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.of(path).remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.of(path).sync_dir(path)
+    }
+}
+
+/// Leaves a log of so many segments, of one batch each, as a crash does.
+fn leave_log(disk: &MemoryDisk, path: &Path, segments: i64) {
+    let identity = DirectoryIdentity {
+        cluster_id: Settings::parse("", &["node.id=1", "log.dirs=/d"])
+            .unwrap()
+            .cluster_id,
+        node_id: crate::id::BrokerId(1),
+        new_directory_id: uuid::Uuid::from_u128(5),
+    };
+    let (mut directory, _) = LogDirectory::open(disk.clone(), path.to_owned(), &identity).unwrap();
+    let log = TopicPartition::new("t", 0);
+    let options = LogOptions {
+        segment_bytes: 1,
+        ..LogOptions::default()
+    };
+    let create = DiskRequest::CreateLog {
+        log: log.clone(),
+        topic_id: TopicId(uuid::Uuid::from_u128(7)),
+        options,
+    };
+    directory.execute(create).unwrap();
+    for base in 0..segments {
+        let mut builder = BatchBuilder::new(Compression::None).with_position(base, 1);
+        builder.append(base, None, Some(b"v"), &[]);
+        let (log, batches) = (log.clone(), builder.build());
+        directory
+            .execute(DiskRequest::Append { log, batches })
+            .unwrap();
+    }
+}
+
+/// Each read of the recovery takes as long as the node may wait for all of it.
+#[test]
+fn a_recovery_that_is_slow_but_goes_on_is_waited_for_without_limit_while_the_node_starts() {
+    const SEGMENTS: i64 = 12;
+    let root = two_directories();
+    let disks = TwoDisks {
+        a: MemoryDisk::default(),
+        b: MemoryDisk::default(),
+    };
+    leave_log(&disks.b, &root.path().join("b"), SEGMENTS);
+    let (asks, asked) = channel();
+    let (go_on, may_go_on) = sync_channel::<()>(0);
+    disks.b.set_fault(move |operation, path| {
+        if operation == Operation::Read && path.iter().any(|part| part == "t-0") {
+            let _ = asks.send(());
+            let _ = may_go_on.recv();
+        }
+        None
+    });
+    let settings = settings(root.path(), &["a", "b"]);
+    let opener = opener(&disks, &settings);
+    let limit = settings.millis("log.dir.stall.timeout.ms");
+    let opened = open_directories(&opener, &settings, &Shutdown::new().1).unwrap();
+    let starts: Vec<_> = opened.iter().map(|(start, _)| start.clone()).collect();
+    assert!(matches!(starts[0], DirectoryStart::Open(_)), "{starts:?}");
+    assert!(matches!(starts[1], DirectoryStart::Late(_)), "{starts:?}");
+    let mut reads = 0;
+    let found = loop {
+        if asked.recv_timeout(limit).is_ok() {
+            assert!(
+                opener.next().is_none(),
+                "it is not over after {reads} reads"
+            );
+            go_on.send(()).unwrap();
+            reads += 1;
+        } else if let Some(outcome) = opener.next() {
+            break outcome;
+        }
+    };
+    assert!(reads >= SEGMENTS, "{reads}");
+    let (1, Outcome::Open(open)) = found else {
+        panic!("{found:?}");
+    };
+    let (_, found) = *open;
+    let [
+        RecoveredLog {
+            state,
+            cut_bytes,
+            damage,
+            ..
+        },
+    ] = found.logs.as_slice()
+    else {
+        panic!("{found:?}");
+    };
+    assert_eq!((state.log_end_offset, *cut_bytes), (SEGMENTS, 0));
+    assert!(damage.is_none() && !found.was_clean);
 }
