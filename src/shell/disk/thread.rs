@@ -304,13 +304,18 @@ impl<D: Disk<File: Send>, T: Fn(DirectoryNews) + Sync> Worker<'_, '_, D, T> {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             self.try_again();
-            for job in jobs {
+            let last_flush = jobs.iter().rposition(is_flush);
+            for (index, job) in jobs.into_iter().enumerate() {
                 if self.abandoned.load(Ordering::SeqCst) {
                     self.tell_appended();
                     self.drain();
                     return self.failure();
                 }
                 self.take(job);
+                // Those of one submission are synced together, and wait for nothing behind them.
+                if Some(index) == last_flush {
+                    self.syncs.begin(self.scope);
+                }
             }
             self.tell_appended();
             self.syncs.begin(self.scope);
@@ -460,6 +465,10 @@ impl<D: Disk<File: Send>, T: Fn(DirectoryNews) + Sync> Worker<'_, '_, D, T> {
             self.complete(job.token, result);
         }
     }
+}
+
+fn is_flush(job: &Job) -> bool {
+    matches!(job.request, DiskRequest::Flush { .. })
 }
 
 /// Whether a request may be executed while files are synced: it changes nothing that a flush has

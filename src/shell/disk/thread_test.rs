@@ -378,6 +378,41 @@ fn a_flush_behind_an_append_that_waits_for_space_is_not_done_before_it() {
     }
 }
 
+/// While what is read is not taken, nothing but the threads for it can sync.
+#[test]
+fn a_flush_does_not_wait_for_the_reads_behind_it_in_its_submission() {
+    let path = tempfile::tempdir().unwrap();
+    let (release, hold) = channel::<()>();
+    let (sender, news) = channel();
+    let tell = telling(sender, hold, |told| completes(told, 5));
+    let start = DirectoryThread::start(path.path().to_owned(), identity(), 64, tell);
+    let (thread, _) = start.unwrap();
+    let flush = || DiskRequest::Flush { log: log() };
+    submit_all(&thread, (0..).zip([create(), append(0), flush()]));
+    for token in 0..3 {
+        let told = completed(news.recv_timeout(PATIENCE).unwrap());
+        assert!(told.token == token && told.result.is_ok(), "{told:?}");
+    }
+    let read = DiskRequest::Read {
+        log: log(),
+        start: 0,
+        end: 1,
+        max_bytes: 1,
+        minimum_one_batch: true,
+    };
+    let together = [append(1), flush(), read];
+    let jobs = (3..).zip(together);
+    let jobs = jobs.map(|(token, request)| job(token, request)).collect();
+    thread.try_submit(jobs).unwrap();
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        told.push(completed(news.recv_timeout(PATIENCE).unwrap()).token);
+    }
+    told.sort_unstable();
+    assert_eq!(told, [3, 4, 5]);
+    drop(release);
+}
+
 #[test]
 fn sixty_four_durable_appends_that_wait_together_cost_one_sync() {
     let path = tempfile::tempdir().unwrap();
