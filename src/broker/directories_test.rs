@@ -432,6 +432,43 @@ fn whoever_waits_for_a_stalled_directory_is_answered_when_it_is_declared_offline
     assert_eq!(alone.fetched(consumer), Some(ErrorCode::KafkaStorageError));
 }
 
+/// With one log directory stalled for 30 seconds the node keeps its heartbeats and its other
+/// directories serve; then its leaderships there move within two seconds. Time is simulated.
+#[test]
+fn a_directory_that_hangs_for_thirty_seconds_costs_no_heartbeat_and_no_other_directory() {
+    let mut alone = Alone::serving();
+    let limit = alone.broker.settings.millis("log.dir.stall.timeout.ms");
+    assert_eq!(limit.as_secs(), 30);
+    alone.held[1] = true;
+    let hung = alone.produce(1);
+    let begin = alone.now.time;
+    let mut served = 0;
+    while alone.now.time < begin + limit {
+        let next = alone.broker.next_timeout().unwrap();
+        let step = alone.now.time + std::time::Duration::from_millis(100);
+        alone.now.time = next.clamp(alone.now.time, step);
+        alone.broker.handle_timeout(alone.now);
+        alone.settle();
+        // It ends without heartbeats that the controller acknowledges.
+        assert!(alone.broker.lifecycle.has_lease(alone.now), "{served}");
+        let other = alone.produce(0);
+        assert_eq!(alone.produced(other), (None, served));
+        served += 1;
+    }
+    assert!(served >= 300, "{served}");
+    assert!(alone.answers.is_empty(), "the produce that hung waits");
+    assert_eq!(alone.registration(1).leader, Some(BrokerId(1)));
+    alone.stall_second();
+    let declared = alone.now.time;
+    let (code, _) = alone.produced(hung);
+    assert_eq!(code, Some(ErrorCode::KafkaStorageError));
+    alone.pass_until(|alone| alone.registration(1).leader.is_none());
+    assert!(alone.now.time.since(declared) <= std::time::Duration::from_secs(2));
+    assert!(alone.broker.lifecycle.has_lease(alone.now));
+    let other = alone.produce(0);
+    assert_eq!(alone.produced(other), (None, served));
+}
+
 #[test]
 fn a_stalled_directory_returns_and_its_replica_leads_in_a_new_epoch() {
     let mut alone = Alone::serving();
