@@ -40,6 +40,8 @@ pub(crate) struct PowerLoss {
     atlas: Permit,
     /// Why the rest of the targets kept their power.
     cut_short: Option<String>,
+    /// Why the rest could not be done, where something is gone already.
+    failed: Option<String>,
 }
 
 /// Why nodes did not lose their power, or not as they should.
@@ -118,6 +120,7 @@ impl PowerLoss {
             images: BTreeMap::new(),
             atlas: Permit::default(),
             cut_short: None,
+            failed: None,
         }
     }
 
@@ -224,14 +227,18 @@ impl PowerLoss {
     }
 
     /// Ends the loss at the group that did not lose its power: if the atlas refused it and any lost
-    /// its own `earlier`, that is gone all the same.
+    /// its own `earlier`, that is gone all the same; so is what is gone where it failed.
     ///
     /// # Errors
-    /// The reason, if none did, or if it should have lost it.
+    /// The reason, if there is nothing else to tell.
     fn cut_short(&mut self, earlier: bool, stopped: Stopped) -> Result<(), String> {
         match stopped {
             Stopped::Refused(reason) if earlier => {
                 self.cut_short = Some(reason);
+                Ok(())
+            }
+            Stopped::Failed(reason) if self.has_taken() => {
+                self.failed = Some(reason);
                 Ok(())
             }
             Stopped::Refused(reason) | Stopped::Failed(reason) => Err(reason),
@@ -282,6 +289,8 @@ impl PowerLoss {
         let mut told: Vec<String> = self.lost.iter().filter_map(Lost::tell).collect();
         let rest = self.cut_short.iter();
         told.extend(rest.map(|reason| format!("it stopped before the rest: {reason}")));
+        let failed = self.failed.iter();
+        told.extend(failed.map(|reason| format!("it failed before it was done: {reason}")));
         if !self.has_taken() {
             let what = match self.lost.iter().all(|lost| lost.tell().is_none()) {
                 true => "everything was fsynced",
@@ -386,7 +395,7 @@ impl Fault for PowerLoss {
             self.killed
                 .iter()
                 .for_each(|node| arena.atlas.is_back(*node));
-            Ok(())
+            self.failed.clone().map_or(Ok(()), Err)
         })
     }
 
@@ -397,6 +406,9 @@ impl Fault for PowerLoss {
         detail.insert("images".to_owned(), json!(self.images));
         if let Some(reason) = &self.cut_short {
             detail.insert("cut-short".to_owned(), json!(reason));
+        }
+        if let Some(reason) = &self.failed {
+            detail.insert("failed".to_owned(), json!(reason));
         }
         detail
     }
@@ -481,22 +493,24 @@ mod tests {
         assert!(!is_vacuous(&[Ok((0, 0)), Err("the mount hangs")]));
     }
 
+    /// What the first node of a staggered loss lost.
+    fn lost(missed: u64) -> Vec<Lost> {
+        let disk = DiskId {
+            node: 1,
+            directory: 0,
+        };
+        let effect = PowerLossEffect {
+            unsynced: 3,
+            lost: 2,
+            missed,
+            ..PowerLossEffect::default()
+        };
+        vec![Lost::of(disk, Ok(effect))]
+    }
+
     #[test]
     fn what_a_staggered_loss_took_before_it_was_refused_is_told() {
         let refused = || "no good copy would be left of t-0".to_owned();
-        let lost = |missed| {
-            let disk = DiskId {
-                node: 1,
-                directory: 0,
-            };
-            let effect = PowerLossEffect {
-                unsynced: 3,
-                lost: 2,
-                missed,
-                ..PowerLossEffect::default()
-            };
-            vec![Lost::of(disk, Ok(effect))]
-        };
         let second_refused = |missed| {
             let mut fault = PowerLoss::new(Survival::None, Duration::from_secs(1), 1);
             fault.lost = lost(missed);
@@ -529,6 +543,23 @@ mod tests {
         let injected = fault.cut_short(true, failed().into());
         assert_eq!(injected, Err(failed()));
         assert_eq!(fault.detail().get("cut-short"), None);
+        fault.lost = lost(0);
+        let injected = fault.cut_short(true, failed().into());
+        assert_eq!(injected, Err(failed()), "nobody misses anything");
+    }
+
+    #[test]
+    fn what_a_staggered_loss_took_before_it_failed_is_told() {
+        let failed = || "node 2 ignores SIGKILL".to_owned();
+        let mut fault = PowerLoss::new(Survival::None, Duration::from_secs(1), 1);
+        fault.lost = lost(1);
+        assert_eq!(fault.cut_short(true, failed().into()), Ok(()));
+        let told = fault.detail().get("failed").cloned();
+        assert_eq!(told, Some(json!(failed())));
+        match fault.effect("node 1 is gone") {
+            Effect::Seen(told) => assert!(told.contains(&failed()), "{told}"),
+            vacuous @ Effect::Vacuous(_) => panic!("node 1 lost two operations: {vacuous:?}"),
+        }
     }
 
     #[test]
