@@ -51,7 +51,7 @@ pub(super) fn fault(rng: &mut impl Rng, target: Target) -> FaultSpec {
         _ => DirectoryPick::Data,
     };
     let left = match rng.random_range(0..4) {
-        0 => Left::Files(pick(rng, &[0, 0, 1, 3])),
+        0 => Left::Files(pick(rng, &[0, 0, 0, 1])),
         _ => Left::Bytes(pick(rng, &[0, 4_096, 20_000, 100_000])),
     };
     FaultSpec::DiskQuota {

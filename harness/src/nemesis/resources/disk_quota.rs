@@ -62,6 +62,9 @@ struct Limited {
     first: Option<String>,
     /// More than 0 if the node met the limit.
     hits: u64,
+    /// How long the node then took, once there was room, until it wrote there again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    writes_again_ms: Option<u64>,
     #[serde(skip)]
     root: PathBuf,
     #[serde(skip)]
@@ -119,6 +122,7 @@ impl DiskQuota {
                 refusals: 0,
                 first: None,
                 hits: 0,
+                writes_again_ms: None,
                 root,
                 pid,
                 printed,
@@ -161,20 +165,23 @@ impl DiskQuota {
         }
     }
 
-    async fn recovered(&self, arena: &Arena) -> Result<(), String> {
-        let (met, missed): (Vec<_>, Vec<_>) =
-            self.limited.iter().partition(|limited| limited.hits > 0);
+    async fn recovered(&mut self, arena: &Arena) -> Result<(), String> {
+        let (met, missed): (Vec<_>, Vec<_>) = self
+            .limited
+            .iter_mut()
+            .partition(|limited| limited.hits > 0);
         let limit = Duration::from_millis(FREED_MS);
-        let deadline = self.raised.unwrap_or_else(Instant::now) + limit;
+        let raised = self.raised.unwrap_or_else(Instant::now);
         for limited in met {
-            let written = timeout_at(deadline, limited.until_it_writes(arena)).await;
-            written.unwrap_or_else(|_| {
+            let written = timeout_at(raised + limit, limited.until_it_writes(arena)).await;
+            let writes = written.unwrap_or_else(|_| {
                 Err(format!(
                     "node {} does not write to {} again {limit:?} after it had room",
                     limited.disk.node,
                     limited.root.display()
                 ))
             })?;
+            limited.writes_again_ms = writes.then(|| raised.elapsed().as_millis() as u64);
         }
         let missed: Vec<_> = missed.iter().map(|on| BrokerId(on.disk.node)).collect();
         prove_serving(arena, &missed).await
@@ -218,8 +225,9 @@ impl Limited {
         }
     }
 
-    /// Waits until the node serves and has changed a file in it since it has room again.
-    async fn until_it_writes(&self, arena: &Arena) -> Result<(), String> {
+    /// Waits until the node serves and has changed a file in it since it has room again; whether it
+    /// did, for another fault may have stopped it.
+    async fn until_it_writes(&self, arena: &Arena) -> Result<bool, String> {
         let node = BrokerId(self.disk.node);
         loop {
             match arena.supervisor.status(Endpoint::of(node)) {
@@ -227,14 +235,14 @@ impl Limited {
                 Some(Status::Exited(exit)) if !exit.asked => {
                     return Err(format!("node {node} ended by itself: {exit:?}"));
                 }
-                // Another fault has stopped it; what comes of that is for that one to say.
-                _ => return Ok(()),
+                // What comes of that is for the other fault to say.
+                _ => return Ok(false),
             }
             if !stamps(&self.root).is_subset(&self.files)
                 && answers_locally(arena, node).await
                 && !has_offline_directory(arena, node).await
             {
-                return Ok(());
+                return Ok(true);
             }
             sleep(PROBE_PAUSE).await;
         }
@@ -325,6 +333,7 @@ mod tests {
             refusals: 0,
             first: None,
             hits: 0,
+            writes_again_ms: None,
             root: "/data/d1".into(),
             pid: 7,
             printed: 0,
