@@ -9,6 +9,7 @@ use harness::nemesis::{DirectoryPick, Effect, FaultSpec, Target};
 use harness::plan::{Plan, ScheduledFault, profile};
 use harness::run::summary::FaultSummary;
 use harness::tmpfs::Left;
+use harness::worker::protocol::Compression;
 use libtest_mimic::{Failed, Trial};
 use nix::errno::Errno;
 
@@ -205,12 +206,12 @@ fn brokers() -> Outcome {
     let node = |id| Target::Node { id };
     let plan = plan(vec![
         fault(node(2), DirectoryPick::Data, Left::Bytes(0)),
-        fault(Target::All, DirectoryPick::All, Left::Bytes(20_000)),
+        fault(Target::All, DirectoryPick::All, Left::Bytes(1)),
         fault(node(3), DirectoryPick::All, Left::Files(0)),
         fault(node(1), DirectoryPick::Data, Left::Bytes(40 << 20)),
     ])?;
     let promised = plan.settings().available_within_ms;
-    ensure(promised == Some(1_500 + 5_000), format!("{promised:?}"))?;
+    ensure(promised == Some(3_000 + 5_000), format!("{promised:?}"))?;
     let results = tempfile::tempdir()?;
     let (store, summary) = support::runs::run_and_keep(plan, results.path())?;
     let [one, all, files, none] = summary.faults.as_slice() else {
@@ -227,7 +228,7 @@ fn brokers() -> Outcome {
     ensure(effect(none)?.contains("refused nothing"), effect(none)?)?;
     ensure(summary.exit() == Exit::Kept, &summary.sentence)?;
     let acked = summary.counts.acked;
-    ensure(acked > 500, format!("only {acked} acknowledged"))?;
+    ensure(acked > 100, format!("only {acked} acknowledged"))?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
     let root = store.root().display().to_string();
     ensure(
@@ -267,13 +268,18 @@ fn started_without_room() -> Outcome {
 
 /// One fault after the other on three brokers with two log directories on a tmpfs each.
 fn plan(faults: Vec<FaultSpec>) -> Result<Plan, Failed> {
-    let (length_ms, pause_ms) = (1_500, 5_200);
+    let (begin_ms, length_ms, pause_ms) = (1_500, 3_000, 5_200);
     let turn_ms = length_ms + pause_ms;
     let profile = profile::find("none").ok_or("a profile")?;
-    let mut plan = Plan::draw_with(1, profile, faults.len() as u64 * turn_ms + 500);
+    let mut plan = Plan::draw_with(1, profile, begin_ms + faults.len() as u64 * turn_ms);
     (plan.cluster.log_dirs, plan.cluster.tmpfs_mib) = (2, Some(MIB));
+    // Each record takes a page of its own: however few are sent, there is no room for them.
+    plan.workload.payload_bytes = [8_192, 8_192];
+    plan.workload.producer.compression = Compression::None;
+    plan.workload.sends_per_second = 150;
+    plan.workload.consumer.partition_fetch_bytes = 1 << 20;
     let fault = |(number, what): (usize, FaultSpec)| ScheduledFault {
-        at_ms: 500 + number as u64 * turn_ms,
+        at_ms: begin_ms + number as u64 * turn_ms,
         for_ms: length_ms,
         draw: 7,
         when: None,
@@ -292,6 +298,5 @@ fn is_seen(fault: &FaultSummary) -> bool {
 
 fn effect(fault: &FaultSummary) -> Result<String, Failed> {
     let report = fault.report.as_ref().ok_or("a fault left no report")?;
-    println!("{report:?}");
     Ok(format!("{report:?}"))
 }
