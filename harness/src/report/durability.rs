@@ -178,7 +178,10 @@ fn add_disks(sums: &mut BTreeMap<String, Sum>, detail: &Value) {
         sum.unsynced += number("unsynced");
         sum.lost += number("lost");
         sum.lost_bytes += number("lost_bytes");
-        sum.hits += number("hits");
+        // A node's lines about the kernel's refusals are no operations that were counted.
+        if disk.get("refusals").is_none() {
+            sum.hits += number("hits");
+        }
         sum.held_ms_max = sum.held_ms_max.max(number("held_ms_max"));
     }
 }
@@ -270,6 +273,19 @@ mod tests {
         assert_eq!(rows, [("n1", "power-loss ×2"), ("n2", "power-loss ×2")]);
         let first = &section.nodes[0].lost;
         assert!(first.starts_with("7 of 20 operations"), "{first}");
+    }
+
+    #[test]
+    fn operations_that_a_rule_hit_are_counted_and_lines_about_refusals_are_not() {
+        let rule = json!({ "node": 1, "hits": 3, "held_ms_max": 0 });
+        let quota = json!({ "node": 1, "hits": 4, "refusals": 4 });
+        let proof = json!({ "disks": [rule, quota] });
+        let events = [
+            fault(FaultClass::PowerLoss, Phase::Inject, Value::Null),
+            fault(FaultClass::PowerLoss, Phase::Prove, proof),
+        ];
+        let section = section(&verdict(KEPT), &events).expect("disks were touched");
+        assert_eq!(section.nodes[0].held, "3 operations");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use broker::id::BrokerId;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use crate::disk::rule::DiskId;
 use crate::nemesis::directory::{DirectoryPick, folders};
@@ -40,6 +40,8 @@ pub(crate) struct DiskQuota {
     draw: u64,
     targets: Vec<BrokerId>,
     limited: Vec<Limited>,
+    /// Why targets kept their limits.
+    spared: Vec<String>,
     /// Until they are over no other fault changes the files or limits of these nodes.
     claims: Vec<Claim>,
     raised: Option<Instant>,
@@ -65,6 +67,9 @@ struct Limited {
     /// How long the node then took, once there was room, until it wrote there again.
     #[serde(skip_serializing_if = "Option::is_none")]
     writes_again_ms: Option<u64>,
+    /// Whether any of them tells of the segment of a log.
+    #[serde(skip)]
+    refused_records: bool,
     #[serde(skip)]
     root: PathBuf,
     #[serde(skip)]
@@ -79,6 +84,15 @@ struct Limited {
 /// A file as it was at some moment: its name, its length, and when it was written to last.
 type Stamp = (PathBuf, u64, Option<SystemTime>);
 
+/// What a node wrote since it has room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Nothing,
+    /// Not what it was refused, as far as is known.
+    SomethingElse,
+    WhatWasRefused,
+}
+
 impl DiskQuota {
     pub(crate) fn new(directory: DirectoryPick, left: Left, draw: u64) -> Self {
         Self {
@@ -87,6 +101,7 @@ impl DiskQuota {
             draw,
             targets: Vec::new(),
             limited: Vec::new(),
+            spared: Vec::new(),
             claims: Vec::new(),
             raised: None,
         }
@@ -123,6 +138,7 @@ impl DiskQuota {
                 first: None,
                 hits: 0,
                 writes_again_ms: None,
+                refused_records: false,
                 root,
                 pid,
                 printed,
@@ -155,8 +171,12 @@ impl DiskQuota {
             if !now.as_ref().is_ok_and(|now| *now == wanted) {
                 return Effect::Vacuous(format!("{at}: the limit is {now:?}, not {wanted}"));
             }
+            if limited.before.limit(self.left) <= wanted {
+                return Effect::Vacuous(format!("{at}: {wanted} is no lower than before"));
+            }
             told.push(format!("{at}: {}", limited.tell(self.left)));
         }
+        told.extend_from_slice(&self.spared);
         let told = told.join("; ");
         if self.limited.iter().any(|limited| limited.hits > 0) {
             Effect::Seen(told)
@@ -170,18 +190,9 @@ impl DiskQuota {
             .limited
             .iter_mut()
             .partition(|limited| limited.hits > 0);
-        let limit = Duration::from_millis(FREED_MS);
         let raised = self.raised.unwrap_or_else(Instant::now);
         for limited in met {
-            let written = timeout_at(raised + limit, limited.until_it_writes(arena)).await;
-            let writes = written.unwrap_or_else(|_| {
-                Err(format!(
-                    "node {} does not write to {} again {limit:?} after it had room",
-                    limited.disk.node,
-                    limited.root.display()
-                ))
-            })?;
-            limited.writes_again_ms = writes.then(|| raised.elapsed().as_millis() as u64);
+            limited.writes_again_ms = limited.writes_again(arena, raised).await?;
         }
         let missed: Vec<_> = missed.iter().map(|on| BrokerId(on.disk.node)).collect();
         prove_serving(arena, &missed).await
@@ -192,11 +203,13 @@ impl Limited {
     /// Takes in what its node has `printed` since.
     fn notice(&mut self, printed: &str, left: Left) {
         let inside = format!("{}/", self.root.display());
-        let is_refusal = |line: &&str| line.contains(COMPLAINT) && line.contains(&inside);
-        let mut refusals = printed.lines().filter(is_refusal);
+        let refusals: Vec<_> = refusals(printed, &self.root).collect();
+        self.refusals = refusals.len() as u64;
         // Everybody knows where it is by now.
-        self.first = refusals.next().map(|line| line.replace(&inside, ""));
-        self.refusals = self.first.iter().count() as u64 + refusals.count() as u64;
+        self.first = refusals.first().map(|line| line.replace(&inside, ""));
+        let named = refusals.iter().filter_map(|line| line.split_once(&inside));
+        let mut paths = named.filter_map(|(_, rest)| rest.split_whitespace().next());
+        self.refused_records = paths.any(|path| is_log(Path::new(path)));
         // One that left nothing at once needs a word of the node.
         let is_used_up = self.lowered.left(left) > 0 && self.least_left == 0;
         self.hits = self.refusals.max(is_used_up.into());
@@ -225,10 +238,12 @@ impl Limited {
         }
     }
 
-    /// Waits until the node serves and has changed a file in it since it has room again; whether it
-    /// did, for another fault may have stopped it.
-    async fn until_it_writes(&self, arena: &Arena) -> Result<bool, String> {
-        let node = BrokerId(self.disk.node);
+    /// Waits until the node serves and writes in it again; how many milliseconds after it was
+    /// `raised` that was seen. None if another fault stopped the node, or if it was refused records
+    /// and has got none since: then it wrote something else, and was not refused any more.
+    async fn writes_again(&self, arena: &Arena, raised: Instant) -> Result<Option<u64>, String> {
+        let (node, limit) = (BrokerId(self.disk.node), Duration::from_millis(FREED_MS));
+        let mut printed_late = None;
         loop {
             match arena.supervisor.status(Endpoint::of(node)) {
                 Some(Status::Running(pid)) if pid == self.pid => {}
@@ -236,15 +251,53 @@ impl Limited {
                     return Err(format!("node {node} ended by itself: {exit:?}"));
                 }
                 // What comes of that is for the other fault to say.
-                _ => return Ok(false),
+                _ => return Ok(None),
             }
-            if !stamps(&self.root).is_subset(&self.files)
-                && answers_locally(arena, node).await
-                && !has_offline_directory(arena, node).await
-            {
-                return Ok(true);
+            let written = self.written(&stamps(&self.root));
+            let after = raised.elapsed();
+            let serves = match written {
+                Written::Nothing => false,
+                _ => {
+                    answers_locally(arena, node).await && !has_offline_directory(arena, node).await
+                }
+            };
+            if written == Written::WhatWasRefused && serves {
+                return Ok(Some(after.as_millis() as u64));
+            }
+            if after > limit / 2 {
+                printed_late.get_or_insert_with(|| arena.files.printed(node));
+            }
+            if after > limit {
+                let since = arena
+                    .files
+                    .printed_since(node, printed_late.unwrap_or_default());
+                if serves && refusals(&since, &self.root).next().is_none() {
+                    return Ok(None);
+                }
+                let root = self.root.display();
+                return Err(format!(
+                    "node {node} does not write to {root} again {limit:?} after it had room"
+                ));
             }
             sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    /// What was written since there is room, by the files as they are `now`. The ballast only takes
+    /// up room; where records were refused, only a log that has grown has taken any.
+    fn written(&self, now: &BTreeSet<Stamp>) -> Written {
+        let length = |path: &Path| {
+            let mut known = self.files.iter().filter(|known| known.0 == path);
+            known.next().map_or(0, |known| known.1)
+        };
+        let mut changed = now
+            .difference(&self.files)
+            .filter(|file| !is_ballast(&file.0));
+        let has_grown = |file: &Stamp| is_log(&file.0) && file.1 > length(&file.0);
+        match changed.clone().next() {
+            None => Written::Nothing,
+            Some(_) if !self.refused_records || changed.any(has_grown) => Written::WhatWasRefused,
+            Some(_) => Written::SomethingElse,
         }
     }
 }
@@ -256,12 +309,12 @@ impl Fault for DiskQuota {
 
     fn inject<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async {
-            let mut refusals = Vec::new();
             for (node, pid) in running(arena, &self.targets)? {
-                refusals.extend(self.limit(arena, node, pid).err());
+                let spared = self.limit(arena, node, pid).err();
+                self.spared.extend(spared);
             }
             if self.limited.is_empty() {
-                return Err(refusals.join("; "));
+                return Err(self.spared.join("; "));
             }
             Ok(())
         })
@@ -279,9 +332,13 @@ impl Fault for DiskQuota {
     }
 
     fn heal<'a>(&'a mut self, arena: &'a Arena) -> BoxFuture<'a, Result<(), String>> {
+        let left = self.left;
         let raise = |limited: &mut Limited| {
             limited.files = stamps(&limited.root);
-            arena.tmpfs.raise(limited.disk)
+            let raised = arena.tmpfs.raise(limited.disk);
+            let node = BrokerId(limited.disk.node);
+            limited.notice(&arena.files.printed_since(node, limited.printed), left);
+            raised
         };
         let raised: Vec<_> = self.limited.iter_mut().map(raise).collect();
         self.raised = Some(Instant::now());
@@ -298,6 +355,22 @@ impl Fault for DiskQuota {
         let left = ("left".to_owned(), json!(self.left));
         Map::from_iter([left, ("disks".to_owned(), json!(self.limited))])
     }
+}
+
+/// The lines in which a node says that it was refused something below `root`.
+fn refusals<'a>(printed: &'a str, root: &Path) -> impl Iterator<Item = &'a str> + use<'a> {
+    let inside = format!("{}/", root.display());
+    let is_refusal = move |line: &&str| line.contains(COMPLAINT) && line.contains(&inside);
+    printed.lines().filter(is_refusal)
+}
+
+fn is_log(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "log")
+}
+
+/// Whether a broker keeps the file only to have room that it can give up.
+fn is_ballast(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "ballast")
 }
 
 /// The files below `root` as they are.
@@ -334,6 +407,7 @@ mod tests {
             first: None,
             hits: 0,
             writes_again_ms: None,
+            refused_records: false,
             root: "/data/d1".into(),
             pid: 7,
             printed: 0,
@@ -365,6 +439,32 @@ mod tests {
 
     #[test]
     fn only_what_is_written_since_shows_that_a_node_writes_again() {
+        let file = |path: &str, length| (PathBuf::from(path), length, None);
+        let before = [file("t-0/0.log", 9), file("ballast", 5), file("note", 3)];
+        let is_told = |refused: &str, now: &[Stamp]| {
+            let mut limited = limited(0, 0);
+            limited.files = BTreeSet::from(before.clone());
+            let of = |path| format!("Write of /data/d1/{path} found no space: {COMPLAINT} (28)\n");
+            limited.notice(&(of("note.tmp") + &of(refused)), Left::Bytes(0));
+            limited.written(&now.iter().cloned().collect())
+        };
+        let (log, note) = ("t-0/0.log", "note.tmp");
+        for (refused, now, wanted) in [
+            (log, &before[..2], Written::Nothing),
+            (log, &[file("ballast", 8)], Written::Nothing),
+            (note, &[file("ballast", 8)], Written::Nothing),
+            (log, &[file("note", 4)], Written::SomethingElse),
+            (log, &[file("t-0/0.log", 8)], Written::SomethingElse),
+            (log, &[file("t-0/0.log", 10)], Written::WhatWasRefused),
+            (log, &[file("t-1/0.log", 1)], Written::WhatWasRefused),
+            (note, &[file("note", 4)], Written::WhatWasRefused),
+        ] {
+            assert_eq!(is_told(refused, now), wanted, "{refused}, {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_told_from_what_it_was() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("t-0")).unwrap();
         let (log, index) = (
