@@ -143,7 +143,7 @@ impl Broker {
                     if refusal.is_some() {
                         self.assignments.retry_at = Some(now.time + RETRY);
                     }
-                    self.take_assignment(id, directory.id, refusal);
+                    self.take_assignment(now, id, directory.id, refusal);
                 }
             }
         }
@@ -151,6 +151,7 @@ impl Broker {
 
     fn take_assignment(
         &mut self,
+        now: Now,
         (topic_id, partition): (TopicId, i32),
         directory: Uuid,
         refusal: Option<ErrorCode>,
@@ -163,10 +164,23 @@ impl Broker {
             None if self.place_of(&name) == Some(directory) => {
                 self.assignments.unreported.remove(&name);
                 self.assignments.irreplaceable.remove(&name);
+                if directory == LOST_DIRECTORY {
+                    self.repair_known_loss(now, &name);
+                }
             }
             Some(ErrorCode::IneligibleReplica) => self.say_irreplaceable(name),
             Some(refusal) => debug!(partition = %name, ?refusal, "a directory was not assigned"),
             None => {}
+        }
+    }
+
+    /// A log that was lost again before its repair was reported is lost to the controller still: no
+    /// registration is to come that would have it repaired.
+    fn repair_known_loss(&mut self, now: Now, name: &TopicPartition) {
+        let topic = self.obeyed.topics().named(&name.topic);
+        let registration = topic.and_then(|topic| topic.partition(name.partition));
+        if let Some(registration) = registration.cloned() {
+            self.apply_registration(now, name, &registration);
         }
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use kafka_protocol::error::ParseResponseErrorCode;
 use kafka_protocol::messages::{
     self as wire, ApiKey, CreateTopicsRequest, FetchRequest, MetadataRequest, MetadataResponse,
-    ProduceRequest, RequestKind, ResponseKind, TopicName, create_topics_request::CreatableTopic,
+    ProduceRequest, RequestKind, ResponseKind, TopicName,
+    assign_replicas_to_dirs_response as response, create_topics_request::CreatableTopic,
     fetch_request, produce_request,
 };
 use kafka_protocol::protocol::StrBytes;
@@ -664,15 +665,7 @@ fn producers_of_a_crowded_directory_wait_and_nobody_else() {
 #[test]
 fn a_damaged_log_is_lost_alone_and_repaired_from_the_leader() {
     let mut rig = among_others();
-    let damage = LogDamage {
-        offset: 0,
-        lost_to: 1,
-        reason: "/b/t-0/0.log is damaged at byte 0: crc".to_owned(),
-    };
-    let key = rig.broker.partitions[&name(0)].key(&name(0));
-    rig.broker.lose_replica(NOW, &key, damage);
-    rig.broker.settle(NOW);
-    rig.perform();
+    damage_log(&mut rig);
     assert_eq!(role(&rig), Some(RoleName::Offline));
     assert_eq!(rig.halted, None);
     assert!(rig.broker.directories.iter().all(Directory::is_online));
@@ -685,6 +678,36 @@ fn a_damaged_log_is_lost_alone_and_repaired_from_the_leader() {
     assert_eq!(role(&rig), Some(RoleName::Follower));
     let replica = &rig.broker.partitions[&name(0)].replica;
     assert_eq!(replica.log().log_end_offset(), 0);
+}
+
+/// A read of the log of `t-0` finds damage at its beginning.
+fn damage_log(rig: &mut Rig) {
+    let damage = LogDamage {
+        offset: 0,
+        lost_to: 1,
+        reason: "/b/t-0/0.log is damaged at byte 0: crc".to_owned(),
+    };
+    let key = rig.broker.partitions[&name(0)].key(&name(0));
+    rig.broker.lose_replica(NOW, &key, damage);
+    rig.broker.settle(NOW);
+    rig.perform();
+}
+
+#[test]
+fn a_log_that_is_lost_again_before_its_repair_is_reported_is_repaired_again() {
+    let mut rig = among_others();
+    damage_log(&mut rig);
+    let reports = rig.sent.iter();
+    let mut reports = reports.filter(|sent| sent.api == ApiKey::AssignReplicasToDirs);
+    let report = reports.next_back().cloned().unwrap();
+    rig.commit([change(LeaderChange::Leader(OTHER), LOST_DIRECTORY)]);
+    assert_eq!(role(&rig), Some(RoleName::Follower));
+    damage_log(&mut rig);
+    assert_eq!(role(&rig), Some(RoleName::Offline));
+    // The report of the first loss is answered only now, and passes for one of the second.
+    answer_report_of_loss(&mut rig, &report);
+    assert_eq!(role(&rig), Some(RoleName::Follower));
+    assert_eq!(assigned(&rig).last(), Some(&(Uuid::from_u128(10), 0)));
 }
 
 #[test]
@@ -832,6 +855,21 @@ fn role(rig: &Rig) -> Option<RoleName> {
 
 fn is_heartbeat(sent: &PeerRequest) -> bool {
     sent.api == ApiKey::BrokerHeartbeat
+}
+
+/// The controller takes note of the loss of `t-0`, of which `sent` tells.
+fn answer_report_of_loss(rig: &mut Rig, sent: &PeerRequest) {
+    let partition = response::PartitionData::default().with_partition_index(0);
+    let topic = response::TopicData::default()
+        .with_topic_id(TOPIC.0)
+        .with_partitions(vec![partition]);
+    let directory = response::DirectoryData::default()
+        .with_id(LOST_DIRECTORY)
+        .with_topics(vec![topic]);
+    let body = wire::AssignReplicasToDirsResponse::default().with_directories(vec![directory]);
+    let answer = Ok(Box::new(body.into()));
+    rig.broker.handle_peer(NOW, sent.correlation, answer);
+    rig.perform();
 }
 
 fn offline(beat: &PeerRequest) -> Vec<Uuid> {
