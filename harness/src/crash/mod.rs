@@ -27,6 +27,7 @@ use crate::run::launch::OBSERVER;
 use crate::run::store::Store;
 
 pub mod find;
+mod kills;
 pub mod logs;
 pub mod page;
 pub mod result;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::cluster::node;
 use crate::crash::find::SavedLoss;
+use crate::crash::kills::{Watch, kill_at};
 use crate::crash::logs::{StoredLog, read_logs};
 use crate::crash::result::{Finding, StateResult};
 use crate::crash::stand::{Boot, Stand, total};
@@ -26,13 +27,12 @@ use crate::link::{Probe, probe_locally};
 use crate::sandbox::{Endpoint, Status};
 
 /// How long a node may take to recover, on a loaded machine.
-const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const RECOVERY_LIMIT: Duration = Duration::from_secs(30);
 const PROBE_LIMIT: Duration = Duration::from_millis(500);
-const LOOK: Duration = Duration::from_millis(10);
+pub(super) const LOOK: Duration = Duration::from_millis(10);
 
-/// How often recovery is killed, and how long an answer may take before it counts as busy.
-const KILLS: usize = 3;
-const BUSY_LIMIT: Duration = Duration::from_millis(2);
+/// How often recovery is killed, at moments that are spread over its operations.
+const KILLS: u64 = 3;
 
 /// The logs of a loss before anything was booted on it.
 pub(super) type Logs = BTreeMap<String, StoredLog>;
@@ -79,14 +79,18 @@ pub(super) async fn check_killed(
     state: CrashState,
 ) -> io::Result<StateResult> {
     let mut result = check(stand, scratch, loss, durable, state).await?;
-    let (undisturbed, _) = stand.prepare(scratch, &[loss], state)?;
-    let (disturbed, _) = stand.prepare(scratch, &[loss], state)?;
-    for _ in 0..KILLS {
-        let killed = kill_while_it_recovers(stand, &disturbed, loss.node).await;
-        disturbed.end().await?;
-        result.killed += u64::from(killed?);
-    }
+    let undisturbed = stand.prepare(scratch, &[loss], state)?.0;
+    let undisturbed = undisturbed.on_faulty_disks(loss)?;
+    let disturbed = stand.prepare(scratch, &[loss], state)?.0;
+    let disturbed = disturbed.on_faulty_disks(loss)?;
+    let watch = Watch::counting(&undisturbed, loss.node)?;
     let wanted = boot_and_read(stand, &undisturbed, loss).await?;
+    for kill in 0..KILLS {
+        // The first time before anything is cut off.
+        let nth = 1 + watch.operations() * kill / KILLS;
+        let was_met = kill_at(stand, &disturbed, loss.node, nth).await?;
+        result.killed += u64::from(was_met);
+    }
     let found = boot_and_read(stand, &disturbed, loss).await?;
     result.findings.extend(match (wanted, found) {
         (Ok(_), Err(reason)) => vec![Finding::NotRecovered(format!("killed before: {reason}"))],
@@ -113,23 +117,6 @@ async fn boot_and_read(
         Ok(()) => Ok(logs_of(boot, loss)?),
         Err(reason) => Err(reason),
     })
-}
-
-/// Starts the node and kills it when it has opened its port and does not answer yet; whether that
-/// moment was met.
-async fn kill_while_it_recovers(stand: &Stand, boot: &Boot, id: i32) -> io::Result<bool> {
-    start(stand, boot, id)?;
-    let endpoint = Endpoint::Node(id);
-    let deadline = Instant::now() + RECOVERY_LIMIT;
-    while Instant::now() < deadline && boot.supervisor.pid(endpoint).is_ok() {
-        let broker = broker::id::BrokerId(id);
-        match probe_locally(&stand.sandbox, broker, BUSY_LIMIT).await? {
-            Probe::Silent => return Ok(true),
-            Probe::Answered => return Ok(false),
-            Probe::Refused | Probe::Closed => sleep(BUSY_LIMIT).await,
-        }
-    }
-    Ok(false)
 }
 
 /// Whether a node that is a quorum of its own wrote metadata in one of its lives more or less.
@@ -166,9 +153,9 @@ fn logs_of(boot: &Boot, loss: &SavedLoss) -> io::Result<Logs> {
     read_logs(folders.iter().map(PathBuf::as_path))
 }
 
-fn start(stand: &Stand, boot: &Boot, id: i32) -> io::Result<()> {
+pub(super) fn start(stand: &Stand, boot: &Boot, id: i32) -> io::Result<()> {
     let endpoint = Endpoint::Node(id);
-    let spec = node::prepare(&stand.plan, &stand.sandbox, &boot.store, endpoint);
+    let spec = node::prepare(&boot.plan, &stand.sandbox, &boot.store, endpoint);
     let started = boot
         .supervisor
         .start(endpoint, spec.map_err(io::Error::other)?);

@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use crate::cluster::node_endpoints;
 use crate::crash::find::SavedLoss;
-use crate::disk::journal::CrashState;
+use crate::disk::journal::{CrashState, NameDurability};
 use crate::disk::rule::{DiskId, PowerLossEffect};
-use crate::plan::Plan;
+use crate::disk::{DiskOptions, Disks};
+use crate::plan::{DiskPlan, Plan};
 use crate::run::launch::OBSERVER;
 use crate::run::store::Store;
 use crate::sandbox::{Sandbox, Supervisor};
@@ -32,9 +33,12 @@ pub(super) struct Stand {
 /// One state on its way: its files vanish with it.
 #[derive(Debug)]
 pub(super) struct Boot {
-    _folder: tempfile::TempDir,
+    pub(super) plan: Arc<Plan>,
     pub(super) store: Store,
     pub(super) supervisor: Supervisor,
+    /// The faulty disks below its log directories, if it has any.
+    pub(super) disks: Disks,
+    _folder: tempfile::TempDir,
 }
 
 /// What a state lacks of what had been written, by disk.
@@ -84,15 +88,43 @@ impl Stand {
         }
         std::fs::create_dir_all(store.clients())?;
         let boot = Boot {
-            _folder: folder,
+            plan: Arc::clone(&self.plan),
             store,
             supervisor: Supervisor::new(),
+            disks: Disks::default(),
+            _folder: folder,
         };
         Ok((boot, missing))
     }
 }
 
 impl Boot {
+    /// Puts faulty disks below the log directories of the node of `loss`.
+    pub(super) fn on_faulty_disks(mut self, loss: &SavedLoss) -> io::Result<Self> {
+        let mut plan = Plan::clone(&self.plan);
+        let names = NameDurability::default();
+        plan.cluster.disk = Some(DiskPlan {
+            fsync_ms: 0,
+            quota_mib: None,
+            names,
+        });
+        let options = DiskOptions {
+            seed: plan.seed,
+            fsync: Duration::ZERO,
+            quota: None,
+            names,
+        };
+        for id in loss.disks.keys() {
+            let (backing, mount_point) = (self.store.backing(*id), self.store.mount_point(*id));
+            std::fs::create_dir_all(&mount_point)?;
+            let mounted = self.disks.mount(*id, &backing, &mount_point, options);
+            mounted.map_err(io::Error::other)?;
+        }
+        self.plan = Arc::new(plan);
+        self.supervisor = Supervisor::on(self.disks.clone());
+        Ok(self)
+    }
+
     /// Kills everything that was started on it.
     pub(super) async fn end(&self) -> io::Result<()> {
         for endpoint in self.supervisor.endpoints() {
@@ -102,6 +134,12 @@ impl Boot {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Boot {
+    fn drop(&mut self) {
+        self.disks.unmount_all();
     }
 }
 
