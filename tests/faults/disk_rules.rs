@@ -354,30 +354,30 @@ async fn slow_fsync() -> Outcome {
 
 async fn delays() -> Outcome {
     let faulty = Faulty::new(PLAIN)?;
-    for (action, least_ms) in [
-        (
-            DiskAction::Slow {
-                mean_ms: 50,
-                jitter_ms: 10,
-            },
-            40,
-        ),
-        (
-            DiskAction::OnOff {
-                off_ms: 100,
-                on_ms: 5_000,
-            },
-            1,
-        ),
-    ] {
-        let id = impose(
-            &faulty,
-            rule(OperationClass::Write, DiskPick::Every, action),
-        )?;
-        let lines = faulty.on_disk(&[open(0, "a", How::New), write(0, "1"), Op::Read(0, 0, 5)])?;
-        expect(&lines[..3], &["ok", "1", "\"1\""])?;
-        let effect = lift(&faulty, id, 1, 0)?;
-        ensure(effect.held_ms_max >= least_ms, format!("{effect:?}"))?;
+    let slow = DiskAction::Slow {
+        mean_ms: 50,
+        jitter_ms: 10,
+    };
+    let on_and_off = DiskAction::OnOff {
+        off_ms: 100,
+        on_ms: 100,
+    };
+    for (action, least_ms) in [(slow, 40), (on_and_off, 1)] {
+        let every = rule(OperationClass::Write, DiskPick::Every, action);
+        let id = impose(&faulty, every)?;
+        let ops = [open(0, "a", How::New), write(0, "1"), Op::Read(0, 0, 5)];
+        // A process that takes long to start finds the disk on as well as off.
+        until("a write is held", || {
+            let lines = faulty.on_disk(&ops).unwrap_or_default();
+            assert_eq!(
+                lines.get(..3),
+                Some(&["ok", "1", "\"1\""].map(str::to_owned)[..])
+            );
+            faulty.disks.effect(DISK, id).held_ms_max >= least_ms
+        })
+        .await?;
+        let hits = faulty.disks.effect(DISK, id).hits;
+        lift(&faulty, id, hits, 0)?;
     }
     Ok(())
 }
