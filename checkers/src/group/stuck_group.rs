@@ -3,10 +3,14 @@
 //!
 //! Records that nobody processed and no position has passed; or, where members commit for
 //! certain in the end, processed ones that were never committed. A commit of `commit_async` is not
-//! repeated, so there the last one may be missing. Without a living member nothing is promised.
+//! repeated, so there the last one may be missing. A client that commits by itself does so once
+//! more when it leaves, after the deadline: it is judged by the poll that was due to commit, as in
+//! `unbounded-duplicate`. Without a living member nothing is promised.
 
 use crate::group::Share;
 use crate::group::group_lost::start;
+use crate::group::rows::{Due, ProcessRow};
+use crate::group::unbounded_duplicate::{furthest_sent, overdue};
 use crate::history::CommitMode;
 use crate::log::{Finding, Findings, Seen};
 
@@ -61,7 +65,35 @@ pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
         findings.report(drain.completed, || {
             finding(share, (committed, end), read, &words)
         });
+    } else if let Some((last, due)) = unsent(share, drain.completed) {
+        findings.report(drain.completed, || {
+            let next = last.offset.saturating_add(1);
+            let words = format!("sent no commit of {} up to {next}", share.key());
+            let mut finding = finding(share, (last.offset, next), read, &words);
+            let name = share.name(last.consumer);
+            let poll = Seen::new(due.invoked, format!("{name} polls and is due to commit"));
+            finding.witness.insert(0, poll);
+            finding
+        });
     }
+}
+
+/// The last record that was processed, and the poll that was due to commit it, if no commit was
+/// sent until the deadline.
+fn unsent<'a>(share: &'a Share<'_>, deadline: u32) -> Option<(&'a ProcessRow, Due)> {
+    let mode = share.settings.mode;
+    if !matches!(mode, CommitMode::AutoInLoop | CommitMode::AutoHandoff) {
+        return None;
+    }
+    let in_time = share.rows.processed.iter();
+    let in_time = in_time.filter(|row| row.completed < deadline);
+    let last = in_time.max_by_key(|row| row.offset)?;
+    let mut sent = share.rows.sent.iter();
+    if sent.any(|(invoked, offset)| *offset > last.offset && *invoked < deadline) {
+        return None;
+    }
+    let due = overdue(share, &furthest_sent(share), last, deadline)?;
+    Some((last, due))
 }
 
 fn finding(share: &Share<'_>, (from, end): (i64, i64), read: u32, words: &str) -> Finding {

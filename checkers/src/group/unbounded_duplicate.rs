@@ -44,7 +44,7 @@ pub(crate) fn check(share: &Share<'_>, findings: &mut Findings) {
 }
 
 /// For each commit when it was invoked and the greatest offset of those so far; both ascend.
-fn furthest_sent(share: &Share<'_>) -> Vec<(u32, i64)> {
+pub(crate) fn furthest_sent(share: &Share<'_>) -> Vec<(u32, i64)> {
     let mut furthest = i64::MIN;
     let sent = share.rows.sent.iter().map(|(invoked, offset)| {
         furthest = furthest.max(*offset);
@@ -53,8 +53,9 @@ fn furthest_sent(share: &Share<'_>) -> Vec<(u32, i64)> {
     sent.collect()
 }
 
-/// The poll that was due to commit what was processed, if neither it nor anybody before has.
-fn overdue(
+/// The poll before `again` that was due to commit what was processed, if neither it nor anybody
+/// before has.
+pub(crate) fn overdue(
     share: &Share<'_>,
     furthest: &[(u32, i64)],
     first: &ProcessRow,
