@@ -2,7 +2,7 @@
 //!
 //! In: a node whose disk was faulty and is not any longer. Out: what had to be done, told for the
 //! evidence, or why the node is not back.
-//! Keeps: a node is left alone as long as it comes back by itself; Kafka's does not after a failed
+//! Keeps: a node is whole only if the cluster says so; it is left alone as long as it comes back by itself; Kafka's does not after a failed
 //! write, because it may not trust what the disk then holds, and has to be restarted.
 
 use std::time::Duration;
@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::disk::rule::{DiskAction, DiskErrno, DiskRule, RuleEffect};
 use crate::nemesis::kill::start_again;
-use crate::nemesis::{Arena, OBSERVE_LIMIT, PROBE_PAUSE, RECOVERY_LIMIT, answers_locally};
+use crate::nemesis::{
+    Arena, ClusterState, OBSERVE_LIMIT, PROBE_PAUSE, RECOVERY_LIMIT, answers_locally,
+};
 use crate::sandbox::{Endpoint, ProcessError, Status};
 
 /// How long a node that was driven out may take until the cluster tells so.
@@ -30,6 +32,30 @@ const RESTARTS_MAX: usize = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Repair {
     told: Vec<String>,
+}
+
+/// What the cluster says of the log directories of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// It takes part, with all of them.
+    Whole,
+    /// It takes part, without one of them.
+    Offline,
+    /// Nobody tells, or it does not take part.
+    Unknown,
+}
+
+/// What to do about a node after a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// Look again.
+    Look,
+    /// Restart it: a directory comes back only so.
+    Restart,
+    /// Restart it: a directory that was to come back by itself has not.
+    Help,
+    /// Nothing: it is whole.
+    Done,
 }
 
 /// What a directory's node has to do with it after the fault.
@@ -93,32 +119,34 @@ impl Repair {
                 ));
             }
             let answers = answers_locally(arena, node).await;
-            match (has_offline_directory(arena, node).await, aftermath) {
-                (true, Aftermath::Poisoned) => {
+            let seen = look(arena, node).await;
+            let is_first = self.told.is_empty();
+            match next(seen, answers, aftermath, is_first, healed.elapsed()) {
+                Next::Restart => {
                     self.restart(arena, node).await?;
                     healed = Instant::now();
                 }
-                (true, Aftermath::GivenUp | Aftermath::None) => {
-                    if healed.elapsed() > PATIENCE {
-                        self.restart(arena, node).await?;
-                        (healed, needed_help) = (Instant::now(), true);
-                    }
+                Next::Help => {
+                    self.restart(arena, node).await?;
+                    (healed, needed_help) = (Instant::now(), true);
                 }
-                // Only the first word may be late: after a restart there is nothing to wait for.
-                (false, Aftermath::Poisoned)
-                    if self.told.is_empty() && healed.elapsed() < SIGN_LIMIT => {}
-                (false, _) if answers && needed_help => {
+                Next::Done if needed_help => {
                     return Err(format!(
                         "node {node} kept a directory offline for {PATIENCE:?} after its disk was \
                          well, and came back only when it was started again"
                     ));
                 }
-                (false, _) if answers => return Ok(()),
-                (false, _) => {}
+                Next::Done => return Ok(()),
+                Next::Look => {}
             }
             if begin.elapsed() > RECOVERY_LIMIT {
+                let why = match seen {
+                    Seen::Unknown => "it is not known whether all its log directories serve",
+                    Seen::Offline => "a log directory is offline",
+                    Seen::Whole => "it does not answer",
+                };
                 return Err(format!(
-                    "node {node} is not whole {RECOVERY_LIMIT:?} after the fault"
+                    "node {node} is not whole {RECOVERY_LIMIT:?} after the fault: {why}"
                 ));
             }
             sleep(PROBE_PAUSE).await;
@@ -173,15 +201,48 @@ fn aftermath(action: &DiskAction) -> Aftermath {
     }
 }
 
-/// Whether the cluster says that `node` takes part without one of its log directories.
-pub(crate) async fn has_offline_directory(arena: &Arena, node: BrokerId) -> bool {
+/// What to do about a node that was `seen` so, the `aftermath` of its disk's fault given; whether
+/// this fault has not had it started yet, and how long its disk is well or it runs anew.
+fn next(
+    seen: Seen,
+    answers: bool,
+    aftermath: Aftermath,
+    is_first: bool,
+    healed_for: Duration,
+) -> Next {
+    match (seen, aftermath) {
+        (Seen::Offline, Aftermath::Poisoned) => Next::Restart,
+        (Seen::Offline, _) if healed_for > PATIENCE => Next::Help,
+        // Only the first word may be late: after a restart there is nothing to wait for.
+        (Seen::Whole, Aftermath::Poisoned) if is_first && healed_for < SIGN_LIMIT => Next::Look,
+        (Seen::Whole, _) if answers => Next::Done,
+        _ => Next::Look,
+    }
+}
+
+/// Whether the cluster says that `node` takes part with all of its log directories.
+pub(crate) async fn is_whole(arena: &Arena, node: BrokerId) -> bool {
+    look(arena, node).await == Seen::Whole
+}
+
+/// What the cluster says of the log directories of `node`.
+async fn look(arena: &Arena, node: BrokerId) -> Seen {
     let look = tokio::time::timeout(OBSERVE_LIMIT, arena.view.observe()).await;
-    matches!(look, Ok(Ok(state)) if state.has_offline_directory(node))
+    seen(look.ok().and_then(Result::ok).as_ref(), node)
+}
+
+fn seen(state: Option<&ClusterState>, node: BrokerId) -> Seen {
+    match state.and_then(|state| state.has_offline_directory(node)) {
+        None => Seen::Unknown,
+        Some(true) => Seen::Offline,
+        Some(false) => Seen::Whole,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::nemesis::PartitionState;
 
     #[test]
     fn only_what_fails_or_outlasts_the_patience_of_brokers_may_end_a_node() {
@@ -220,6 +281,61 @@ mod tests {
                 !may_end_node(&action, &did, patience),
                 "{action:?} hit nothing"
             );
+        }
+    }
+    #[test]
+    fn a_node_of_which_nobody_tells_is_not_whole() {
+        let node = BrokerId(2);
+        let state = |registered: &[i32], offline: &[i32]| {
+            let ids = |ids: &[i32]| ids.iter().copied().map(BrokerId).collect::<Vec<_>>();
+            let held = PartitionState {
+                topic: "t".to_owned(),
+                partition: 0,
+                leader: None,
+                replicas: ids(&[1, 2, 3]),
+                isr: ids(&[1]),
+                sure: ids(&[1]),
+                offline: ids(offline),
+            };
+            ClusterState {
+                registered: ids(registered),
+                partitions: vec![held],
+                ..ClusterState::default()
+            }
+        };
+        assert_eq!(seen(None, node), Seen::Unknown);
+        assert_eq!(seen(Some(&state(&[1, 3], &[2])), node), Seen::Unknown);
+        assert_eq!(seen(Some(&state(&[1, 2], &[2, 3])), node), Seen::Offline);
+        assert_eq!(seen(Some(&state(&[1, 2], &[3])), node), Seen::Whole);
+        let late = Duration::from_secs(14);
+        for aftermath in [Aftermath::Poisoned, Aftermath::GivenUp, Aftermath::None] {
+            for is_first in [true, false] {
+                let unknown = next(Seen::Unknown, true, aftermath, is_first, late);
+                assert_eq!(unknown, Next::Look, "{aftermath:?}");
+                let whole = next(Seen::Whole, true, aftermath, is_first, late);
+                assert_eq!(whole, Next::Done, "{aftermath:?}");
+                let silent = next(Seen::Whole, false, aftermath, is_first, late);
+                assert_eq!(silent, Next::Look, "{aftermath:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_poisoned_directory_is_helped_at_once_and_a_slow_one_only_when_it_does_not_come_back() {
+        let ms = Duration::from_millis;
+        for (seen, aftermath, is_first, healed_ms, wanted) in [
+            (Seen::Offline, Aftermath::Poisoned, true, 0, Next::Restart),
+            (Seen::Offline, Aftermath::GivenUp, true, 5_000, Next::Look),
+            (Seen::Offline, Aftermath::GivenUp, true, 5_001, Next::Help),
+            (Seen::Offline, Aftermath::None, true, 5_001, Next::Help),
+            // The cluster may not have heard of the failure yet.
+            (Seen::Whole, Aftermath::Poisoned, true, 2_999, Next::Look),
+            (Seen::Whole, Aftermath::Poisoned, true, 3_000, Next::Done),
+            (Seen::Whole, Aftermath::Poisoned, false, 0, Next::Done),
+            (Seen::Whole, Aftermath::GivenUp, true, 0, Next::Done),
+        ] {
+            let next = next(seen, true, aftermath, is_first, ms(healed_ms));
+            assert_eq!(next, wanted, "{seen:?} {aftermath:?} {healed_ms} ms");
         }
     }
 }

@@ -239,10 +239,12 @@ impl ClusterState {
         Ok(self.partition(OFFSETS_TOPIC, index)?.leader)
     }
 
-    /// Whether `node` takes part although one of its log directories is offline.
-    pub fn has_offline_directory(&self, node: BrokerId) -> bool {
+    /// Whether `node` takes part although one of its log directories is offline; nothing is known
+    /// of its directories while it does not take part.
+    pub fn has_offline_directory(&self, node: BrokerId) -> Option<bool> {
         let mut partitions = self.partitions.iter();
-        self.registered.contains(&node) && partitions.any(|held| held.offline.contains(&node))
+        let takes_part = self.registered.contains(&node);
+        takes_part.then(|| partitions.any(|held| held.offline.contains(&node)))
     }
 
     fn partition(&self, topic: &str, index: i32) -> Result<&PartitionState, String> {

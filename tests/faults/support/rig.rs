@@ -4,10 +4,15 @@
 //! proved. Every wait is for a condition.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use broker::id::BrokerId;
 use harness::disk::rule::{DiskAction, DiskId, DiskPick, DiskRule, OperationClass};
 use harness::disk::{DiskOptions, Disks};
-use harness::nemesis::{DirectoryPick, DiskSample, Effect, Fault, FaultSpec, Target, catalogue};
+use harness::nemesis::{
+    BoxFuture, ClusterState, ClusterView, DirectoryPick, DiskSample, Effect, Fault, FaultSpec,
+    Target, catalogue,
+};
 use harness::sandbox::Endpoint;
 use harness::tmpfs::TmpfsMounts;
 use libtest_mimic::Failed;
@@ -35,6 +40,21 @@ pub(crate) struct Acting<'a> {
     fault: Box<dyn Fault>,
 }
 
+/// What the writers would tell: they have no roles, and all their log directories serve.
+struct Writers;
+
+impl ClusterView for Writers {
+    fn observe(&self) -> BoxFuture<'_, Result<ClusterState, String>> {
+        let nodes: Vec<_> = (1..=3).map(BrokerId).collect();
+        let state = ClusterState {
+            registered: nodes.clone(),
+            nodes,
+            ..ClusterState::default()
+        };
+        Box::pin(async { Ok(state) })
+    }
+}
+
 impl Rig {
     pub(crate) async fn start() -> Result<Self, Failed> {
         let folder = tempfile::tempdir()?;
@@ -56,7 +76,8 @@ impl Rig {
             }
         }
         let cluster = Cluster::start_writers(disks, |node| root.join(format!("n{node}/disk")));
-        let cluster = cluster.await?;
+        let mut cluster = cluster.await?;
+        cluster.arena.view = Arc::new(Writers);
         Ok(Self {
             cluster,
             root,
@@ -80,6 +101,7 @@ impl Rig {
         let place = |node| root.join(format!("n{node}/disk"));
         let mut cluster = Cluster::start_writers(Disks::default(), place).await?;
         cluster.arena.tmpfs = mounts;
+        cluster.arena.view = Arc::new(Writers);
         Ok(Self {
             cluster,
             root,

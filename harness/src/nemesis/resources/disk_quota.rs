@@ -20,7 +20,7 @@ use crate::disk::rule::DiskId;
 use crate::nemesis::directory::{DirectoryPick, folders};
 use crate::nemesis::files::list;
 use crate::nemesis::kill::prove_serving;
-use crate::nemesis::repair::has_offline_directory;
+use crate::nemesis::repair::is_whole;
 use crate::nemesis::resources::running;
 use crate::nemesis::{
     Arena, BoxFuture, DiskSample, Effect, Fault, PROBE_PAUSE, answers_locally, brokers,
@@ -257,9 +257,7 @@ impl Limited {
             let after = raised.elapsed();
             let serves = match written {
                 Written::Nothing => false,
-                _ => {
-                    answers_locally(arena, node).await && !has_offline_directory(arena, node).await
-                }
+                _ => answers_locally(arena, node).await && is_whole(arena, node).await,
             };
             if written == Written::WhatWasRefused && serves {
                 return Ok(Some(after.as_millis() as u64));
