@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn an_old_view_tells_who_is_meant_only_if_nobody_could_name_another_since() {
         let target = Target::Controller;
-        let long_ago = Duration::from_secs(60);
+        let long_ago = Duration::from_mins(1);
         let found = by_last_view(&target, 0, long_ago, told(812));
         let found = found.unwrap().unwrap();
         assert_eq!(found.targets, [Endpoint::Node(2)]);
