@@ -2,7 +2,7 @@
 //!
 //! In: a seed. Out: the plan of a run. Invariant: without the bug such a plan keeps every promise.
 //! Most clusters have one node, one copy of everything: what its disk loses is lost. Where a
-//! replica must come back with less than it had, and lead, there are three. With segments of a
+//! replica must come back with less than it had, and lead, or nodes vote, there are three. With segments of a
 //! kilobyte every batch is a segment.
 
 use crate::disk::journal::NameDurability;
@@ -57,6 +57,24 @@ pub(super) fn power_goes(seed: u64) -> Plan {
     let mut plan = one_node(seed, 3_000);
     // While a checkpoint is fsynced nothing is appended that could be lost.
     set(&mut plan, CHECKPOINT_INTERVAL, "60000");
+    plan.faults = vec![fault(
+        seed,
+        1_500,
+        500,
+        power_loss(Target::All, Survival::None),
+    )];
+    plan
+}
+
+/// All of three nodes lose their power, and with it what they voted unless that was flushed: the
+/// metadata log, which was, knows of an epoch in which a node may have voted then, so that it does
+/// not start. One reader does not come to everything before.
+pub(super) fn power_of_all_goes(seed: u64) -> Plan {
+    let mut plan = three_nodes(seed, 3_000);
+    plan.cluster.partitions = 6;
+    plan.workload.consumers = 1;
+    plan.time.final_deadline_ms = 8_000;
+    set(&mut plan, "log.flush.interval.messages", "1");
     plan.faults = vec![fault(
         seed,
         1_500,
