@@ -25,7 +25,7 @@ pub(super) fn are_missed(steps: &[Step], paths: &[Option<PathBuf>]) -> Vec<bool>
         // A file that was replaced has no name left but this one.
         let named = match change {
             NameChange::Create { inode, .. } | NameChange::Rename { inode, .. } => Some(*inode),
-            NameChange::Remove { .. } => None,
+            NameChange::Remove { .. } | NameChange::Exchange { .. } => None,
         };
         for inode in named
             .into_iter()
@@ -35,6 +35,8 @@ pub(super) fn are_missed(steps: &[Step], paths: &[Option<PathBuf>]) -> Vec<bool>
         }
     }
     let is_missed = |(step, path): (&Step, &Option<PathBuf>)| match (step, path) {
+        // Which of the two it is about is not told by one path.
+        (Step::Name(NameChange::Exchange { .. }), _) => true,
         (_, Some(path)) => !is_spare(path),
         (Step::Write { inode, .. } | Step::SetLength { inode, .. }, None) => {
             let names = names.get(inode);

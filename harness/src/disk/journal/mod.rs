@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use image::{CrashImage, CrashState, Saved, states};
 pub use operation::{NodeKind, Parent};
 
-use operation::{Data, DataChange, Entry, Gone, NameChange};
+use operation::{Data, DataChange, Entry, Gone, NameChange, Side};
 use roll_back::Undone;
 use spill::Spill;
 
@@ -236,8 +236,6 @@ impl Journal {
     }
 
     /// A file or directory will get another name; `replaced` is what has that name now.
-    ///
-    /// An exchange of two names is not supported.
     pub fn will_rename(
         &mut self,
         from: (Parent<'_>, &OsStr),
@@ -268,7 +266,31 @@ impl Journal {
         Ok(())
     }
 
-    /// The removal or renaming that was announced last failed.
+    /// Two names, which stand for these inodes, will be exchanged.
+    pub fn will_exchange(
+        &mut self,
+        one: (Parent<'_>, &OsStr),
+        other: (Parent<'_>, &OsStr),
+        inodes: (u64, u64),
+    ) -> io::Result<()> {
+        if inodes.0 == inodes.1 {
+            // Two names of one file: nothing changes.
+            return Ok(());
+        }
+        let side = |(parent, name): (Parent<'_>, &OsStr), inode| -> io::Result<Side> {
+            let found = fstatat(parent.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            Ok(Side {
+                at: Entry::new(parent.inode, name),
+                inode,
+                is_directory: is_directory(found.st_mode),
+            })
+        };
+        let (one, other) = (side(one, inodes.0)?, side(other, inodes.1)?);
+        self.add_name(NameChange::Exchange { one, other }, None);
+        Ok(())
+    }
+
+    /// The removal, renaming or exchange that was announced last failed.
     pub fn cancel(&mut self) {
         if let Some((&sequence, _)) = self.names.last_key_value()
             && sequence + 1 == self.next

@@ -27,6 +27,9 @@ pub(super) enum Act {
     Link(usize, usize),
     Remove(usize),
     Rename(usize, usize),
+    Exchange(usize, usize),
+    Punch(usize, u64, u64),
+    Copy(usize, usize, u64, u64),
     Sync(usize),
     SyncDirectory(usize),
 }
@@ -50,6 +53,7 @@ enum Change {
     Insert(usize, String, Node),
     Remove(usize, String, Node),
     Rename((usize, String), (usize, String), Node, Option<Node>),
+    Exchange((usize, String), (usize, String), Node, Node),
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +84,10 @@ impl State {
             Change::Rename(from, to, node, _) => {
                 self.names(from.0).remove(&from.1);
                 self.insert(to.0, to.1, node);
+            }
+            Change::Exchange(one, other, first, second) => {
+                self.insert(one.0, one.1, second);
+                self.insert(other.0, other.1, first);
             }
         }
     }
@@ -156,6 +164,13 @@ impl Change {
                 things.extend(replaced.iter().flat_map(vanished));
                 things.into_iter().collect()
             }
+            Self::Exchange(one, other, first, second) => [
+                entries(one.0),
+                entries(other.0),
+                inode(first),
+                inode(second),
+            ]
+            .into(),
         }
     }
 
@@ -248,6 +263,12 @@ impl Model {
                     && from.0 != to.0
                 {
                     more.extend(self.creations(&Node::Directory(to.0)));
+                }
+                if let Change::Exchange(one, other, ..) = change
+                    && one.0 != other.0
+                {
+                    more.extend(self.creations(&Node::Directory(one.0)));
+                    more.extend(self.creations(&Node::Directory(other.0)));
                 }
             }
             if more.is_subset(&wanted) {
@@ -365,6 +386,9 @@ impl Pair {
             }
             Act::Remove(at) => self.remove(at),
             Act::Rename(old, new) => self.rename(old, new),
+            Act::Exchange(one, other) => self.exchange(one, other),
+            Act::Punch(at, offset, count) => self.punch(at, offset, count),
+            Act::Copy(from, to, offset, count) => self.copy(from, to, offset, count),
             Act::Sync(at) => {
                 if let Some((file, path)) = self.file(at) {
                     self.rig.sync(&path);
@@ -444,6 +468,45 @@ impl Pair {
         }
     }
 
+    fn exchange(&mut self, one: usize, other: usize) {
+        let (one, other) = (self.place(one), self.place(other));
+        let (Some(first), Some(second)) = (self.node(&one), self.node(&other)) else {
+            return;
+        };
+        let (here, there) = (format!("{}/", one.2), format!("{}/", other.2));
+        if first != second && !here.starts_with(&there) && !there.starts_with(&here) {
+            self.rig.exchange(&one.2, &other.2);
+            let change = Change::Exchange((one.0, one.1), (other.0, other.1), first, second);
+            self.model.act(change);
+        }
+    }
+
+    fn punch(&mut self, at: usize, offset: u64, count: u64) {
+        let Some((file, path)) = self.file(at) else {
+            return;
+        };
+        let length = self.model.live.files[&file].len() as u64;
+        let count = count.min(length.saturating_sub(offset));
+        if count > 0 {
+            self.rig.punch(&path, offset, count);
+            let zeroes = vec![0; count as usize];
+            self.model.act(Change::Write(file, offset, zeroes));
+        }
+    }
+
+    fn copy(&mut self, from: usize, to: usize, offset: u64, count: u64) {
+        let (Some((source, from)), Some((file, to))) = (self.file(from), self.file(to)) else {
+            return;
+        };
+        let content = &self.model.live.files[&source];
+        let count = count.min((content.len() as u64).saturating_sub(offset));
+        if count > 0 && source != file {
+            let copied = content[offset as usize..(offset + count) as usize].to_vec();
+            self.rig.copy(&from, &to, offset, count);
+            self.model.act(Change::Write(file, offset, copied));
+        }
+    }
+
     pub(super) fn run(acts: &[Act]) -> Self {
         let mut pair = Self {
             rig: Rig::new(),
@@ -470,7 +533,12 @@ fn act() -> impl Strategy<Value = Act> {
         2 => at.clone().prop_map(Act::MakeDirectory),
         1 => two.clone().prop_map(|(old, new)| Act::Link(old, new)),
         3 => at.clone().prop_map(Act::Remove),
-        4 => two.prop_map(|(old, new)| Act::Rename(old, new)),
+        4 => two.clone().prop_map(|(old, new)| Act::Rename(old, new)),
+        2 => two.clone().prop_map(|(one, other)| Act::Exchange(one, other)),
+        2 => (at.clone(), 0..1500u64, 1..1300u64)
+            .prop_map(|(at, offset, count)| Act::Punch(at, offset, count)),
+        2 => (two, 0..1500u64, 1..1300u64)
+            .prop_map(|((from, to), offset, count)| Act::Copy(from, to, offset, count)),
         2 => at.clone().prop_map(Act::Sync),
         1 => at.prop_map(Act::SyncDirectory),
     ]

@@ -108,6 +108,19 @@ pub(super) enum NameChange {
         is_directory: bool,
         replaced: Option<Gone>,
     },
+    /// Each gets the other's name.
+    Exchange {
+        one: Side,
+        other: Side,
+    },
+}
+
+/// What one of two names stood for before they were exchanged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Side {
+    pub(super) at: Entry,
+    pub(super) inode: u64,
+    pub(super) is_directory: bool,
 }
 
 /// What a change took a name from.
@@ -121,7 +134,7 @@ pub(super) struct Gone {
 impl NameChange {
     pub(super) fn gone(&self) -> Option<Gone> {
         match self {
-            Self::Create { .. } => None,
+            Self::Create { .. } | Self::Exchange { .. } => None,
             Self::Remove { gone, .. } => Some(*gone),
             Self::Rename { replaced, .. } => *replaced,
         }

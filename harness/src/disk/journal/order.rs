@@ -34,6 +34,12 @@ fn touches(change: &NameChange) -> Vec<Thing> {
             Thing::Entries(to.parent),
             Thing::Inode(*inode),
         ],
+        NameChange::Exchange { one, other } => vec![
+            Thing::Entries(one.at.parent),
+            Thing::Entries(other.at.parent),
+            Thing::Inode(one.inode),
+            Thing::Inode(other.inode),
+        ],
     };
     if let Some(gone) = change.gone() {
         things.push(Thing::Inode(gone.inode));
@@ -56,14 +62,23 @@ pub(super) fn closure(
         }
         all.insert(sequence);
         needed.extend(things);
-        if let NameChange::Rename { from, to, .. } = change
-            && from.parent != to.parent
-        {
+        for directory in moved_into(change) {
             // Else the file would be neither here nor there.
-            wanted.extend(creations(names, to.parent));
+            wanted.extend(creations(names, directory));
         }
     }
     all
+}
+
+/// The directories into which `change` moves something from another one.
+fn moved_into(change: &NameChange) -> Vec<u64> {
+    match change {
+        NameChange::Rename { from, to, .. } if from.parent != to.parent => vec![to.parent],
+        NameChange::Exchange { one, other } if one.at.parent != other.at.parent => {
+            vec![one.at.parent, other.at.parent]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The creation of `inode`, of the directory that holds it, and so on upwards.

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, copy_file_range, fallocate, renameat_with};
 use tempfile::TempDir;
 
 use super::{Journal, NodeKind, Parent};
@@ -111,6 +112,30 @@ impl Rig {
         self.write(path, end, bytes);
     }
 
+    /// Bytes within the file, not behind its end.
+    pub(super) fn punch(&mut self, path: &str, offset: u64, length: u64) {
+        let file = self.open(path);
+        let inode = self.inode(path);
+        self.journal
+            .will_write(inode, &file, offset, length)
+            .unwrap();
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        fallocate(&file, flags, offset, length).unwrap();
+    }
+
+    /// Copies to the same offset of another file.
+    pub(super) fn copy(&mut self, from: &str, to: &str, offset: u64, length: u64) {
+        let (source, file) = (self.open(from), self.open(to));
+        let inode = self.inode(to);
+        self.journal
+            .will_write(inode, &file, offset, length)
+            .unwrap();
+        let (mut begin, mut end) = (offset, offset);
+        let asked = length as usize;
+        let copied = copy_file_range(source, Some(&mut begin), file, Some(&mut end), asked);
+        assert_eq!(copied.unwrap(), asked);
+    }
+
     pub(super) fn set_length(&mut self, path: &str, length: u64) {
         let file = self.open(path);
         let inode = self.inode(path);
@@ -155,6 +180,21 @@ impl Rig {
             )
             .unwrap();
         fs::rename(self.at(old), self.at(new)).unwrap();
+    }
+
+    pub(super) fn exchange(&mut self, one: &str, other: &str) {
+        let (first, second) = (self.parent(one), self.parent(other));
+        let parent = |inode, directory| Parent { inode, directory };
+        let inodes = (self.inode(one), self.inode(other));
+        self.journal
+            .will_exchange(
+                (parent(first.0, first.1.as_fd()), OsStr::new(&first.2)),
+                (parent(second.0, second.1.as_fd()), OsStr::new(&second.2)),
+                inodes,
+            )
+            .unwrap();
+        let (one, other) = (self.at(one), self.at(other));
+        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).unwrap();
     }
 
     pub(super) fn sync(&mut self, path: &str) {

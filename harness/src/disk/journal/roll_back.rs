@@ -135,6 +135,7 @@ impl Undone {
         let entry = match &change {
             NameChange::Create { at, .. } | NameChange::Remove { at, .. } => at,
             NameChange::Rename { to, .. } => to,
+            NameChange::Exchange { other, .. } => &other.at,
         };
         self.paths.push(self.tree.entry_within(entry));
         self.tree.undo(&change)?;

@@ -263,6 +263,75 @@ fn hard_links_share_bytes_and_vanish_alone() {
 }
 
 #[test]
+fn a_hole_and_a_copy_are_writes() {
+    check_undone(|rig| {
+        rig.punch("log", 2, 5);
+        rig.copy("log", "old", 1, 9);
+        rig.punch("log", 0, 10);
+    });
+    let files = [
+        ("log", "01\0\0\0\0\0789"),
+        ("old", "o1"),
+        ("d/", ""),
+        ("d/in", "in"),
+    ];
+    check(
+        |rig| {
+            rig.punch("log", 2, 5);
+            rig.sync("log");
+            rig.copy("log", "old", 1, 1);
+            rig.set_length("old", 2);
+            rig.sync("old");
+            rig.copy("log", "old", 0, 10);
+        },
+        &files,
+    );
+}
+
+#[test]
+fn an_exchange_happens_on_both_sides_or_on_none() {
+    check_undone(|rig| rig.exchange("log", "d/in"));
+    check_undone(|rig| {
+        rig.exchange("old", "d");
+        rig.append("d", "not a directory".as_bytes());
+        rig.rename("old/in", "log");
+        rig.exchange("d", "log");
+    });
+    let exchanged = [
+        ("log", "in"),
+        ("old", "old"),
+        ("d/", ""),
+        ("d/in", "0123456789"),
+    ];
+    for folder in ["", "d"] {
+        check(
+            |rig| {
+                rig.exchange("log", "d/in");
+                rig.sync_directory(folder);
+                rig.exchange("log", "old");
+            },
+            &exchanged,
+        );
+    }
+    check(
+        |rig| {
+            rig.make_directory("e");
+            rig.create("e/new");
+            rig.exchange("e/new", "log");
+            rig.sync_directory("");
+        },
+        &[
+            ("log", ""),
+            ("old", "old"),
+            ("d/", ""),
+            ("d/in", "in"),
+            ("e/", ""),
+            ("e/new", "0123456789"),
+        ],
+    );
+}
+
+#[test]
 fn symbolic_links_are_names_too() {
     check_undone(|rig| rig.symlink("log", "latest"));
     check_undone(|rig| {

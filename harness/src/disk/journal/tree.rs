@@ -11,8 +11,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use super::grave;
-use super::operation::{Entry, Gone, NameChange, NodeKind};
+use super::operation::{Entry, Gone, NameChange, NodeKind, Side};
 
 /// A folder and its graveyard.
 #[derive(Debug)]
@@ -106,6 +108,11 @@ impl Tree {
                 is_directory: false,
                 ..
             } => self.gather_file(*inode)?,
+            NameChange::Exchange { one, other } => {
+                for side in [one, other].into_iter().filter(|side| !side.is_directory) {
+                    self.gather_file(side.inode)?;
+                }
+            }
             _ => {}
         }
         match change.gone() {
@@ -139,6 +146,12 @@ impl Tree {
                 }
                 self.relocate(from, to, *inode, *is_directory)
             }
+            NameChange::Exchange { one, other } => {
+                self.exchange(one, other)?;
+                self.settle(one, &other.at);
+                self.settle(other, &one.at);
+                Ok(())
+            }
         }
     }
 
@@ -161,6 +174,12 @@ impl Tree {
                     Some(gone) => self.bring(to, gone.inode, gone.directory.is_some()),
                     None => Ok(()),
                 }
+            }
+            NameChange::Exchange { one, other } => {
+                self.exchange(one, other)?;
+                self.settle(one, &one.at);
+                self.settle(other, &other.at);
+                Ok(())
             }
         }
     }
@@ -200,6 +219,19 @@ impl Tree {
             self.homes.insert(inode, to.clone());
         }
         Ok(())
+    }
+
+    /// Gives two names each other's files, which is its own reverse.
+    fn exchange(&self, one: &Side, other: &Side) -> io::Result<()> {
+        let (one, other) = (self.place(&one.at), self.place(&other.at));
+        Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+    }
+
+    /// What was exchanged is at `at` now.
+    fn settle(&mut self, side: &Side, at: &Entry) {
+        if side.is_directory {
+            self.homes.insert(side.inode, at.clone());
+        }
     }
 
     fn place(&self, entry: &Entry) -> PathBuf {
