@@ -43,8 +43,6 @@ impl Files {
 
     /// What the kernel is told of a file with these attributes.
     pub(super) fn shown(&self, found: &Stat) -> FileAttr {
-        let is_parked = self.journal().is_parked(found.st_ino);
-        let links = found.st_nlink as u32;
         FileAttr {
             ino: INodeNo(self.inodes.number(found.st_ino)),
             size: found.st_size as u64,
@@ -55,16 +53,26 @@ impl Files {
             crtime: UNIX_EPOCH,
             kind: kind(FileType::from_raw_mode(found.st_mode)),
             perm: (found.st_mode & 0o7777) as u16,
-            nlink: if is_parked {
-                links.saturating_sub(1)
-            } else {
-                links
-            },
+            nlink: self.links(found) as u32,
             uid: found.st_uid,
             gid: found.st_gid,
             rdev: found.st_rdev as u32,
             blksize: found.st_blksize as u32,
             flags: 0,
+        }
+    }
+
+    /// How many names a file has.
+    pub(super) fn links(&self, found: &Stat) -> u64 {
+        let parked = self.journal().is_parked(found.st_ino);
+        found.st_nlink.saturating_sub(u64::from(parked))
+    }
+
+    /// A file had the attributes `before` and is `after` bytes long now.
+    pub(super) fn resized(&mut self, before: &Stat, after: u64) {
+        // Without a name it counts for nothing already.
+        if self.links(before) > 0 {
+            self.space.resized(before.st_size as u64, after);
         }
     }
 
@@ -136,7 +144,7 @@ impl Files {
         drop(journal);
         told.map_err(|error| errno_of(&error))?;
         ftruncate(file, length)?;
-        self.space.resized(length_before, length);
+        self.resized(&before, length);
         Ok(())
     }
 
@@ -186,13 +194,11 @@ fn timespec(time: Option<TimeOrNow>) -> Timespec {
         Some(TimeOrNow::Now) => (0, UTIME_NOW),
         Some(TimeOrNow::SpecificTime(time)) => match time.duration_since(UNIX_EPOCH) {
             Ok(since) => (since.as_secs() as i64, since.subsec_nanos().into()),
+            // Before 1970 `fuser` turns the sign of both parts, although the second is never less
+            // than nothing; it does so only with what comes from the kernel.
             Err(before) => {
                 let before = before.duration();
-                let seconds = -(before.as_secs() as i64);
-                match before.subsec_nanos() {
-                    0 => (seconds, 0),
-                    nanoseconds => (seconds - 1, (1_000_000_000 - nanoseconds).into()),
-                }
+                (-(before.as_secs() as i64), before.subsec_nanos().into())
             }
         },
     };

@@ -97,15 +97,11 @@ impl Files {
         let inode = self.inodes.backing(open.inode);
         let mut journal = self.journal();
         let told = journal.will_write(inode, &open.file, offset, fitting);
-        let links = before.st_nlink - u64::from(journal.is_parked(inode));
         drop(journal);
         told.map_err(|error| errno_of(&error))?;
         let written = write_at(&open.file, bytes, offset)?;
         let number = open.inode;
-        if links > 0 {
-            let after = length.max(offset + u64::from(written));
-            self.space.resized(length, after);
-        }
+        self.resized(&before, grown(length, offset, u64::from(written)));
         self.inodes.get_mut(number)?.written += u64::from(written);
         Ok(written)
     }
@@ -179,7 +175,8 @@ impl Files {
             return Err(Errno::OPNOTSUPP);
         }
         let open = self.open.get(&handle).ok_or(Errno::BADF)?;
-        let before = fstat(&open.file)?.st_size as u64;
+        let found = fstat(&open.file)?;
+        let before = found.st_size as u64;
         let after = if flags.contains(FallocateFlags::KEEP_SIZE) {
             before
         } else {
@@ -202,7 +199,7 @@ impl Files {
         }
         drop(journal);
         fallocate(&open.file, flags, offset, length)?;
-        self.space.resized(before, after);
+        self.resized(&found, after);
         Ok(())
     }
 
@@ -239,8 +236,9 @@ impl Files {
     ) -> Answer<u32> {
         let length = self.copy_length((from, from_offset), length)?;
         let target = self.open.get(&to).ok_or(Errno::BADF)?;
-        let before = fstat(&target.file)?.st_size as u64;
-        let growth = (to_offset + length).saturating_sub(before);
+        let found = fstat(&target.file)?;
+        let before = found.st_size as u64;
+        let growth = grown(before, to_offset, length) - before;
         if self.space.fit(growth, limit)? < growth {
             return Err(Errno::NOSPC);
         }
@@ -258,8 +256,7 @@ impl Files {
             length as usize,
         )?;
         let number = target.inode;
-        self.space
-            .resized(before, before.max(to_offset + copied as u64));
+        self.resized(&found, grown(before, to_offset, copied as u64));
         self.inodes.get_mut(number)?.written += copied as u64;
         Ok(copied as u32)
     }
@@ -269,6 +266,14 @@ impl Files {
             .get(&handle)
             .map(|open| &open.file)
             .ok_or(Errno::BADF)
+    }
+}
+
+/// The length of a file of `before` bytes after `count` bytes at `offset`: none leave no hole.
+fn grown(before: u64, offset: u64, count: u64) -> u64 {
+    match count {
+        0 => before,
+        count => before.max(offset + count),
     }
 }
 

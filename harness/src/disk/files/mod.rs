@@ -20,6 +20,8 @@ pub(super) mod data;
 mod inodes;
 pub(super) mod listing;
 pub(super) mod names;
+#[cfg(test)]
+mod power_test;
 pub(super) mod space;
 pub(super) mod xattr;
 

@@ -195,6 +195,33 @@ impl Files {
         Ok(())
     }
 
+    /// Gives two names each other's files.
+    pub(in crate::disk) fn exchange(
+        &mut self,
+        one: (u64, &OsStr),
+        other: (u64, &OsStr),
+    ) -> Answer<()> {
+        let first = self.name_of(one.0, one.1)?.st_ino;
+        let second = self.name_of(other.0, other.1)?.st_ino;
+        let (source, target) = (self.parent(one.0)?, self.parent(other.0)?);
+        let mut journal = self.journal();
+        journal
+            .will_exchange((source, one.1), (target, other.1), (first, second))
+            .map_err(|error| errno_of(&error))?;
+        let (here, there) = (source.directory, target.directory);
+        if let Err(error) = renameat_with(here, one.1, there, other.1, RenameFlags::EXCHANGE) {
+            if first != second {
+                journal.cancel();
+            }
+            return Err(error);
+        }
+        drop(journal);
+        for (inode, (parent, name)) in [(first, other), (second, one)] {
+            self.inodes.rename(self.inodes.number(inode), parent, name);
+        }
+        Ok(())
+    }
+
     fn name_of(&self, parent: u64, name: &OsStr) -> Answer<Stat> {
         let place = &self.inodes.get(parent)?.place;
         statat(place, name, AtFlags::SYMLINK_NOFOLLOW)

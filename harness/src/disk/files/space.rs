@@ -3,8 +3,10 @@
 //! In: growth and removal. Out: what still fits. Invariant: nothing is counted twice: each file
 //! counts with its length, whatever its number of names, until its last name is gone.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -33,13 +35,17 @@ impl Space {
     /// The space that the files below `backing` use.
     pub(in crate::disk) fn measure(backing: &Path, quota: Option<u64>) -> io::Result<Self> {
         let mut used = 0;
-        for entry in fs::read_dir(backing)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            if metadata.is_dir() {
-                used += Self::measure(&entry.path(), None)?.used;
-            } else {
-                used += metadata.len();
+        let mut linked = BTreeSet::new();
+        let mut todo = vec![backing.to_owned()];
+        while let Some(folder) = todo.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                let metadata = entry.metadata()?;
+                if metadata.is_dir() {
+                    todo.push(entry.path());
+                } else if metadata.nlink() == 1 || linked.insert(metadata.ino()) {
+                    used += metadata.len();
+                }
             }
         }
         Ok(Self { used, quota })
@@ -113,11 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn space_is_measured_by_the_lengths_of_files() {
+    fn space_is_measured_by_the_lengths_of_files_whatever_their_number_of_names() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::create_dir(dir.path().join("t-0")).expect("made");
         fs::write(dir.path().join("a"), [0; 10]).expect("written");
         fs::write(dir.path().join("t-0/b"), [0; 7]).expect("written");
+        fs::hard_link(dir.path().join("a"), dir.path().join("t-0/a")).expect("linked");
         assert_eq!(Space::measure(dir.path(), None).expect("measured").used, 17);
     }
 }
