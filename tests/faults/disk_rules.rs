@@ -24,6 +24,11 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("disk_rules::an_error_is_returned_exactly_there", errors),
         trial(
+            "disk_rules::questions_and_attributes_are_hit_too",
+            questions,
+        ),
+        trial("disk_rules::mapped_memory_survives_only_by_msync", mapped),
+        trial(
             "disk_rules::a_full_disk_writes_what_fits_and_is_freed",
             full,
         ),
@@ -137,6 +142,108 @@ async fn errors() -> Outcome {
         ensure(faulty.backing().join("a").is_file(), "nothing happened")?;
     }
     Ok(())
+}
+
+async fn questions() -> Outcome {
+    use OperationClass::{GetAttributes, ListDirectory, SetAttributes};
+    let name = || "a".to_owned();
+    let faulty = Faulty::new(PLAIN)?;
+    faulty.on_disk(&[
+        open(0, "a", How::New),
+        write(0, "1"),
+        Op::Symlink(name(), "s".to_owned()),
+    ])?;
+    for (operation, class, ops) in [
+        (
+            GetAttributes,
+            FileClass::Other,
+            // What was written makes the kernel forget what it knew.
+            vec![open(0, "a", How::Both), write(0, "2"), Op::StatOpen(0)],
+        ),
+        (
+            GetAttributes,
+            FileClass::Other,
+            vec![open(0, "a", How::Both), Op::SeekHole(0, 0)],
+        ),
+        (
+            GetAttributes,
+            FileClass::Other,
+            vec![Op::ReadLink("s".to_owned())],
+        ),
+        (GetAttributes, FileClass::Other, vec![Op::GetXattr(name())]),
+        (GetAttributes, FileClass::Other, vec![Op::ListXattr(name())]),
+        (GetAttributes, FileClass::Directory, vec![Op::Space]),
+        (
+            SetAttributes,
+            FileClass::Other,
+            vec![Op::Chmod(name(), 0o600)],
+        ),
+        (SetAttributes, FileClass::Other, vec![Op::Times(name(), 9)]),
+        (
+            SetAttributes,
+            FileClass::Other,
+            vec![Op::SetXattr(name(), "value".to_owned())],
+        ),
+        (
+            SetAttributes,
+            FileClass::Other,
+            vec![Op::RemoveXattr(name())],
+        ),
+        (
+            ListDirectory,
+            FileClass::Directory,
+            vec![Op::List(".".to_owned())],
+        ),
+    ] {
+        let mut rule = rule(operation, DiskPick::Every, EIO);
+        rule.files = vec![class];
+        let id = impose(&faulty, rule)?;
+        let lines = faulty.on_disk(&ops)?;
+        ensure(
+            lines.last().is_some_and(|line| line == "EIO"),
+            format!("{ops:?}: {lines:?}"),
+        )?;
+        lift(&faulty, id, 1, 0)?;
+    }
+    let lines = faulty.on_disk(&[
+        Op::Stat(name()),
+        Op::Time(name()),
+        Op::ListXattr(name()),
+        Op::List(".".to_owned()),
+    ])?;
+    let untouched = [
+        "RegularFile 644 links 1 size 1",
+        "now",
+        "\"\"",
+        "[\"a\", \"s\"]",
+    ];
+    expect(&lines, &untouched)?;
+    let mut stall = rule(GetAttributes, DiskPick::Every, DiskAction::Stall);
+    stall.files = vec![FileClass::Other];
+    let id = impose(&faulty, stall)?;
+    let child = faulty.start(&[Op::ReadLink("s".to_owned())], &faulty.mounted())?;
+    until("the question is held", || held(&faulty, id) == 1).await?;
+    lift(&faulty, id, 1, 0)?;
+    expect(&Faulty::lines(child)?, &["\"a\""])
+}
+
+async fn mapped() -> Outcome {
+    let faulty = Faulty::new(PLAIN)?;
+    let lines = faulty.on_disk(&with_durable_name([
+        Op::Map(0, 0, b"D".to_vec()),
+        Op::MapUnsynced(0, 1, b"UR".to_vec()),
+    ]))?;
+    expect(&lines[5..], &["\"Durable\"", "\"DURable\""])?;
+    let lost = faulty.disks.power_off(DISK, Survival::None, 0).await?;
+    ensure(
+        lost.lost > 0,
+        format!("the end of a mapping writes: {lost:?}"),
+    )?;
+    let left = fs::read(faulty.backing().join("a"))?;
+    ensure(
+        left == b"Durable",
+        format!("{:?}", left.escape_ascii().to_string()),
+    )
 }
 
 async fn full() -> Outcome {

@@ -11,6 +11,24 @@ const SYNC: Call = Call {
     file: FileClass::Segment,
 };
 
+const ALL: [OperationClass; 12] = {
+    use OperationClass as O;
+    [
+        O::Open,
+        O::Read,
+        O::Write,
+        O::SetLength,
+        O::Sync,
+        O::SyncDirectory,
+        O::Create,
+        O::Rename,
+        O::Remove,
+        O::GetAttributes,
+        O::SetAttributes,
+        O::ListDirectory,
+    ]
+};
+
 fn rule(pick: DiskPick, action: DiskAction) -> DiskRule {
     DiskRule {
         operations: vec![],
@@ -66,7 +84,10 @@ fn operations_and_files_that_a_rule_does_not_name_are_neither_hit_nor_counted() 
         file: FileClass::Index,
         ..SYNC
     };
-    for call in [WRITE, index] {
+    let mut others = vec![WRITE, index];
+    others.extend(ALL.map(|operation| Call { operation, ..SYNC }));
+    others.retain(|call| *call != SYNC);
+    for call in others {
         assert_eq!(one(&mut active, call, 1_000), Decision::PLAIN);
     }
     assert_eq!(
@@ -76,6 +97,15 @@ fn operations_and_files_that_a_rule_does_not_name_are_neither_hit_nor_counted() 
     assert_eq!((active.effect.matched, active.effect.hits), (1, 1));
     active.is_lifted = true;
     assert_eq!(one(&mut active, SYNC, 1_000), Decision::PLAIN);
+}
+
+#[test]
+fn a_rule_about_everything_leaves_nothing_out() {
+    let mut active = at_work(rule(DiskPick::Every, DiskAction::Stall));
+    for (count, operation) in (1..).zip(ALL) {
+        let when = one(&mut active, Call { operation, ..SYNC }, 1_000).when;
+        assert_eq!((when, active.effect.hits), (When::Lifted, count));
+    }
 }
 
 #[test]

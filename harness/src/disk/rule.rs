@@ -53,6 +53,13 @@ pub enum OperationClass {
     Rename,
     /// Remove a file or a directory.
     Remove,
+    /// Ask what a file or the disk is like: attributes, also extended ones, where a symbolic link
+    /// leads, where a hole begins. The kernel answers by itself what it remembers.
+    GetAttributes,
+    /// Change permissions, owner, times or an extended attribute.
+    SetAttributes,
+    /// List a directory, part by part.
+    ListDirectory,
 }
 
 /// A kind of file of a log directory, told by its name.

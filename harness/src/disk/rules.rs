@@ -179,5 +179,8 @@ fn word(operation: OperationClass) -> &'static str {
         OperationClass::Create => "create",
         OperationClass::Rename => "rename",
         OperationClass::Remove => "remove",
+        OperationClass::GetAttributes => "get-attributes",
+        OperationClass::SetAttributes => "set-attributes",
+        OperationClass::ListDirectory => "list-directory",
     }
 }

@@ -1,8 +1,8 @@
 //! The kernel's questions, one method each.
 //!
-//! In: FUSE requests. Out: an answer to each, now or later. Invariants: each request that a rule
-//! may hit is decided on first; what the kernel can do by itself (locks, permissions, offsets of
-//! appends) it does. Source: fuse(4), crate `fuser`.
+//! In: FUSE requests. Out: an answer to each, now or later. Invariants: each request that may wait
+//! or fail, which closing and forgetting may not, is decided on first; what the kernel can do by
+//! itself (locks, permissions, offsets of appends) it does. Source: fuse(4), crate `fuser`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,9 +18,10 @@ use fuser::{
 };
 use rustix::io::Errno;
 
-use crate::disk::decide::{Decision, When};
+use crate::disk::decide::{Act, When};
 use crate::disk::files::attributes::Changes;
 use crate::disk::files::names::New;
+use crate::disk::files::space::errno;
 use crate::disk::files::xattr::Value;
 use crate::disk::files::{Answer, Files};
 use crate::disk::perform::{copy, flip, sync, sync_directory, unless_refused, write};
@@ -83,6 +84,32 @@ impl Server {
         });
     }
 
+    /// Lets `tell` answer with what the files say, or with the error of a rule.
+    fn ask(&self, number: INodeNo, tell: impl FnOnce(Answer<&Files>) + Send + 'static) {
+        let decision = self.0.decide(Class::GetAttributes, number.0);
+        self.0.admit(decision, move |volume, decision| {
+            let files = volume.files();
+            tell(match decision.act {
+                Act::Refuse(error) => Err(errno(error)),
+                _ => Ok(&*files),
+            });
+        });
+    }
+
+    /// Changes an extended attribute.
+    fn alter(
+        &self,
+        number: INodeNo,
+        alter: impl FnOnce(&Files) -> Answer<()> + Send + 'static,
+        reply: ReplyEmpty,
+    ) {
+        let decision = self.0.decide(Class::SetAttributes, number.0);
+        self.0.admit(decision, move |volume, decision| {
+            let altered = unless_refused(volume, decision, |volume| alter(&volume.files()));
+            answer!(reply, altered, () => reply.ok());
+        });
+    }
+
     fn remove(&self, parent: INodeNo, name: &OsStr, is_directory: bool, reply: ReplyEmpty) {
         let decision = self
             .0
@@ -123,8 +150,10 @@ impl Filesystem for Server {
     }
 
     fn getattr(&self, _: &Request, number: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        let attributes = self.0.files().attributes(number.0);
-        answer!(reply, attributes, attributes => reply.attr(&TTL, &attributes));
+        self.ask(number, move |files| {
+            let attributes = files.and_then(|files| files.attributes(number.0));
+            answer!(reply, attributes, attributes => reply.attr(&TTL, &attributes));
+        });
     }
 
     fn setattr(
@@ -145,10 +174,11 @@ impl Filesystem for Server {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        let decision = match size {
-            Some(_) => self.0.decide(Class::SetLength, number.0),
-            None => Decision::PLAIN,
+        let class = match size {
+            Some(_) => Class::SetLength,
+            None => Class::SetAttributes,
         };
+        let decision = self.0.decide(class, number.0);
         let changes = Changes {
             mode,
             uid,
@@ -170,8 +200,10 @@ impl Filesystem for Server {
     }
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
-        let target = self.0.files().read_link(number.0);
-        answer!(reply, target, target => reply.data(&target));
+        self.ask(number, move |files| {
+            let target = files.and_then(|files| files.read_link(number.0));
+            answer!(reply, target, target => reply.data(&target));
+        });
     }
 
     fn mknod(
@@ -241,7 +273,8 @@ impl Filesystem for Server {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        if !RenameFlags::RENAME_NOREPLACE.contains(flags) {
+        let is_exchange = flags == RenameFlags::RENAME_EXCHANGE;
+        if !is_exchange && !RenameFlags::RENAME_NOREPLACE.contains(flags) {
             return reply.error(fuser::Errno::EINVAL);
         }
         let decision = self
@@ -251,7 +284,14 @@ impl Filesystem for Server {
         let may_replace = flags.is_empty();
         self.0.admit(decision, move |volume, decision| {
             let (from, to) = ((parent.0, &*name), (new_parent.0, &*new_name));
-            let rename = |volume: &Volume| volume.files().rename(from, to, may_replace);
+            let rename = |volume: &Volume| {
+                let mut files = volume.files();
+                if is_exchange {
+                    files.exchange(from, to)
+                } else {
+                    files.rename(from, to, may_replace)
+                }
+            };
             answer!(reply, unless_refused(volume, decision, rename), () => reply.ok());
         });
     }
@@ -383,19 +423,26 @@ impl Filesystem for Server {
     fn readdir(
         &self,
         _: &Request,
-        _: INodeNo,
+        number: INodeNo,
         handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        let mut files = self.0.files();
-        answer!(reply, files.entries(handle.0, offset), entries => {
-            for (entry, next) in entries.iter().zip(offset + 1..) {
-                if reply.add(INodeNo(entry.number), next, entry.kind, &entry.name) {
-                    break;
+        let decision = self.0.decide(Class::ListDirectory, number.0);
+        self.0.admit(decision, move |volume, decision| {
+            let mut files = volume.files();
+            let entries = match decision.act {
+                Act::Refuse(error) => Err(errno(error)),
+                _ => files.entries(handle.0, offset),
+            };
+            answer!(reply, entries, entries => {
+                for (entry, next) in entries.iter().zip(offset + 1..) {
+                    if reply.add(INodeNo(entry.number), next, entry.kind, &entry.name) {
+                        break;
+                    }
                 }
-            }
-            reply.ok();
+                reply.ok();
+            });
         });
     }
 
@@ -420,19 +467,22 @@ impl Filesystem for Server {
         });
     }
 
-    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        let limit = self.0.limit();
-        let disk = self.0.files().statistics(limit);
-        answer!(reply, disk, disk => reply.statfs(
-            disk.f_blocks,
-            disk.f_bfree,
-            disk.f_bavail,
-            disk.f_files,
-            disk.f_ffree,
-            disk.f_bsize as u32,
-            disk.f_namemax as u32,
-            disk.f_frsize as u32,
-        ));
+    fn statfs(&self, _: &Request, number: INodeNo, reply: ReplyStatfs) {
+        let decision = self.0.decide(Class::GetAttributes, number.0);
+        self.0.admit(decision, move |volume, decision| {
+            let limit = volume.limit();
+            let disk = unless_refused(volume, decision, |volume| volume.files().statistics(limit));
+            answer!(reply, disk, disk => reply.statfs(
+                disk.f_blocks,
+                disk.f_bfree,
+                disk.f_bavail,
+                disk.f_files,
+                disk.f_ffree,
+                disk.f_bsize as u32,
+                disk.f_namemax as u32,
+                disk.f_frsize as u32,
+            ));
+        });
     }
 
     fn setxattr(
@@ -445,21 +495,31 @@ impl Filesystem for Server {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        let set = self.0.files().set_xattr(number.0, name, value, flags);
-        answer!(reply, set, () => reply.ok());
+        let (name, value) = (name.to_owned(), value.to_owned());
+        let set = move |files: &Files| files.set_xattr(number.0, &name, &value, flags);
+        self.alter(number, set, reply);
     }
 
     fn getxattr(&self, _: &Request, number: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        value(reply, self.0.files().xattr(number.0, name, size));
+        let name = name.to_owned();
+        self.ask(number, move |files| {
+            value(
+                reply,
+                files.and_then(|files| files.xattr(number.0, &name, size)),
+            );
+        });
     }
 
     fn listxattr(&self, _: &Request, number: INodeNo, size: u32, reply: ReplyXattr) {
-        value(reply, self.0.files().xattrs(number.0, size));
+        self.ask(number, move |files| {
+            value(reply, files.and_then(|files| files.xattrs(number.0, size)));
+        });
     }
 
     fn removexattr(&self, _: &Request, number: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        let removed = self.0.files().remove_xattr(number.0, name);
-        answer!(reply, removed, () => reply.ok());
+        let name = name.to_owned();
+        let remove = move |files: &Files| files.remove_xattr(number.0, &name);
+        self.alter(number, remove, reply);
     }
 
     fn fallocate(
@@ -487,14 +547,16 @@ impl Filesystem for Server {
     fn lseek(
         &self,
         _: &Request,
-        _: INodeNo,
+        number: INodeNo,
         handle: FileHandle,
         offset: i64,
         whence: i32,
         reply: ReplyLseek,
     ) {
-        let found = self.0.files().seek(handle.0, offset, whence);
-        answer!(reply, found, offset => reply.offset(offset));
+        self.ask(number, move |files| {
+            let found = files.and_then(|files| files.seek(handle.0, offset, whence));
+            answer!(reply, found, offset => reply.offset(offset));
+        });
     }
 
     fn copy_file_range(

@@ -11,18 +11,23 @@ use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use harness::sandbox::Mapping;
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rustix::fs::{
     AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, Stat,
-    XattrFlags, accessat, chmodat, copy_file_range, fallocate, flock, fstat, fstatvfs, fsync,
-    ftruncate, getxattr, linkat, listxattr, mkdirat, mknodat, openat, readlinkat, removexattr,
-    renameat, renameat_with, seek, setxattr, statat, symlinkat, unlinkat,
+    Timespec, Timestamps, XattrFlags, accessat, chmodat, copy_file_range, fallocate, flock, fstat,
+    fstatvfs, fsync, ftruncate, getxattr, linkat, listxattr, mkdirat, mknodat, openat, readlinkat,
+    removexattr, renameat, renameat_with, seek, setxattr, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io;
 use serde::{Deserialize, Serialize};
+
+/// Times before this one were set, not taken from the clock, in seconds.
+const TIMES_END: i64 = 1_000_000_000;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +42,16 @@ pub(crate) enum How {
     Sync,
     Direct,
     Directory,
+    Temporary,
+}
+
+/// Whose a lock of a range of bytes is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Owner {
+    /// The process's, as the JVM's and RocksDB's.
+    Process,
+    /// The open file's.
+    OpenFile,
 }
 
 /// One operation; files are named by paths or by the slot in which they are open.
@@ -64,6 +79,10 @@ pub(crate) enum Op {
     ReadLink(String),
     Fifo(String),
     Chmod(String, u32),
+    /// Sets both times, in seconds, and prints them.
+    Times(String, i64),
+    /// The time of the last change if [`Op::Times`] set it.
+    Time(String),
     Access(String),
     Allocate(u8, u32, u64, u64),
     SeekHole(u8, u64),
@@ -74,13 +93,19 @@ pub(crate) enum Op {
     ListXattr(String),
     RemoveXattr(String),
     Lock(u8),
+    LockRange(u8, Owner, i64, i64),
+    /// What another process does in the same folder, in one line.
+    Beside(Vec<Op>),
     /// The size of the file system and what is free of it, in bytes.
     Space,
     /// Everything that is there, a line each; waits for writes that are held.
     Tree,
     /// What this process has open.
     Descriptors,
+    /// Writes to mapped memory, and waits for msync.
     Map(u8, u64, Vec<u8>),
+    /// Writes to mapped memory, which ends without an msync.
+    MapUnsynced(u8, u64, Vec<u8>),
 }
 
 struct Child {
@@ -135,10 +160,13 @@ impl Child {
             | Op::SeekData(..)
             | Op::Copy(..)
             | Op::Lock(_)
+            | Op::LockRange(..)
+            | Op::Beside(_)
             | Op::Space
             | Op::Tree
             | Op::Descriptors
-            | Op::Map(..) => self.perform_special(op),
+            | Op::Map(..)
+            | Op::MapUnsynced(..) => self.perform_special(op),
             Op::SetXattr(..) | Op::GetXattr(_) | Op::ListXattr(_) | Op::RemoveXattr(_) => {
                 self.perform_xattr(op)
             }
@@ -215,20 +243,27 @@ impl Child {
                     entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
                 return Ok(format!("{:?}", targets.collect::<Vec<_>>()));
             }
-            Op::Map(slot, at, bytes) => {
-                let file = self.slot(slot)?;
-                let length = fstat(file)?.st_size as usize;
-                let length = NonZeroUsize::new(length).ok_or(io::Errno::INVAL)?;
-                let mut mapping = told(Mapping::new(file, length))?;
-                mapping.write(at as usize, &bytes);
-                told(mapping.sync())?;
-                let mut back = vec![0; length.get()];
-                mapping.read(0, &mut back);
-                return Ok(shown(&back));
-            }
+            Op::LockRange(slot, owner, at, length) => lock(self.slot(slot)?, owner, at, length)?,
+            Op::Beside(ops) => return told(beside(&ops, &self.base)),
+            Op::Map(slot, at, bytes) => return self.map(slot, at, &bytes, true),
+            Op::MapUnsynced(slot, at, bytes) => return self.map(slot, at, &bytes, false),
             _ => unreachable!("not special"),
         }
         Ok(String::new())
+    }
+
+    fn map(&self, slot: u8, at: u64, bytes: &[u8], is_synced: bool) -> io::Result<String> {
+        let file = self.slot(slot)?;
+        let length = fstat(file)?.st_size as usize;
+        let length = NonZeroUsize::new(length).ok_or(io::Errno::INVAL)?;
+        let mut mapping = told(Mapping::new(file, length))?;
+        mapping.write(at as usize, bytes);
+        if is_synced {
+            told(mapping.sync())?;
+        }
+        let mut back = vec![0; length.get()];
+        mapping.read(0, &mut back);
+        Ok(shown(&back))
     }
 
     fn perform_xattr(&mut self, op: Op) -> io::Result<String> {
@@ -265,9 +300,9 @@ impl Child {
                 return Ok(status(&statat(root, path, AtFlags::SYMLINK_NOFOLLOW)?));
             }
             Op::List(path) => {
-                let mut names: Vec<_> = told(std::fs::read_dir(self.base.join(path)))?
-                    .filter_map(|entry| Some(entry.ok()?.file_name()))
-                    .collect();
+                let entries = told(std::fs::read_dir(self.base.join(path)))?;
+                let names = entries.map(|entry| Ok(entry?.file_name()));
+                let mut names: Vec<_> = told(names.collect::<std::io::Result<_>>())?;
                 names.sort();
                 return Ok(format!("{names:?}"));
             }
@@ -290,6 +325,29 @@ impl Child {
             Op::Chmod(path, mode) => {
                 chmodat(root, path, Mode::from_raw_mode(mode), AtFlags::empty())?;
             }
+            Op::Times(path, seconds) => {
+                let time = Timespec {
+                    tv_sec: seconds,
+                    tv_nsec: 5,
+                };
+                let times = Timestamps {
+                    last_access: time,
+                    last_modification: time,
+                };
+                utimensat(root, &path, &times, AtFlags::empty())?;
+                let found = statat(root, path, AtFlags::empty())?;
+                let nanos = (found.st_atime_nsec, found.st_mtime_nsec);
+                return Ok(format!("{} {} {nanos:?}", found.st_atime, found.st_mtime));
+            }
+            Op::Time(path) => {
+                let changed = statat(root, path, AtFlags::SYMLINK_NOFOLLOW)?.st_mtime;
+                let is_set = changed < TIMES_END;
+                return Ok(if is_set {
+                    changed.to_string()
+                } else {
+                    "now".to_owned()
+                });
+            }
             Op::Access(path) => {
                 accessat(root, path, rustix::fs::Access::WRITE_OK, AtFlags::empty())?;
             }
@@ -301,6 +359,42 @@ impl Child {
     fn slot(&self, slot: u8) -> io::Result<&File> {
         self.open.get(&slot).ok_or(io::Errno::BADF)
     }
+}
+
+/// Locks a range for writing, or fails at once.
+fn lock(file: &File, owner: Owner, at: i64, length: i64) -> io::Result<()> {
+    let range = libc::flock {
+        l_type: libc::F_WRLCK as i16,
+        l_whence: libc::SEEK_SET as i16,
+        l_start: at,
+        l_len: length,
+        l_pid: 0,
+    };
+    let wanted = match owner {
+        Owner::Process => FcntlArg::F_SETLK(&range),
+        Owner::OpenFile => FcntlArg::F_OFD_SETLK(&range),
+    };
+    match fcntl(file, wanted) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(io::Errno::from_raw_os_error(error as i32)),
+    }
+}
+
+/// The lines of another process that does `ops`.
+fn beside(ops: &[Op], base: &Path) -> std::io::Result<String> {
+    let mut other = Command::new("/proc/self/exe")
+        .args(["files".as_ref(), "/dev/stdin".as_ref(), base])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    // Dropped once it is written, so that the other finds its end.
+    let script = serde_json::to_vec(ops)?;
+    if let Some(mut stdin) = other.stdin.take() {
+        stdin.write_all(&script)?;
+    }
+    let output = other.wait_with_output()?;
+    let lines = String::from_utf8_lossy(&output.stdout);
+    Ok(lines.lines().collect::<Vec<_>>().join(", "))
 }
 
 /// Memory at a multiple of a block, as O_DIRECT wants it.
@@ -325,6 +419,7 @@ fn flags(how: How) -> OFlags {
             How::Sync => new | OFlags::DSYNC,
             How::Direct => new | OFlags::DIRECT,
             How::Directory => OFlags::RDONLY | OFlags::DIRECTORY,
+            How::Temporary => OFlags::RDWR | OFlags::TMPFILE,
         }
 }
 
