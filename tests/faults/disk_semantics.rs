@@ -10,13 +10,17 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 
 use crate::support::disks::{Faulty, PLAIN};
-use crate::support::files::{How, Op};
+use crate::support::files::{How, Op, Owner};
 use crate::support::{Outcome, ensure, trial};
 
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("disk_semantics::the_table_of_cases", the_table),
         trial("disk_semantics::random_operations", random_operations),
+        trial(
+            "disk_semantics::what_differs_from_a_native_disk_is_known",
+            differences,
+        ),
     ]
 }
 
@@ -114,6 +118,42 @@ fn cases_of_names() -> Vec<Case> {
                 "EEXIST",
                 "ok",
                 "RegularFile 644 links 1 size 1",
+            ],
+        ),
+        (
+            "RENAME_EXCHANGE gives each the other's name, whatever they are",
+            after(
+                after(file("a", "1"), file("b", "22")),
+                [
+                    Op::Exchange(text("a"), text("b")),
+                    Op::Mkdir(text("d"), 0o755),
+                    Op::Exchange(text("d"), text("a")),
+                    Op::Exchange(text("a"), text("a")),
+                    Op::Exchange(text("b"), text("c")),
+                    Op::Exchange(text("d"), text("a/d")),
+                    Op::Exchange(text("a"), text("a/d")),
+                    Op::Stat(text("b")),
+                    Op::Stat(text("d")),
+                    Op::List(text("a")),
+                ],
+            ),
+            &[
+                "ok",
+                "1",
+                "ok",
+                "ok",
+                "2",
+                "ok",
+                "ok",
+                "ok",
+                "ok",
+                "ok",
+                "ENOENT",
+                "ENOENT",
+                "-",
+                "RegularFile 644 links 1 size 1",
+                "RegularFile 644 links 1 size 2",
+                "[]",
             ],
         ),
         (
@@ -547,6 +587,58 @@ fn cases_of_bytes() -> Vec<Case> {
             &["ok", "ok", "ok", "EAGAIN", "ok", "ok"],
         ),
         (
+            "locks of ranges exclude other processes and end with them",
+            locks_of_ranges(),
+            &[
+                "ok",
+                "ok",
+                "ok, EAGAIN, ok, EAGAIN, EAGAIN",
+                "ok",
+                "EAGAIN",
+                "ok",
+                "EAGAIN",
+                "ok",
+                "ok, ok, ok",
+            ],
+        ),
+        (
+            "times are as they were set until something is written",
+            after(
+                file("a", "1"),
+                [
+                    Op::Times(text("a"), -7),
+                    Op::Time(text("a")),
+                    Op::Times(text("a"), 86_400),
+                    open(0, "a", How::Both),
+                    Op::Read(0, 0, 1),
+                    rename_of("a", "b"),
+                    Op::Time(text("b")),
+                    write(0, "2"),
+                    Op::Time(text("b")),
+                    Op::Times(text("b"), 9),
+                    Op::Map(0, 0, b"3".to_vec()),
+                    Op::Time(text("b")),
+                ],
+            ),
+            &[
+                "ok",
+                "1",
+                "ok",
+                "-7 -7 (5, 5)",
+                "-7",
+                "86400 86400 (5, 5)",
+                "ok",
+                "\"1\"",
+                "ok",
+                "86400",
+                "1",
+                "now",
+                "9 9 (5, 5)",
+                "\"3\"",
+                "now",
+            ],
+        ),
+        (
             "many names are listed once each",
             (0..300)
                 .map(|i| {
@@ -561,6 +653,56 @@ fn cases_of_bytes() -> Vec<Case> {
             &[],
         ),
     ]
+}
+
+fn rename_of(from: &str, to: &str) -> Op {
+    Op::Rename(text(from), text(to))
+}
+
+/// As a JVM and RocksDB lock (the process), and as newer programs do (the open file).
+fn locks_of_ranges() -> Vec<Op> {
+    use Owner::{OpenFile, Process};
+    vec![
+        open(0, "a", How::New),
+        Op::LockRange(0, Process, 0, 10),
+        Op::Beside(vec![
+            open(0, "a", How::Both),
+            Op::LockRange(0, Process, 5, 1),
+            Op::LockRange(0, Process, 10, 5),
+            Op::LockRange(0, OpenFile, 9, 1),
+            Op::LockRange(0, OpenFile, 10, 1),
+        ]),
+        open(1, "a", How::Both),
+        Op::LockRange(1, OpenFile, 3, 1),
+        Op::LockRange(1, OpenFile, 20, 1),
+        Op::LockRange(0, OpenFile, 20, 1),
+        // With it go all locks that the process has of the file.
+        Op::Close(1),
+        Op::Beside(vec![
+            open(0, "a", How::Both),
+            Op::LockRange(0, Process, 5, 1),
+            Op::LockRange(0, OpenFile, 20, 1),
+        ]),
+    ]
+}
+
+/// What `docs/faults.md` says that this file system does not do as ext4 does.
+async fn differences() -> Outcome {
+    const COLLAPSE_RANGE: u32 = 8;
+    const INSERT_RANGE: u32 = 32;
+    let faulty = Faulty::new(PLAIN)?;
+    let ops = [
+        open(0, "a", How::Direct),
+        Op::Fill(0, 0, 8_192),
+        Op::Allocate(0, COLLAPSE_RANGE, 0, 4_096),
+        Op::Allocate(0, INSERT_RANGE, 0, 4_096),
+        open(1, ".", How::Temporary),
+        // Not in blocks.
+        Op::WriteAt(0, 1, b"x".to_vec()),
+    ];
+    let wanted = ["ok", "8192", "EOPNOTSUPP", "EOPNOTSUPP", "EOPNOTSUPP", "1"];
+    let lines = faulty.on_disk(&ops)?;
+    ensure(lines == wanted, format!("{lines:?}, not {wanted:?}"))
 }
 
 async fn the_table() -> Outcome {
@@ -634,6 +776,40 @@ fn any_op() -> impl Strategy<Value = Op> {
         1 => (slot(), at(), 1..9_000u64).prop_map(|(slot, at, n)| Op::Allocate(slot, 3, at, n)),
         1 => (slot(), slot(), at()).prop_map(|(from, to, count)| Op::Copy(from, to, count)),
         1 => (slot(), b'a'..=b'z').prop_map(|(slot, byte)| Op::Map(slot, 0, vec![byte])),
+        8 => any_op_of_few_programs(),
+    ]
+}
+
+/// What a broker does not ask for, but a JVM, a RocksDB or an operator may.
+fn any_op_of_few_programs() -> impl Strategy<Value = Op> {
+    // Of their own, as these are read and written in whole blocks.
+    let direct = || 4..6u8;
+    let slot = || 0..4u8;
+    let at = || 0..20_000u64;
+    let block = || (0..5u64).prop_map(|block| block * 4_096);
+    let blocks = || (1..30u32).prop_map(|blocks| blocks * 4_096);
+    let modes = prop::sample::select(vec![0o700, 0o744, 0o755, 0o1777]);
+    let owner = prop::sample::select(vec![Owner::Process, Owner::OpenFile]);
+    prop_oneof![
+        2 => (direct(), path()).prop_map(|(slot, path)| Op::Open(slot, path, How::Direct)),
+        2 => (direct(), block(), blocks()).prop_map(|(slot, at, n)| Op::Fill(slot, at, n)),
+        1 => (direct(), block(), blocks()).prop_map(|(slot, at, n)| Op::Read(slot, at, n)),
+        1 => (slot(), at(), 1..9_000u64).prop_map(|(slot, at, n)| Op::Allocate(slot, 16, at, n)),
+        1 => (slot(), at(), 1..9_000u64).prop_map(|(slot, at, n)| Op::Allocate(slot, 17, at, n)),
+        1 => (slot(), at()).prop_map(|(slot, at)| Op::SeekHole(slot, at)),
+        1 => (slot(), at()).prop_map(|(slot, at)| Op::SeekData(slot, at)),
+        1 => (path(), path()).prop_map(|(one, other)| Op::Exchange(one, other)),
+        1 => (path(), modes).prop_map(|(path, mode)| Op::Chmod(path, mode)),
+        1 => (path(), 0..100i64).prop_map(|(path, seconds)| Op::Times(path, seconds)),
+        1 => path().prop_map(Op::Time),
+        1 => (path(), "[a-c]{1,3}").prop_map(|(path, value)| Op::SetXattr(path, value)),
+        1 => path().prop_map(Op::GetXattr),
+        1 => path().prop_map(Op::ListXattr),
+        1 => path().prop_map(Op::RemoveXattr),
+        1 => slot().prop_map(Op::Lock),
+        1 => (slot(), owner, 0..9i64).prop_map(|(slot, owner, at)| {
+            Op::LockRange(slot, owner, at, 3)
+        }),
     ]
 }
 
