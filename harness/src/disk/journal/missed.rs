@@ -36,13 +36,12 @@ pub(super) fn are_missed(steps: &[Step], paths: &[Option<PathBuf>]) -> Vec<bool>
     }
     let is_missed = |(step, path): (&Step, &Option<PathBuf>)| match (step, path) {
         // Which of the two it is about is not told by one path.
-        (Step::Name(NameChange::Exchange { .. }), _) => true,
+        (Step::Name(NameChange::Exchange { .. }), _) | (Step::Name(_), None) => true,
         (_, Some(path)) => !is_spare(path),
         (Step::Write { inode, .. } | Step::SetLength { inode, .. }, None) => {
             let names = names.get(inode);
             names.is_none_or(|names| !names.iter().all(|name| is_spare(name)))
         }
-        (Step::Name(_), None) => true,
     };
     steps.iter().zip(paths).map(is_missed).collect()
 }

@@ -270,7 +270,7 @@ fn a_hole_and_a_copy_are_writes() {
         rig.punch("log", 0, 10);
     });
     let files = [
-        ("log", "01\0\0\0\0\0789"),
+        ("log", "01\0\0\0\0\x00789"),
         ("old", "o1"),
         ("d/", ""),
         ("d/in", "in"),
