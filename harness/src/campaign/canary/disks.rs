@@ -2,8 +2,8 @@
 //!
 //! In: a seed. Out: the plan of a run. Invariant: without the bug such a plan keeps every promise.
 //! Most clusters have one node, one copy of everything: what its disk loses is lost. Where a
-//! replica must come back with less than it had, and lead, or nodes vote, there are three. With segments of a
-//! kilobyte every batch is a segment.
+//! replica must come back with less than it had, and lead, or nodes vote, there are three. With
+//! segments of a kilobyte every batch is a segment.
 
 use crate::disk::journal::NameDurability;
 use crate::disk::rule::{
