@@ -3,8 +3,8 @@
 //! In: a node whose disk was faulty and is not any longer. Out: what had to be done, told for the
 //! evidence, or why the node is not back.
 //! Keeps: a node is whole only if the cluster says so; it is left alone as long as it comes back by
-//! itself; Kafka's does not after a failed write, because it may not trust what the disk then holds,
-//! and has to be restarted.
+//! itself; Kafka's does not after a failed write, because it may not trust what the disk then
+//! holds, and has to be restarted.
 
 use std::time::Duration;
 
