@@ -209,24 +209,18 @@ impl Child {
         Ok(String::new())
     }
 
-    /// Where a hole or data begins. A directory has neither: each file system says something else.
-    fn seek(&self, slot: u8, from: SeekFrom) -> io::Result<String> {
-        let at = seek(self.slot(slot)?, from)?;
-        let mode = fstat(self.slot(slot)?)?.st_mode;
-        Ok(match FileType::from_raw_mode(mode) {
-            FileType::Directory => "a directory".to_owned(),
-            _ => at.to_string(),
-        })
-    }
-
     fn perform_special(&mut self, op: Op) -> io::Result<String> {
         match op {
             Op::Allocate(slot, mode, at, length) => {
                 let mode = FallocateFlags::from_bits_retain(mode);
                 fallocate(self.slot(slot)?, mode, at, length)?;
             }
-            Op::SeekHole(slot, at) => return self.seek(slot, SeekFrom::Hole(at)),
-            Op::SeekData(slot, at) => return self.seek(slot, SeekFrom::Data(at)),
+            Op::SeekHole(slot, at) => {
+                return Ok(seek(self.slot(slot)?, SeekFrom::Hole(at))?.to_string());
+            }
+            Op::SeekData(slot, at) => {
+                return Ok(seek(self.slot(slot)?, SeekFrom::Data(at))?.to_string());
+            }
             Op::Copy(from, to, length) => {
                 let (mut at, mut end) = (0, 0);
                 let (from, to) = (self.slot(from)?, self.slot(to)?);
